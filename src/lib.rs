@@ -1,0 +1,2 @@
+//! A Tower layer that calls back.
+#![forbid(unsafe_code)]
