@@ -1,0 +1,139 @@
+use std::{fmt, sync::Arc};
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use zeroize::Zeroizing;
+
+const STANDARD_PREFIX: &str = "whsec_";
+
+/// Padding is optional, as in the Standard Webhooks reference libraries.
+const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The key that signs a delivery.
+///
+/// A secret is bytes, used as the HMAC key just as they are: nothing is
+/// decoded, trimmed or stretched.
+///
+/// Clones share one copy, which is overwritten with zeros when the last of
+/// them is dropped. `Debug` never shows it, there is no `Display`, and secrets
+/// cannot be compared with `==`, which would leak through its timing how much
+/// of a guess is right.
+///
+/// ```
+/// use tower_webhook::Secret;
+///
+/// let secret = Secret::new("a-value-of-your-choice");
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// ```
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<Box<[u8]>>>);
+
+impl Secret {
+    /// Takes a copy of a key's raw bytes.
+    ///
+    /// Wiping the original is the caller's business.
+    #[must_use]
+    pub fn new(key: impl AsRef<[u8]>) -> Self {
+        Self(Arc::new(Zeroizing::new(key.as_ref().into())))
+    }
+
+    /// Reads Standard Webhooks' spelling of a key: `whsec_` and base64.
+    pub(crate) fn from_standard(text: &str) -> Result<Self, InvalidSecret> {
+        let encoded = text.strip_prefix(STANDARD_PREFIX).ok_or(InvalidSecret)?;
+        let key = STANDARD_BASE64.decode(encoded).map_err(|_| InvalidSecret)?;
+        let key = Zeroizing::new(key);
+        if key.is_empty() {
+            return Err(InvalidSecret);
+        }
+        Ok(Self::new(&*key))
+    }
+
+    /// The key itself, for handing to a MAC. Do not log or store it.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The text is not a Standard Webhooks secret: `whsec_` and the base64 of at
+/// least one byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidSecret;
+
+impl fmt::Display for InvalidSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret must be `whsec_` followed by base64")
+    }
+}
+
+impl std::error::Error for InvalidSecret {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_one_copy_that_is_wiped() {
+        fn wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+
+        let secret = Secret::new([1, 2, 3]);
+        let clone = secret.clone();
+        assert!(std::ptr::eq(secret.expose(), clone.expose()));
+        wiped_on_drop(&*secret.0);
+    }
+
+    #[test]
+    fn bytes_are_kept_as_they_are() {
+        for key in [&b""[..], b" padded\n", b"whsec_AAAA", b"\0\xff"] {
+            assert_eq!(Secret::new(key).expose(), key);
+        }
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(format!("{:?}", Secret::new("hush")), "Secret(..)");
+        assert_eq!(format!("{:#?}", Some(Secret::new("7"))).find('7'), None);
+    }
+
+    #[test]
+    fn standard_spelling() {
+        for (text, key) in [
+            ("whsec_cw==", &b"s"[..]),
+            ("whsec_cw", b"s"),
+            ("whsec_+/8=", b"\xfb\xff"),
+        ] {
+            assert_eq!(Secret::from_standard(text).unwrap().expose(), key);
+        }
+        for text in [
+            "",
+            "whsec_",
+            "cw==",
+            "WHSEC_cw==",
+            "whsec_c",
+            "whsec_cx==",
+            "whsec_-_8=",
+            "whsec_ cw==",
+            "whsec_cw==\n",
+            "whpk_cw==",
+            "whsec_whsec_cw==",
+        ] {
+            assert_eq!(
+                Secret::from_standard(text).unwrap_err(),
+                InvalidSecret,
+                "{text}"
+            );
+        }
+    }
+}
