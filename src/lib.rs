@@ -1,6 +1,8 @@
 //! A Tower layer that calls back.
 #![forbid(unsafe_code)]
 
+mod brand;
 mod secret;
 
+pub use brand::{Brand, InvalidBrand};
 pub use secret::{InvalidSecret, Secret};
