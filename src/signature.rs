@@ -1,0 +1,93 @@
+use std::fmt::{self, Write as _};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
+use http::{HeaderName, HeaderValue};
+use sha2::Sha256;
+
+use crate::secret::Secret;
+
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(crate) static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(crate) static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// The version of the signature that both header forms carry.
+pub(crate) const VERSION: &str = "v1,";
+
+const MAX_ID_LEN: usize = 128;
+
+/// Signs one attempt: a single pass over `{id}.{timestamp}.{body}`, the body
+/// given as segments in their order.
+///
+/// The text is unambiguous only for an [`is_id`] id.
+pub(crate) fn sign<'a>(
+    secret: &Secret,
+    id: &str,
+    timestamp: u64,
+    segments: impl IntoIterator<Item = &'a [u8]>,
+) -> Mac {
+    let mut hmac =
+        Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
+    write!(Text(&mut hmac), "{id}.{timestamp}.").expect("hashing accepts any text");
+    for segment in segments {
+        hmac.update(segment);
+    }
+    Mac(hmac.finalize().into_bytes().into())
+}
+
+/// Whether this is an id that can be signed: 1 to 128 of `A-Z a-z 0-9 _ -`.
+///
+/// A `.` would let one signature stand for two different (id, timestamp, body).
+pub(crate) fn is_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=MAX_ID_LEN).contains(&id.len()) && id.iter().all(allowed)
+}
+
+/// The MAC of one attempt, of which each header form is a spelling.
+pub(crate) struct Mac([u8; Mac::LEN]);
+
+impl Mac {
+    pub(crate) const LEN: usize = 32;
+    pub(crate) const HEX_LEN: usize = Self::LEN * 2;
+    pub(crate) const BASE64_LEN: usize = Self::LEN.div_ceil(3) * 4;
+
+    /// `v1,` and lower-case hex.
+    pub(crate) fn cerebrium(&self) -> HeaderValue {
+        let mut text = [0; VERSION.len() + Self::HEX_LEN];
+        let (version, digits) = text.split_at_mut(VERSION.len());
+        version.copy_from_slice(VERSION.as_bytes());
+        hex::encode_to_slice(self.0, digits).expect("the buffer has two digits for each byte");
+        HeaderValue::from_bytes(&text).expect("hex is visible ASCII")
+    }
+
+    /// `v1,` and padded base64.
+    pub(crate) fn standard(&self) -> HeaderValue {
+        let mut text = [0; VERSION.len() + Self::BASE64_LEN];
+        let (version, digits) = text.split_at_mut(VERSION.len());
+        version.copy_from_slice(VERSION.as_bytes());
+        BASE64
+            .encode_slice(self.0, digits)
+            .expect("the buffer has four digits for three bytes");
+        HeaderValue::from_bytes(&text).expect("base64 is visible ASCII")
+    }
+
+    /// Compares in constant time.
+    pub(crate) fn matches(&self, claimed: [u8; Self::LEN]) -> bool {
+        type Output = CtOutput<Hmac<Sha256>>;
+        Output::new(self.0.into()) == Output::new(claimed.into())
+    }
+}
+
+/// Formats into a running HMAC, so that no text is built in memory.
+struct Text<'a>(&'a mut Hmac<Sha256>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
