@@ -1,2 +1,6 @@
 //! A Tower layer that calls back.
 #![forbid(unsafe_code)]
+
+mod endpoint;
+
+pub use endpoint::{Endpoint, EndpointError, EndpointErrorKind, EndpointPolicy};
