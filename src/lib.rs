@@ -1,11 +1,46 @@
-//! A Tower layer that calls back.
-#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
 
+mod admission;
+mod attempt;
+mod body;
 mod brand;
+mod capture;
+mod delivery;
+mod detach;
+mod dispatch;
+mod endpoint;
+mod event;
+mod future;
+mod host_counts;
+mod layer;
+pub mod outbox;
+mod payload;
+mod problem;
+mod request;
+mod request_id;
 mod secret;
+mod service;
 mod signature;
+mod ticket;
 mod verify;
+mod wire;
 
-pub use brand::{Brand, InvalidBrand};
-pub use secret::{InvalidSecret, Secret};
-pub use verify::{Verified, Verifier, VerifyError, VerifyErrorKind};
+pub use self::{
+    attempt::{InvalidCertificate, Resolve, Resolving},
+    body::ResponseBody,
+    brand::{Brand, InvalidBrand},
+    delivery::{Delivery, DeliveryParts},
+    dispatch::{Dispatcher, DispatcherBuilder, RetryPolicy, Shutdown},
+    endpoint::{Endpoint, EndpointError, EndpointErrorKind, EndpointPolicy},
+    event::{AttemptError, Counts, Event, EventKind, FailReason, Outcome, Refusal},
+    future::ResponseFuture,
+    layer::WebhookLayer,
+    payload::Payload,
+    request_id::RequestId,
+    secret::{InvalidSecret, Secret},
+    service::Webhook,
+    verify::{Verified, Verifier, VerifyError, VerifyErrorKind},
+};
+
+/// An error of somebody else's.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,15 +2,10 @@ use std::fmt::{self, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use sha2::Sha256;
 
 use crate::secret::Secret;
-
-pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(crate) static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-pub(crate) static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-pub(crate) static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The version of the signature that both header forms carry.
 pub(crate) const VERSION: &str = "v1,";

@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::VerifyErrorKind;
 use crate::{
     brand::Brand,
-    signature::{self, Mac, REQUEST_ID, VERSION, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
+    signature::{self, Mac, VERSION},
+    wire::{REQUEST_ID, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
 };
 
 /// What a request's headers say of its signature, all of it in one form.

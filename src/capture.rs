@@ -1,0 +1,190 @@
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Response, StatusCode, header::CONTENT_LENGTH};
+use http_body::Body;
+
+use crate::{Payload, event::FailReason};
+
+/// Collects a response's body frame by frame and says when it is complete. It touches no body and
+/// knows no clock: what it is told is all it knows.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    declared: Option<u64>,
+    seen: u64,
+    limit: usize,
+    kept: Vec<Bytes>,
+    /// Small frames, copied together: each would pin the buffer that it is a slice of.
+    small: BytesMut,
+}
+
+/// Where a body stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More may come.
+    Open,
+    /// This was all.
+    Complete,
+    /// It will never be complete, or must not be kept.
+    Failed(FailReason),
+}
+
+/// A smaller frame is copied: copying it costs no more than keeping it.
+const SMALL: usize = 4 << 10;
+
+impl Capture {
+    pub(crate) fn new(declared: Option<u64>, limit: usize) -> Self {
+        Self {
+            declared,
+            seen: 0,
+            limit,
+            kept: Vec::new(),
+            small: BytesMut::new(),
+        }
+    }
+
+    /// A frame of data; `last` when the body says so itself.
+    pub(crate) fn data(&mut self, data: &Bytes, last: bool) -> Progress {
+        self.seen += data.len() as u64;
+        if self.seen > self.limit as u64 {
+            return Progress::Failed(FailReason::BodyTooLarge);
+        }
+        self.keep(data);
+        match self.declared {
+            Some(declared) if self.seen > declared => Progress::Failed(FailReason::LengthMismatch),
+            Some(declared) if self.seen == declared => Progress::Complete,
+            _ if last => self.end(),
+            _ => Progress::Open,
+        }
+    }
+
+    /// The end of the body: no frame any more, or the trailers.
+    pub(crate) fn end(&self) -> Progress {
+        match self.declared {
+            Some(declared) if self.seen != declared => Progress::Failed(FailReason::LengthMismatch),
+            _ => Progress::Complete,
+        }
+    }
+
+    /// What was collected.
+    pub(crate) fn into_payload(mut self) -> Payload {
+        self.close_small();
+        self.kept.into()
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        if data.len() < SMALL {
+            self.small.extend_from_slice(data);
+        } else {
+            self.close_small();
+            self.kept.push(data.clone());
+        }
+    }
+
+    fn close_small(&mut self) {
+        if !self.small.is_empty() {
+            self.kept.push(self.small.split().freeze());
+        }
+    }
+}
+
+/// How a response's body begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// There is no body, or an empty one.
+    Empty,
+    /// A body is to be watched; this is the length that it declares.
+    Watch { declared: Option<u64> },
+}
+
+pub(crate) fn start<B: Body>(method: &Method, response: &Response<B>) -> Start {
+    let never_a_body = method == Method::HEAD
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    if never_a_body || response.body().is_end_stream() {
+        return Start::Empty;
+    }
+    let exact = response.body().size_hint().exact();
+    match exact.or_else(|| content_length(response.headers())) {
+        Some(0) => Start::Empty,
+        declared => Start::Watch { declared },
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn bytes(len: usize) -> Bytes {
+        vec![7; len].into()
+    }
+
+    #[test]
+    fn a_declared_length_decides() {
+        let mut capture = Capture::new(Some(10), MIB);
+        assert_eq!(capture.data(&bytes(4), false), Progress::Open);
+        assert_eq!(capture.data(&bytes(6), false), Progress::Complete);
+        assert_eq!(capture.into_payload().len(), 10);
+    }
+
+    #[test]
+    fn another_length_than_declared_fails() {
+        let mut long = Capture::new(Some(10), MIB);
+        let mismatch = Progress::Failed(FailReason::LengthMismatch);
+        assert_eq!(long.data(&bytes(11), false), mismatch);
+        let mut short = Capture::new(Some(10), MIB);
+        assert_eq!(short.data(&bytes(9), true), mismatch);
+        assert_eq!(short.end(), mismatch);
+    }
+
+    #[test]
+    fn without_a_declared_length_the_body_decides() {
+        let mut told = Capture::new(None, MIB);
+        assert_eq!(told.data(&bytes(1), true), Progress::Complete);
+        let mut ended = Capture::new(None, MIB);
+        assert_eq!(ended.data(&bytes(1), false), Progress::Open);
+        assert_eq!(ended.end(), Progress::Complete);
+    }
+
+    #[test]
+    fn the_limit_is_inclusive() {
+        let mut capture = Capture::new(None, 8);
+        assert_eq!(capture.data(&bytes(8), false), Progress::Open);
+        let too_large = Progress::Failed(FailReason::BodyTooLarge);
+        assert_eq!(capture.data(&bytes(1), false), too_large);
+    }
+
+    #[test]
+    fn large_frames_are_kept_and_small_ones_copied_together() {
+        let large = bytes(SMALL);
+        let mut capture = Capture::new(None, MIB);
+        for data in [&bytes(1), &bytes(2), &large, &bytes(3)] {
+            capture.data(data, false);
+        }
+        let payload = capture.into_payload();
+        let segments: Vec<_> = payload.segments().collect();
+        let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
+        assert_eq!(lengths, [3, SMALL, 3]);
+        assert_eq!(segments[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn what_has_no_body_starts_empty() {
+        let response = |status: u16| {
+            let body = http_body_util::Full::new(bytes(3));
+            Response::builder().status(status).body(body).unwrap()
+        };
+        assert_eq!(start(&Method::HEAD, &response(200)), Start::Empty);
+        for status in [204, 304] {
+            assert_eq!(start(&Method::GET, &response(status)), Start::Empty);
+        }
+        let declared = Start::Watch { declared: Some(3) };
+        assert_eq!(start(&Method::GET, &response(200)), declared);
+    }
+}

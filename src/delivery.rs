@@ -1,0 +1,167 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::{
+    Endpoint, Payload, RequestId, Secret,
+    admission::Room,
+    event::{EventKind, Events},
+};
+
+/// One response on its way to one endpoint. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: DeliveryParts,
+    custody: Option<Custody>,
+}
+
+/// What a delivery is made of, for outboxes that write it down and read it again.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_webhook::{Delivery, DeliveryParts, EndpointPolicy, Payload, RequestId};
+///
+/// let parts = DeliveryParts::new(
+///     RequestId::parse("run-1").unwrap(),
+///     EndpointPolicy::public().check("https://example.com/hook")?,
+///     StatusCode::OK,
+///     Payload::from("done"),
+/// );
+/// let delivery = Delivery::from(parts);
+/// assert_eq!(delivery.payload().len(), 4);
+/// # Ok::<(), tower_webhook::EndpointError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeliveryParts {
+    /// The request's id; the same on every attempt.
+    pub id: RequestId,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// What it is signed with; `None` sends it unsigned.
+    pub secret: Option<Secret>,
+    /// The response's status.
+    pub status: StatusCode,
+    /// The few headers of the response that travel along.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The response's body.
+    pub payload: Payload,
+}
+
+/// Holds the room that a delivery takes, and knows whether anybody still has to be told its end.
+struct Custody {
+    _room: Room,
+    events: Events,
+    settled: AtomicBool,
+}
+
+impl DeliveryParts {
+    /// An unsigned delivery without headers.
+    #[must_use]
+    pub fn new(id: RequestId, endpoint: Endpoint, status: StatusCode, payload: Payload) -> Self {
+        Self {
+            id,
+            endpoint,
+            secret: None,
+            status,
+            headers: Vec::new(),
+            payload,
+        }
+    }
+}
+
+impl Delivery {
+    pub(crate) fn in_custody(parts: DeliveryParts, room: Room, events: Events) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                custody: Some(Custody {
+                    _room: room,
+                    events,
+                    settled: AtomicBool::new(false),
+                }),
+            }),
+        }
+    }
+
+    /// The request's id; the same on every attempt.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.inner.parts.id
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.inner.parts.endpoint
+    }
+
+    /// What it is signed with; `None` sends it unsigned.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        self.inner.parts.secret.as_ref()
+    }
+
+    /// The status of the response that is forwarded.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.inner.parts.status
+    }
+
+    /// The headers of the response that travel along.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.inner.parts.headers
+    }
+
+    /// The response's body.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.inner.parts.payload
+    }
+
+    /// Its end is told, or is told by whoever wrote it down: dropping it reports nothing.
+    pub(crate) fn settle(&self) {
+        if let Some(custody) = &self.inner.custody {
+            custody.settled.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl From<DeliveryParts> for Delivery {
+    fn from(parts: DeliveryParts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                custody: None,
+            }),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(custody) = &self.custody
+            && !custody.settled.load(Ordering::Acquire)
+        {
+            let DeliveryParts { id, endpoint, .. } = &self.parts;
+            custody.events.of(id, endpoint, EventKind::Abandoned);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner.parts, f)
+    }
+}

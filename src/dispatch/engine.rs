@@ -1,0 +1,99 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{runtime::Handle, sync::watch};
+use tower::ServiceExt;
+
+use super::worker::{self, Attempts, Home, OnLoan, Stop};
+use crate::{
+    BoxError, Delivery,
+    attempt::FarEnd,
+    outbox::{Accepted, Outbox, Source},
+};
+
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An outbox with its worker, its types erased.
+pub(super) trait Engine: Send + Sync {
+    fn accept(&self, delivery: Delivery) -> BoxFuture<Result<Accepted, BoxError>>;
+
+    /// Whether what it accepts is delivered by its own worker.
+    fn delivers(&self) -> bool;
+
+    /// Starts the worker on this runtime, unless it runs already.
+    fn start(&self, runtime: &Handle);
+
+    fn stop(&self, stop: Stop);
+
+    fn is_stopped(&self) -> bool;
+
+    /// Resolves once the worker has ended.
+    fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// Takes what is lost when the process ends now.
+    fn drain(&self) -> Vec<Delivery>;
+}
+
+pub(super) struct OutboxEngine<O: Outbox, F> {
+    sink: O::Sink,
+    delivers: bool,
+    source: Home<O::Source>,
+    attempts: Arc<Attempts<F>>,
+    stop: watch::Sender<Stop>,
+}
+
+impl<O: Outbox, F> OutboxEngine<O, F> {
+    pub(super) fn new(outbox: O, attempts: Attempts<F>) -> Self {
+        let delivers = outbox.delivers();
+        let (sink, source) = outbox.split();
+        Self {
+            sink,
+            delivers,
+            source: Arc::new(Mutex::new(Some(source))),
+            attempts: Arc::new(attempts),
+            stop: watch::Sender::new(Stop::No),
+        }
+    }
+}
+
+impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
+    fn accept(&self, delivery: Delivery) -> BoxFuture<Result<Accepted, BoxError>> {
+        let accepting = self.sink.clone().oneshot(delivery);
+        Box::pin(async { accepting.await.map_err(Into::into) })
+    }
+
+    fn delivers(&self) -> bool {
+        self.delivers
+    }
+
+    fn start(&self, runtime: &Handle) {
+        let runs = self.stop.receiver_count() > 0;
+        if !self.delivers || runs || self.is_stopped() {
+            return;
+        }
+        if let Some(source) = OnLoan::take(&self.source) {
+            let attempts = Arc::clone(&self.attempts);
+            runtime.spawn(worker::run(attempts, self.stop.subscribe(), source));
+        }
+    }
+
+    fn stop(&self, stop: Stop) {
+        self.stop.send_replace(stop);
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.stop.closed())
+    }
+
+    fn drain(&self) -> Vec<Delivery> {
+        let mut source = worker::lock(&self.source);
+        source.as_mut().map(Source::drain).unwrap_or_default()
+    }
+}

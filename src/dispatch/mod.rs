@@ -1,0 +1,241 @@
+mod builder;
+mod engine;
+mod retry;
+mod worker;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use self::engine::{BoxFuture, Engine};
+pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
+use crate::{
+    Delivery, EndpointPolicy,
+    admission::{Admission, Room},
+    delivery::DeliveryParts,
+    event::{Counts, EventKind, Events, FailReason},
+    outbox::Durability,
+};
+
+/// Accepts deliveries, runs their attempts, and drains: one handle, cheap to clone.
+///
+/// A layer made with [`WebhookLayer::new`](crate::WebhookLayer::new) has one of its own with every
+/// default. Build one to change a setting, to share it among several layers, and to
+/// [shut it down](Self::shutdown).
+///
+/// It needs no runtime to be built: its worker starts on the Tokio runtime in which the first
+/// webhook is accepted. It ends by itself once the last handle is gone and nothing is left to do.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use tower_webhook::{Dispatcher, WebhookLayer};
+///
+/// # async fn serve(_: Router) {}
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let dispatcher = Dispatcher::builder()
+///     .with_attempt_timeout(Duration::from_secs(30))
+///     .build();
+/// let app = Router::new()
+///     .route("/", get(|| async { "hello" }))
+///     .layer(WebhookLayer::new().with_dispatcher(dispatcher.clone()));
+///
+/// serve(app).await; // with axum's graceful shutdown
+///
+/// let report = dispatcher.shutdown(Duration::from_secs(30)).await;
+/// assert!(report.abandoned.is_empty());
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    admission: Arc<Admission>,
+    policy: EndpointPolicy,
+    events: Events,
+    engine: Box<dyn Engine>,
+    body_limit: usize,
+    accept_timeout: Duration,
+}
+
+/// What [`Dispatcher::shutdown`] has to say.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// What happened while it shut down.
+    pub counts: Counts,
+    /// The deliveries that had to be given up, with their bytes.
+    pub abandoned: Vec<Delivery>,
+    /// The requests whose handler had not ended in time. They run on, but what they answer is
+    /// not delivered any more.
+    pub unfinished: usize,
+}
+
+impl Dispatcher {
+    /// A dispatcher with every default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A builder with every default.
+    pub fn builder() -> DispatcherBuilder {
+        DispatcherBuilder::new()
+    }
+
+    /// Starts the worker now instead of with the first webhook: what a durable outbox kept from
+    /// an earlier run is then delivered without waiting for one.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn start(&self) {
+        self.shared.engine.start(&Handle::current());
+    }
+
+    /// How many webhooks have come to which end since the dispatcher was built.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.events.counts()
+    }
+
+    /// How many webhooks take room at this moment: requests that are handled, and deliveries in
+    /// memory.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.shared.admission.taken()
+    }
+
+    /// Accepts nothing new, and lets what is under way come to its end for at most this time.
+    ///
+    /// From now on a request that asks for a webhook is answered with 503. Handlers that run for
+    /// one are waited for, so are attempts under way and, with an outbox in memory, deliveries
+    /// that wait for their next attempt. What is still there when the time is over is given up,
+    /// reported as [abandoned](EventKind::Abandoned), and returned.
+    ///
+    /// With a durable outbox deliveries that wait are not waited for and not given up: they stay
+    /// for the next start.
+    pub async fn shutdown(&self, within: Duration) -> Shutdown {
+        let Shared {
+            admission,
+            engine,
+            events,
+            ..
+        } = &*self.shared;
+        let before = events.counts();
+        let deadline = Instant::now() + within;
+        admission.close();
+        let _ = timeout_at(deadline, admission.all_given_back()).await;
+        engine.stop(worker::Stop::AfterAttempts);
+        if timeout_at(deadline, engine.ended()).await.is_err() {
+            engine.stop(worker::Stop::Now);
+            engine.ended().await;
+        }
+        let abandoned = engine.drain();
+        for delivery in &abandoned {
+            self.abandon(delivery);
+        }
+        Shutdown {
+            counts: events.counts().since(before),
+            unfinished: admission.taken().saturating_sub(abandoned.len()),
+            abandoned,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &EndpointPolicy {
+        &self.shared.policy
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.shared.admission
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        self.shared.body_limit
+    }
+
+    /// Hands a complete response to the outbox. Resolves when it is as safe as it gets.
+    pub(crate) fn accept(&self, parts: DeliveryParts, mut room: Room) -> BoxFuture<()> {
+        room.shrink_to(parts.payload.len());
+        let delivery = Delivery::in_custody(parts, room, self.shared.events.clone());
+        let dispatcher = self.clone();
+        Box::pin(async move { dispatcher.hand_over(delivery).await })
+    }
+
+    async fn hand_over(self, delivery: Delivery) {
+        let Ok(runtime) = Handle::try_current() else {
+            tracing::error!("a webhook needs a Tokio runtime to be delivered in");
+            return self.abandon(&delivery);
+        };
+        let Shared {
+            engine,
+            accept_timeout,
+            ..
+        } = &*self.shared;
+        if engine.is_stopped() {
+            return self.abandon(&delivery);
+        }
+        engine.start(&runtime);
+        match timeout(*accept_timeout, engine.accept(delivery.clone())).await {
+            Ok(Ok(accepted)) => {
+                if !engine.delivers() {
+                    delivery.settle();
+                    return self.report(&delivery, EventKind::HandedOver);
+                }
+                if accepted.durability != Durability::Memory {
+                    delivery.settle();
+                }
+                self.report(
+                    &delivery,
+                    EventKind::Queued {
+                        durability: accepted.durability,
+                        duplicate: accepted.duplicate,
+                    },
+                );
+            }
+            Ok(Err(error)) => self.not_taken(&delivery, &*error),
+            Err(elapsed) => self.not_taken(&delivery, &elapsed),
+        }
+    }
+
+    fn not_taken(&self, delivery: &Delivery, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(error, "the outbox did not take a delivery");
+        delivery.settle();
+        self.report(delivery, EventKind::Failed(FailReason::OutboxFailed));
+    }
+
+    fn abandon(&self, delivery: &Delivery) {
+        delivery.settle();
+        self.report(delivery, EventKind::Abandoned);
+    }
+
+    fn report(&self, delivery: &Delivery, kind: EventKind) {
+        let events = &self.shared.events;
+        events.of(delivery.id(), delivery.endpoint(), kind);
+    }
+}
+
+impl Default for Dispatcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("outstanding", &self.outstanding())
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+use std::{error::Error, fmt};
+
+/// Why an endpoint, or a setting of an [`EndpointPolicy`](super::EndpointPolicy), is not
+/// acceptable.
+///
+/// It holds the rule that was broken and nothing else: neither [`Display`](fmt::Display) nor
+/// [`Debug`](fmt::Debug) shows any part of the URL or an address, so it can be logged and
+/// answered to a caller as it is. Each rule has one fixed sentence. The sentences may change; to
+/// tell rules apart in code, use [`kind`](Self::kind).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct EndpointError {
+    kind: EndpointErrorKind,
+}
+
+/// The rule that an [`EndpointError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndpointErrorKind {
+    /// Longer than 2,048 bytes, as given or in its normal form.
+    TooLong,
+    /// Holds white space, a control character or a backslash.
+    Character,
+    /// Is not `https://` (nor, where the policy allows it, `http://`) followed by a host.
+    Scheme,
+    /// Holds a user name or a password.
+    UserInfo,
+    /// Is not a valid URL, or its host is not a valid name or address.
+    Malformed,
+    /// The port is not a number from 1 to 65,535, or not one of those allowed.
+    Port,
+    /// The host is a name of a single label, such as `intranet`.
+    SingleLabel,
+    /// The host is a name for local use, such as `localhost` or one in `.internal`.
+    LocalName,
+    /// The host is on the policy's deny list, or missing from its allow list.
+    Host,
+    /// The host is an address that is not public, or is in a denied network.
+    Address,
+    /// A setting: not a host name, nor `*.` followed by one.
+    InvalidHost,
+    /// A setting: not a network such as `192.0.2.0/24`, nor an address.
+    InvalidNetwork,
+}
+
+impl EndpointError {
+    pub(super) const fn new(kind: EndpointErrorKind) -> Self {
+        Self { kind }
+    }
+
+    /// The rule that was broken.
+    #[must_use]
+    pub const fn kind(&self) -> EndpointErrorKind {
+        self.kind
+    }
+
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self.kind {
+            EndpointErrorKind::TooLong => "the endpoint is longer than 2048 bytes",
+            EndpointErrorKind::Character => {
+                "the endpoint contains white space, a control character or a backslash"
+            }
+            EndpointErrorKind::Scheme => "the endpoint's scheme is not allowed",
+            EndpointErrorKind::UserInfo => "the endpoint contains a user name or a password",
+            EndpointErrorKind::Malformed => "the endpoint is not a valid absolute URL",
+            EndpointErrorKind::Port => "the endpoint's port is not allowed",
+            EndpointErrorKind::SingleLabel => "the endpoint's host is not a fully qualified name",
+            EndpointErrorKind::LocalName => "the endpoint's host is a name for local use",
+            EndpointErrorKind::Host => "the endpoint's host is not allowed",
+            EndpointErrorKind::Address => "the endpoint's address is not allowed",
+            EndpointErrorKind::InvalidHost => "not a host name, nor `*.` followed by one",
+            EndpointErrorKind::InvalidNetwork => "not a network in CIDR notation, nor an address",
+        }
+    }
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl fmt::Debug for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EndpointError").field(&self.kind).finish()
+    }
+}
+
+impl Error for EndpointError {}

@@ -1,0 +1,141 @@
+//! Where webhooks may go.
+
+mod address;
+mod error;
+mod name;
+mod policy;
+mod read;
+mod rules;
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use http::Uri;
+
+pub use self::{
+    error::{EndpointError, EndpointErrorKind},
+    policy::EndpointPolicy,
+};
+
+/// A URL that a caller named and an [`EndpointPolicy`] accepted.
+///
+/// It can only be made by [`EndpointPolicy::check`]. It is cheap to clone. Its path and its query
+/// may carry tokens, so [`Debug`](fmt::Debug) and [`Display`](fmt::Display) show the scheme, the
+/// host and the port alone.
+///
+/// ```
+/// use tower_webhook::EndpointPolicy;
+///
+/// let endpoint = EndpointPolicy::public().check("https://Hooks.Example.com./in?token=1")?;
+/// assert_eq!(endpoint.host(), "hooks.example.com");
+/// assert_eq!(endpoint.port(), 443);
+/// assert_eq!(endpoint.uri(), "https://hooks.example.com/in?token=1");
+/// assert_eq!(endpoint.to_string(), "https://hooks.example.com:443");
+/// # Ok::<(), tower_webhook::EndpointError>(())
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    uri: Uri,
+    host: Arc<str>,
+    address: Option<IpAddr>,
+    port: u16,
+    https: bool,
+}
+
+impl Endpoint {
+    /// The absolute URI to send to. It has no user name, no fragment, no trailing dot behind the
+    /// host, and no port where that is the scheme's default.
+    ///
+    /// It is sensitive, as [`to_url_string`](Self::to_url_string) is.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.inner.uri
+    }
+
+    /// The host: a lower-case ASCII name without a trailing dot, or an address in its canonical
+    /// form, an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host_key()
+    }
+
+    /// The host, to be kept as a key.
+    pub(crate) fn host_key(&self) -> &Arc<str> {
+        &self.inner.host
+    }
+
+    /// The port, be it named in the URL or the scheme's default.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.inner.port
+    }
+
+    /// Whether the scheme is `https`; else it is `http`.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.inner.https
+    }
+
+    /// The whole URL in its normal form, to be stored and later read again by
+    /// [`EndpointPolicy::check`], which gives an equal endpoint unless the policy has become
+    /// stricter meanwhile.
+    ///
+    /// It is sensitive: the path and the query may carry tokens. Keep it out of logs.
+    #[must_use]
+    pub fn to_url_string(&self) -> String {
+        self.inner.uri.to_string()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https() { "https" } else { "http" };
+        match self.inner.address {
+            Some(IpAddr::V6(address)) => write!(f, "{scheme}://[{address}]:{}", self.port()),
+            _ => write!(f, "{scheme}://{}:{}", self.host(), self.port()),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_scheme_host_and_port_is_shown() {
+        let policy = EndpointPolicy::public().with_insecure_http();
+        let endpoint = policy
+            .check("http://hooks.example.com/secret-path?secret=query#secret")
+            .unwrap();
+        assert_eq!(endpoint.to_string(), "http://hooks.example.com:80");
+        assert_eq!(
+            format!("{endpoint:?}"),
+            "Endpoint(http://hooks.example.com:80)"
+        );
+
+        let endpoint = policy.check("https://[2606:4700::1]:8443/x").unwrap();
+        assert_eq!(endpoint.to_string(), "https://[2606:4700::1]:8443");
+        assert_eq!(endpoint.host(), "2606:4700::1");
+        assert!(endpoint.is_https());
+    }
+
+    #[test]
+    fn clones_share_their_host() {
+        let endpoint = EndpointPolicy::public()
+            .check("https://example.com")
+            .unwrap();
+        assert!(Arc::ptr_eq(
+            endpoint.host_key(),
+            endpoint.clone().host_key()
+        ));
+    }
+}

@@ -1,0 +1,228 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use crate::{
+    ResponseBody,
+    capture::{self, Capture, Start},
+    detach::{Detach, Detached, Finish},
+    event::FailReason,
+    layer::Config,
+    problem::Problem,
+    ticket::{Accepting, Ticket},
+};
+
+pin_project! {
+    /// The future of a call of [`Webhook`](crate::Webhook).
+    ///
+    /// For a call that asked for a webhook, the wrapped future runs on when this is dropped.
+    pub struct ResponseFuture<F>
+    where
+        F: Future,
+    {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<F>
+    where
+        F: Future,
+    {
+        Plain { #[pin] future: F },
+        Refused { problem: Problem },
+        Taken { taken: Detached<Taken<F>> },
+    }
+}
+
+/// A call that asked for a webhook, until its response has a head.
+struct Taken<F: Future> {
+    future: Pin<Box<F>>,
+    config: Arc<Config>,
+    state: State<F::Output>,
+}
+
+enum State<R> {
+    Waiting {
+        ticket: Ticket,
+    },
+    /// The response is complete with its head, which waits for the outbox.
+    Holding {
+        response: R,
+        accepting: Accepting,
+    },
+    Through,
+}
+
+impl<F: Future> ResponseFuture<F> {
+    pub(crate) fn plain(future: F) -> Self {
+        Self {
+            kind: Kind::Plain { future },
+        }
+    }
+
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self {
+            kind: Kind::Refused { problem },
+        }
+    }
+}
+
+impl<F, B, E> ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    E: Send,
+{
+    pub(crate) fn taken(future: F, ticket: Ticket, config: Arc<Config>) -> Self {
+        let disconnect = config.disconnect;
+        let taken = Taken {
+            future: Box::pin(future),
+            config,
+            state: State::Waiting { ticket },
+        };
+        Self {
+            kind: Kind::Taken {
+                taken: Detached::new(taken, disconnect),
+            },
+        }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            KindProj::Plain { future } => future
+                .poll(cx)
+                .map_ok(|response| response.map(ResponseBody::plain)),
+            KindProj::Refused { problem } => Poll::Ready(Ok(problem.response())),
+            KindProj::Taken { taken } => taken.poll_with(|taken| taken.poll(cx)),
+        }
+    }
+}
+
+type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
+
+impl<F, B, E> Taken<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B, E>> {
+        if let State::Waiting { .. } = self.state {
+            let answer = ready!(self.future.as_mut().poll(cx));
+            if let Some(answer) = self.answered(answer) {
+                return Poll::Ready(answer);
+            }
+        }
+        if let State::Holding { accepting, .. } = &mut self.state {
+            ready!(accepting.as_mut().poll(cx));
+        }
+        match std::mem::replace(&mut self.state, State::Through) {
+            State::Holding { response, .. } => {
+                Poll::Ready(response.map(|response| response.map(ResponseBody::plain)))
+            }
+            _ => panic!("polled after it was ready"),
+        }
+    }
+
+    /// What goes on at once; `None` when the answer is held back.
+    fn answered(&mut self, answer: F::Output) -> Option<Answer<B, E>> {
+        let State::Waiting { mut ticket } = std::mem::replace(&mut self.state, State::Through)
+        else {
+            return None;
+        };
+        let plain = |response: Response<B>| Some(Ok(response.map(ResponseBody::plain)));
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                ticket.fail(FailReason::ServiceFailed);
+                return Some(Err(error));
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            ticket.fail(FailReason::Upgraded);
+            return plain(response);
+        }
+        if !(self.config.forwards)(response.status()) {
+            ticket.fail(FailReason::StatusNotForwarded);
+            return plain(response);
+        }
+        ticket.note_head(&response);
+        let limit = ticket.body_limit();
+        match capture::start(ticket.method(), &response) {
+            Start::Empty => {
+                self.state = State::Holding {
+                    response: Ok(response),
+                    accepting: ticket.complete(crate::Payload::default()),
+                };
+                None
+            }
+            Start::Watch { declared } if declared.is_some_and(|len| len > limit as u64) => {
+                ticket.fail(FailReason::BodyTooLarge);
+                plain(response)
+            }
+            Start::Watch { declared } => {
+                let capture = Capture::new(declared, limit);
+                let disconnect = self.config.disconnect;
+                Some(Ok(response.map(|body| {
+                    ResponseBody::watched(body, capture, ticket, disconnect)
+                })))
+            }
+        }
+    }
+}
+
+impl<F: Future> Detach for Taken<F> {
+    fn is_unfinished(&self) -> bool {
+        !matches!(self.state, State::Through)
+    }
+
+    fn fail(&mut self, reason: FailReason) {
+        if let State::Waiting { ticket } = std::mem::replace(&mut self.state, State::Through) {
+            ticket.fail(reason);
+        }
+    }
+}
+
+impl<F, B, E> Finish for Taken<F>
+where
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    E: Send,
+{
+    async fn finish(mut alone: Detached<Self>) {
+        let answer = std::future::poll_fn(|cx| alone.poll_with(|taken| taken.poll(cx))).await;
+        if let Ok(response) = answer {
+            response.into_body().finish().await;
+        }
+    }
+}
+
+impl<F: Future> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Plain { .. } => "plain",
+            Kind::Refused { .. } => "refused",
+            Kind::Taken { .. } => "taken",
+        };
+        f.debug_tuple("ResponseFuture").field(&kind).finish()
+    }
+}

@@ -1,0 +1,310 @@
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    fmt,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::{Instant, sleep_until},
+};
+use tower_service::Service;
+
+use super::{Accepted, Claim, Demand, Outbox, Source, Verdict};
+use crate::{BoxError, Delivery};
+
+/// Deliveries wait in this process, and are gone with it.
+///
+/// The channel inside has no limit of its own: room is taken before a delivery is made, and a
+/// delivery holds its room for as long as it is here.
+#[derive(Debug)]
+pub struct MemoryOutbox {
+    sink: MemorySink,
+    source: MemorySource,
+}
+
+/// Accepts deliveries at once.
+#[derive(Clone)]
+pub struct MemorySink {
+    queue: UnboundedSender<Queued>,
+}
+
+/// Hands deliveries out in the order in which they became due, except those of a host that has
+/// no room, which wait aside.
+pub struct MemorySource {
+    queue: UnboundedReceiver<Queued>,
+    back: UnboundedSender<Queued>,
+    ready: VecDeque<Entry>,
+    aside: HashMap<Arc<str>, VecDeque<Entry>>,
+    later: BinaryHeap<Reverse<Later>>,
+    /// Keeps what is due at the same moment in order.
+    sequence: u64,
+}
+
+/// A delivery claimed from memory; dropped without being settled, it goes back.
+pub struct MemoryClaim {
+    entry: Option<Entry>,
+    back: UnboundedSender<Queued>,
+}
+
+struct Queued {
+    due: Option<Instant>,
+    entry: Entry,
+}
+
+struct Entry {
+    delivery: Delivery,
+    attempt: u32,
+}
+
+struct Later {
+    due: Instant,
+    sequence: u64,
+    entry: Entry,
+}
+
+impl MemoryOutbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new() -> Self {
+        let (back, queue) = mpsc::unbounded_channel();
+        Self {
+            sink: MemorySink {
+                queue: back.clone(),
+            },
+            source: MemorySource {
+                queue,
+                back,
+                ready: VecDeque::new(),
+                aside: HashMap::new(),
+                later: BinaryHeap::new(),
+                sequence: 0,
+            },
+        }
+    }
+}
+
+impl Default for MemoryOutbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Outbox for MemoryOutbox {
+    type Sink = MemorySink;
+    type Source = MemorySource;
+
+    fn split(self) -> (MemorySink, MemorySource) {
+        (self.sink, self.source)
+    }
+}
+
+impl Service<Delivery> for MemorySink {
+    type Response = Accepted;
+    type Error = BoxError;
+    type Future = Ready<Result<Accepted, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, delivery: Delivery) -> Self::Future {
+        let entry = Entry {
+            delivery,
+            attempt: 1,
+        };
+        let sent = self.queue.send(Queued { due: None, entry });
+        ready(
+            sent.map(|()| Accepted::in_memory())
+                .map_err(|_| "the memory outbox has no source any more".into()),
+        )
+    }
+}
+
+impl Source for MemorySource {
+    type Claim = MemoryClaim;
+
+    async fn next(&mut self, demand: Demand<'_>) -> Result<Vec<MemoryClaim>, BoxError> {
+        loop {
+            while let Ok(queued) = self.queue.try_recv() {
+                self.put(queued);
+            }
+            self.collect_due();
+            let claims = self.claim(demand);
+            if !claims.is_empty() {
+                return Ok(claims);
+            }
+            let due = self.later.peek().map(|Reverse(later)| later.due);
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Never `None`: `back` keeps the channel open.
+                Some(queued) = self.queue.recv() => self.put(queued),
+                () = due => {}
+            }
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Delivery> {
+        while let Ok(queued) = self.queue.try_recv() {
+            self.put(queued);
+        }
+        let later = self.later.drain().map(|Reverse(later)| later.entry);
+        let aside = self.aside.drain().flat_map(|(_, entries)| entries);
+        let all = self.ready.drain(..).chain(aside).chain(later);
+        all.map(|entry| entry.delivery).collect()
+    }
+}
+
+impl MemorySource {
+    fn put(&mut self, Queued { due, entry }: Queued) {
+        match due {
+            None => self.ready.push_back(entry),
+            Some(due) => {
+                self.sequence += 1;
+                self.later.push(Reverse(Later {
+                    due,
+                    sequence: self.sequence,
+                    entry,
+                }));
+            }
+        }
+    }
+
+    fn collect_due(&mut self) {
+        if self.later.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(Reverse(first)) = self.later.peek()
+            && first.due <= now
+            && let Some(Reverse(later)) = self.later.pop()
+        {
+            self.ready.push_back(later.entry);
+        }
+    }
+
+    fn claim(&mut self, demand: Demand<'_>) -> Vec<MemoryClaim> {
+        let mut claims = Vec::new();
+        let back = &self.back;
+        let claimed = |entry| MemoryClaim {
+            entry: Some(entry),
+            back: back.clone(),
+        };
+        // At most one claim a call for each host: a claim changes what its host has room for.
+        self.aside.retain(|host, entries| {
+            if claims.len() < demand.at_most() && !demand.is_full(host) {
+                claims.extend(entries.pop_front().map(claimed));
+            }
+            !entries.is_empty()
+        });
+        while claims.is_empty()
+            && demand.at_most() > 0
+            && let Some(entry) = self.ready.pop_front()
+        {
+            let host = Arc::clone(entry.delivery.endpoint().host_key());
+            if self.aside.contains_key(&host) || demand.is_full(&host) {
+                self.aside.entry(host).or_default().push_back(entry);
+                continue;
+            }
+            claims.push(claimed(entry));
+        }
+        claims
+    }
+}
+
+impl MemoryClaim {
+    fn give_back(&self, due: Option<Instant>, entry: Entry) -> Result<(), BoxError> {
+        self.back
+            .send(Queued { due, entry })
+            .map_err(|_| "the memory outbox has no source any more".into())
+    }
+}
+
+impl Claim for MemoryClaim {
+    fn delivery(&self) -> &Delivery {
+        &self.held().delivery
+    }
+
+    fn attempt(&self) -> u32 {
+        self.held().attempt
+    }
+
+    async fn settle(mut self, verdict: Verdict) -> Result<(), BoxError> {
+        let entry = self.entry.take();
+        match (verdict, entry) {
+            (Verdict::AgainIn(delay), Some(mut entry)) => {
+                entry.attempt += 1;
+                self.give_back(Some(Instant::now() + delay), entry)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl MemoryClaim {
+    fn held(&self) -> &Entry {
+        self.entry
+            .as_ref()
+            .expect("an entry is taken only by settle and drop")
+    }
+}
+
+impl Drop for MemoryClaim {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            // Without a source the delivery ends here, and reports that itself.
+            let _ = self.give_back(None, entry);
+        }
+    }
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.due, self.sequence).cmp(&(other.due, other.sequence))
+    }
+}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Later {}
+
+impl fmt::Debug for MemorySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySink").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MemorySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySource")
+            .field("ready", &self.ready.len())
+            .field("later", &self.later.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MemoryClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryClaim")
+            .field("attempt", &self.entry.as_ref().map(|entry| entry.attempt))
+            .finish_non_exhaustive()
+    }
+}

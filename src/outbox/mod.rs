@@ -1,0 +1,203 @@
+//! Where accepted deliveries wait until their endpoint has taken them.
+//!
+//! An [`Outbox`] has two ends. Its *sink* accepts: any [`Service`] from a [`Delivery`] to
+//! [`Accepted`], so that it can be wrapped in Tower's own timeouts and limits, and
+//! [`service_fn`](tower::service_fn) is a test double. Its [`Source`] hands deliveries out again
+//! as [`Claim`]s, so that settling them stays its own business.
+//!
+//! Nothing here knows HTTP, and nothing above it knows which outbox it is.
+//!
+//! ```
+//! use tower::service_fn;
+//! use tower_webhook::{Dispatcher, outbox::Accepted};
+//!
+//! // A sink that only looks: for a test, or when something else delivers.
+//! let dispatcher = Dispatcher::builder()
+//!     .with_sink(service_fn(|delivery: tower_webhook::Delivery| async move {
+//!         println!("{} for {:?}", delivery.id(), delivery.endpoint());
+//!         Ok::<_, std::io::Error>(Accepted::in_memory())
+//!     }))
+//!     .build();
+//! ```
+
+mod memory;
+mod sink_only;
+
+use std::{future::Future, time::Duration};
+
+use tower_service::Service;
+
+pub use self::{
+    memory::{MemoryClaim, MemoryOutbox, MemorySink, MemorySource},
+    sink_only::{NoSource, SinkOnly},
+};
+use crate::{BoxError, Delivery, event::Outcome};
+
+/// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them and a
+/// [`Source`] that hands them out.
+pub trait Outbox {
+    /// Accepts deliveries. Its future resolves once the delivery is as safe as it says.
+    type Sink: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static;
+    /// Hands deliveries out.
+    type Source: Source;
+
+    /// The two ends.
+    fn split(self) -> (Self::Sink, Self::Source);
+
+    /// Whether the source hands out what the sink accepts. When it does not, somebody else
+    /// delivers, and a delivery's story ends here with the sink's answer. Default: yes.
+    fn delivers(&self) -> bool {
+        true
+    }
+}
+
+/// A sink and a source of one's own, for instance those of a [`MemoryOutbox`] with the sink
+/// wrapped in [`tower::load_shed`].
+impl<K, S> Outbox for (K, S)
+where
+    K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S: Source,
+{
+    type Sink = K;
+    type Source = S;
+
+    fn split(self) -> (K, S) {
+        self
+    }
+}
+
+/// What a sink says once it has a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// What the delivery survives from now on.
+    pub durability: Durability,
+    /// A delivery with this id was there already, and is the one that is kept.
+    pub duplicate: bool,
+}
+
+/// What an accepted delivery survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing: it is gone with the process.
+    Memory,
+    /// The process and the machine's power, not the machine's disk.
+    LocalDisk,
+    /// The loss of one machine.
+    Replicated,
+}
+
+impl Accepted {
+    /// Queued in this process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::with(Durability::Memory)
+    }
+
+    /// Kept with this durability, as the first delivery of its id.
+    #[must_use]
+    pub fn with(durability: Durability) -> Self {
+        Self {
+            durability,
+            duplicate: false,
+        }
+    }
+}
+
+/// Hands out the deliveries that are due.
+pub trait Source: Send + 'static {
+    /// One delivery, claimed.
+    type Claim: Claim;
+
+    /// Waits until a delivery is due and there is demand for it; may give several at once.
+    ///
+    /// It is called again after it was dropped half-way, and must lose no claim then. An empty
+    /// list is a reason to ask again at once.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read; the worker reports it and asks again a second later.
+    fn next(
+        &mut self,
+        demand: Demand<'_>,
+    ) -> impl Future<Output = Result<Vec<Self::Claim>, BoxError>> + Send;
+
+    /// Takes what is lost when the process ends now. A durable outbox has nothing to give.
+    fn drain(&mut self) -> Vec<Delivery> {
+        Vec::new()
+    }
+}
+
+/// One delivery whose next attempt is the holder's business.
+///
+/// A claim that is dropped without being settled is due again, as the same attempt.
+pub trait Claim: Send + 'static {
+    /// What is to be delivered.
+    fn delivery(&self) -> &Delivery;
+
+    /// Which attempt this is, from 1.
+    fn attempt(&self) -> u32;
+
+    /// Says what the attempt came to.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot write it down; the delivery may then be handed out again.
+    fn settle(self, verdict: Verdict) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The endpoint took it.
+    Delivered,
+    /// It is due again after this time.
+    AgainIn(Duration),
+    /// It is given up; this is how its last attempt ended.
+    Dead(Outcome),
+}
+
+/// How many deliveries a worker has room for, and which endpoint hosts have no room.
+#[derive(Clone, Copy)]
+pub struct Demand<'a> {
+    at_most: usize,
+    is_full: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+impl<'a> Demand<'a> {
+    pub(crate) fn new(at_most: usize, is_full: &'a (dyn Fn(&str) -> bool + Sync)) -> Self {
+        Self { at_most, is_full }
+    }
+
+    /// The most claims that there is room for.
+    #[must_use]
+    pub fn at_most(&self) -> usize {
+        self.at_most
+    }
+
+    /// Whether this endpoint host has as many attempts under way as it may.
+    ///
+    /// What is handed out for such a host all the same exceeds its limit.
+    #[must_use]
+    pub fn is_full(&self, host: &str) -> bool {
+        (self.is_full)(host)
+    }
+}
+
+impl std::fmt::Debug for Demand<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Demand")
+            .field("at_most", &self.at_most)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+
+use crate::{EndpointError, ResponseBody, event::Refusal};
+
+/// Why the layer answers by itself, before the handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    EndpointTwice,
+    EndpointEmpty,
+    EndpointUnreadable,
+    Endpoint(EndpointError),
+    SecretMissing,
+    SecretTwice,
+    SecretEmpty,
+    SecretTooLong,
+    NoRoom(Refusal),
+    Loop,
+}
+
+/// In seconds: as long as a delivery waits for its next attempt at most.
+const TRY_AGAIN_AFTER: HeaderValue = HeaderValue::from_static("5");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+impl Problem {
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            Self::NoRoom(refusal) => refusal,
+            Self::Loop => Refusal::Loop,
+            _ => Refusal::BadRequest,
+        }
+    }
+
+    /// The answer (RFC 9457). Its words are static: nothing that the caller sent, no address, and
+    /// nothing that a name resolves to.
+    pub(crate) fn response<B>(self) -> Response<ResponseBody<B>> {
+        let (status, title) = self.status();
+        let code = status.as_u16();
+        let detail = self.detail();
+        let text = format!(
+            r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"}}"#
+        );
+        let mut response = Response::new(ResponseBody::own(text.into()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, TRY_AGAIN_AFTER);
+        }
+        response
+    }
+
+    fn status(self) -> (StatusCode, &'static str) {
+        match self.refusal() {
+            Refusal::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
+            Refusal::Loop => (StatusCode::LOOP_DETECTED, "Loop Detected"),
+            Refusal::NoRoom | Refusal::NoRoomForHost => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+            }
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::EndpointTwice => "the endpoint is given more than once",
+            Self::EndpointEmpty => "the endpoint is empty",
+            Self::EndpointUnreadable => "the endpoint is not UTF-8 text",
+            Self::Endpoint(error) => error.sentence(),
+            Self::SecretMissing => "a secret is required",
+            Self::SecretTwice => "the secret is given more than once",
+            Self::SecretEmpty => "the secret is empty",
+            Self::SecretTooLong => "the secret is longer than 1024 bytes",
+            Self::NoRoom(Refusal::NoRoomForHost) => {
+                "too many webhooks to this endpoint's host are under way, try again later"
+            }
+            Self::NoRoom(_) => "too many webhooks are under way, try again later",
+            Self::Loop => "the request is itself a webhook and asks for another one",
+        }
+    }
+}
+
+impl From<EndpointError> for Problem {
+    fn from(error: EndpointError) -> Self {
+        Self::Endpoint(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_answer_is_a_problem_in_json() {
+        let policy = crate::EndpointPolicy::public();
+        let refused = policy.check("http://10.0.0.1/").unwrap_err();
+        for (problem, status) in [
+            (Problem::EndpointTwice, 400),
+            (Problem::EndpointEmpty, 400),
+            (Problem::EndpointUnreadable, 400),
+            (Problem::Endpoint(refused), 400),
+            (Problem::SecretMissing, 400),
+            (Problem::SecretTwice, 400),
+            (Problem::SecretEmpty, 400),
+            (Problem::SecretTooLong, 400),
+            (Problem::NoRoom(Refusal::NoRoom), 503),
+            (Problem::NoRoom(Refusal::NoRoomForHost), 503),
+            (Problem::Loop, 508),
+        ] {
+            let response = problem.response::<http_body_util::Empty<bytes::Bytes>>();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(json["status"], status);
+            assert_eq!(json["detail"], problem.detail());
+        }
+    }
+}

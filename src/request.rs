@@ -1,0 +1,348 @@
+use std::borrow::Cow;
+
+use http::{
+    HeaderMap, HeaderName, Method, Request,
+    header::{CONNECTION, UPGRADE, USER_AGENT},
+};
+use percent_encoding::percent_decode;
+
+use crate::{
+    Endpoint, EndpointPolicy, RequestId, Secret,
+    problem::Problem,
+    wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
+};
+
+/// How a request says that it wants a webhook.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) endpoint_parameter: Cow<'static, str>,
+    pub(crate) endpoint_header: Option<HeaderName>,
+    pub(crate) secret_header: HeaderName,
+    pub(crate) secret_required: bool,
+}
+
+/// What a request that wants a webhook says about it.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) id: RequestId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) secret: Option<Secret>,
+}
+
+/// In bytes.
+const MAX_SECRET: usize = 1_024;
+
+impl Reader {
+    /// Whether the request wants a webhook. Allocates nothing.
+    pub(crate) fn is_asked<B>(&self, request: &Request<B>) -> bool {
+        let in_query = match request.uri().query() {
+            Some(query) => self.in_query(query).next().is_some(),
+            None => false,
+        };
+        let asked = in_query || self.in_headers(request.headers()).next().is_some();
+        asked && !never_a_webhook(request)
+    }
+
+    /// Reads a request that [is asked](Self::is_asked) for a webhook, and marks its secret as
+    /// sensitive.
+    pub(crate) fn read<B>(
+        &self,
+        request: &mut Request<B>,
+        policy: &EndpointPolicy,
+    ) -> Result<Wish, Problem> {
+        // First, so that no answer and no handler logs it.
+        let secret = self.take_note_of_secret(request.headers_mut());
+        if is_delivery(request.headers()) {
+            return Err(Problem::Loop);
+        }
+        Ok(Wish {
+            endpoint: self.endpoint(request, policy)?,
+            secret: secret?,
+            id: id(request.headers()),
+        })
+    }
+
+    fn endpoint<B>(
+        &self,
+        request: &Request<B>,
+        policy: &EndpointPolicy,
+    ) -> Result<Endpoint, Problem> {
+        let query = self.in_query(request.uri().query().unwrap_or_default());
+        let mut given = query.chain(self.in_headers(request.headers()));
+        let (Some(text), None) = (given.next(), given.next()) else {
+            return Err(Problem::EndpointTwice);
+        };
+        let text = text.map_err(|NotText| Problem::EndpointUnreadable)?;
+        if text.is_empty() {
+            return Err(Problem::EndpointEmpty);
+        }
+        Ok(policy.check(&text)?)
+    }
+
+    /// Every value that the query gives the endpoint's parameter.
+    fn in_query<'a>(
+        &'a self,
+        query: &'a str,
+    ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
+        query.split('&').filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            is_name(name, &self.endpoint_parameter).then(|| decode(value))
+        })
+    }
+
+    /// Every value of the endpoint's header, if there is such a header.
+    fn in_headers<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
+        let name = self.endpoint_header.iter();
+        let values = name.flat_map(|name| headers.get_all(name));
+        values.map(|value| value.to_str().map(Cow::from).map_err(|_| NotText))
+    }
+
+    fn take_note_of_secret(&self, headers: &mut HeaderMap) -> Result<Option<Secret>, Problem> {
+        let values = match headers.entry(&self.secret_header) {
+            http::header::Entry::Occupied(mut values) => {
+                values
+                    .iter_mut()
+                    .for_each(|value| value.set_sensitive(true));
+                values
+            }
+            http::header::Entry::Vacant(_) if self.secret_required => {
+                return Err(Problem::SecretMissing);
+            }
+            http::header::Entry::Vacant(_) => return Ok(None),
+        };
+        let mut given = values.iter();
+        match (given.next().map(|value| value.as_bytes()), given.next()) {
+            (Some([]), None) => Err(Problem::SecretEmpty),
+            (Some(secret), None) if secret.len() > MAX_SECRET => Err(Problem::SecretTooLong),
+            (Some(secret), None) => Ok(Some(Secret::new(secret))),
+            _ => Err(Problem::SecretTwice),
+        }
+    }
+}
+
+/// What is no text, once decoded.
+struct NotText;
+
+/// The names are compared as servers read them, decoded.
+fn is_name(raw: &str, name: &str) -> bool {
+    raw == name || raw.contains(['%', '+']) && form_decoded(raw).eq(name.bytes())
+}
+
+fn form_decoded(raw: &str) -> impl Iterator<Item = u8> + '_ {
+    raw.split('+').enumerate().flat_map(|(at, part)| {
+        let space = (at > 0).then_some(b' ');
+        space.into_iter().chain(percent_decode(part.as_bytes()))
+    })
+}
+
+fn decode(raw: &str) -> Result<Cow<'_, str>, NotText> {
+    if !raw.contains('+') {
+        return percent_decode(raw.as_bytes())
+            .decode_utf8()
+            .map_err(|_| NotText);
+    }
+    let bytes = form_decoded(raw).collect();
+    String::from_utf8(bytes).map(Cow::from).map_err(|_| NotText)
+}
+
+fn never_a_webhook<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT || asks_for_upgrade(request.headers())
+}
+
+/// An `h2c` upgrade is one that servers do not grant any more (RFC 9113); some clients always ask
+/// for it.
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let to_something = headers
+        .get_all(UPGRADE)
+        .iter()
+        .any(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"));
+    to_something && headers.get_all(CONNECTION).iter().any(names_upgrade)
+}
+
+fn names_upgrade(connection: &http::HeaderValue) -> bool {
+    let mut options = connection.as_bytes().split(|&byte| byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+fn is_delivery(headers: &HeaderMap) -> bool {
+    let ours =
+        |agent: &http::HeaderValue| agent.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
+    headers.contains_key(LOOP_MARK) || headers.get(USER_AGENT).is_some_and(ours)
+}
+
+fn id(headers: &HeaderMap) -> RequestId {
+    let mut given = headers.get_all(&REQUEST_ID).iter();
+    match (given.next(), given.next()) {
+        (Some(id), None) => RequestId::from_header(id).unwrap_or_else(RequestId::fresh),
+        _ => RequestId::fresh(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn reader() -> Reader {
+        Reader {
+            endpoint_parameter: "webhookEndpoint".into(),
+            endpoint_header: Some(HeaderName::from_static("x-webhook-endpoint")),
+            secret_header: HeaderName::from_static("x-webhook-secret"),
+            secret_required: false,
+        }
+    }
+
+    fn get(target: &str, headers: &[(&'static str, &[u8])]) -> Request<()> {
+        let mut request = Request::get(target).body(()).unwrap();
+        for (name, value) in headers {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().append(*name, value);
+        }
+        request
+    }
+
+    fn read(request: &mut Request<()>) -> Result<Wish, Problem> {
+        assert!(reader().is_asked(request));
+        reader().read(request, &EndpointPolicy::public())
+    }
+
+    const ASKED: &str = "/?a=1&webhookEndpoint=https%3A%2F%2Fexample.com%2Fhook%3Fa%3D1%26b";
+
+    #[test]
+    fn reads_an_encoded_endpoint() {
+        let wish = read(&mut get(ASKED, &[])).unwrap();
+        assert_eq!(wish.endpoint.uri(), "https://example.com/hook?a=1&b");
+        assert!(wish.secret.is_none());
+    }
+
+    #[test]
+    fn reads_an_endpoint_as_people_type_it() {
+        let target = "/?webhookEndpoint=https://example.com/hook";
+        let wish = read(&mut get(target, &[])).unwrap();
+        assert_eq!(wish.endpoint.uri(), "https://example.com/hook");
+    }
+
+    #[test]
+    fn an_encoded_name_is_the_same_name() {
+        let target = "/?webhook%45ndpoint=https://example.com/";
+        assert!(read(&mut get(target, &[])).is_ok());
+        assert!(!reader().is_asked(&get("/?webhook+Endpoint=https://example.com/", &[])));
+        assert!(!reader().is_asked(&get("/?webhookendpoint=https://example.com/", &[])));
+    }
+
+    #[test]
+    fn an_endpoint_must_be_given_once_and_be_acceptable() {
+        let twice = "/?webhookEndpoint=https://a.example/&webhookEndpoint=https://a.example/";
+        assert_eq!(
+            read(&mut get(twice, &[])).unwrap_err(),
+            Problem::EndpointTwice
+        );
+        let both = [("x-webhook-endpoint", &b"https://a.example/"[..])];
+        assert_eq!(
+            read(&mut get(ASKED, &both)).unwrap_err(),
+            Problem::EndpointTwice
+        );
+        for target in ["/?webhookEndpoint", "/?webhookEndpoint="] {
+            assert_eq!(
+                read(&mut get(target, &[])).unwrap_err(),
+                Problem::EndpointEmpty
+            );
+        }
+        let unreadable = "/?webhookEndpoint=%ff";
+        assert_eq!(
+            read(&mut get(unreadable, &[])).unwrap_err(),
+            Problem::EndpointUnreadable
+        );
+        for refused in [
+            "http://example.com/",
+            "https://127.0.0.1/",
+            "https://a%20b/",
+            "hook",
+        ] {
+            let target = format!("/?webhookEndpoint={refused}");
+            let problem = read(&mut get(&target, &[])).unwrap_err();
+            assert!(matches!(problem, Problem::Endpoint(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_header_can_name_the_endpoint() {
+        let headers = [("x-webhook-endpoint", &b"https://example.com/hook"[..])];
+        let wish = read(&mut get("/", &headers)).unwrap();
+        assert_eq!(wish.endpoint.uri(), "https://example.com/hook");
+    }
+
+    #[test]
+    fn a_secret_is_raw_bytes_and_is_marked() {
+        let mut request = get(ASKED, &[("x-webhook-secret", b"whsec_\xff\xe9 x")]);
+        let wish = read(&mut request).unwrap();
+        assert_eq!(wish.secret.unwrap().expose(), b"whsec_\xff\xe9 x");
+        assert!(request.headers()["x-webhook-secret"].is_sensitive());
+    }
+
+    #[test]
+    fn a_secret_must_be_one_and_of_a_sane_length() {
+        let longest = [b'x'; MAX_SECRET];
+        assert!(read(&mut get(ASKED, &[("x-webhook-secret", &longest)])).is_ok());
+        let long = [b'x'; MAX_SECRET + 1];
+        for (secret, problem) in [
+            (&b""[..], Problem::SecretEmpty),
+            (&long[..], Problem::SecretTooLong),
+        ] {
+            let headers = [("x-webhook-secret", secret)];
+            assert_eq!(read(&mut get(ASKED, &headers)).unwrap_err(), problem);
+        }
+        let twice = [("x-webhook-secret", &b"a"[..]), ("x-webhook-secret", b"b")];
+        let mut request = get(ASKED, &twice);
+        assert_eq!(read(&mut request).unwrap_err(), Problem::SecretTwice);
+        let values = request.headers().get_all("x-webhook-secret");
+        assert!(values.iter().all(HeaderValue::is_sensitive));
+    }
+
+    #[test]
+    fn a_required_secret_is_missed() {
+        let mut strict = reader();
+        strict.secret_required = true;
+        let policy = EndpointPolicy::public();
+        let problem = strict.read(&mut get(ASKED, &[]), &policy).unwrap_err();
+        assert_eq!(problem, Problem::SecretMissing);
+    }
+
+    #[test]
+    fn an_id_is_kept_when_it_can_be_signed() {
+        let kept = read(&mut get(ASKED, &[("x-request-id", b"run_1")])).unwrap();
+        assert_eq!(kept.id.as_str(), "run_1");
+        for id in [&b"a.b"[..], b"", b"\xff"] {
+            let fresh = read(&mut get(ASKED, &[("x-request-id", id)])).unwrap();
+            assert_eq!(fresh.id.as_str().len(), 36);
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_asks_again_is_a_loop() {
+        for header in [
+            ("x-webhook-loop", &b"1"[..]),
+            ("user-agent", b"tower-webhook/0.0.9"),
+        ] {
+            assert_eq!(read(&mut get(ASKED, &[header])).unwrap_err(), Problem::Loop);
+        }
+    }
+
+    #[test]
+    fn upgrades_and_tunnels_are_never_a_webhook() {
+        let upgrade = [
+            ("connection", &b"keep-alive, Upgrade"[..]),
+            ("upgrade", b"websocket"),
+        ];
+        assert!(!reader().is_asked(&get(ASKED, &upgrade)));
+        let h2c = [("connection", &b"Upgrade"[..]), ("upgrade", b"h2c")];
+        assert!(reader().is_asked(&get(ASKED, &h2c)));
+        let mut connect = get(ASKED, &[]);
+        *connect.method_mut() = Method::CONNECT;
+        assert!(!reader().is_asked(&connect));
+    }
+}

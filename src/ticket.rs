@@ -1,0 +1,147 @@
+use std::{future::Future, pin::Pin};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
+};
+
+use crate::{
+    Dispatcher, Endpoint, Payload, RequestId, Secret,
+    admission::Room,
+    delivery::DeliveryParts,
+    event::{EventKind, FailReason},
+    wire::{GRPC_MESSAGE, GRPC_STATUS},
+};
+
+/// An accepted webhook whose response is not complete yet.
+///
+/// It ends in exactly one way: as a delivery, as failed, or, dropped, as abandoned.
+pub(crate) struct Ticket {
+    open: Option<Open>,
+    dispatcher: Dispatcher,
+}
+
+struct Open {
+    id: RequestId,
+    endpoint: Endpoint,
+    secret: Option<Secret>,
+    room: Room,
+    method: Method,
+    head: Option<Head>,
+}
+
+/// What is forwarded of a response's head.
+struct Head {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Resolves once the outbox has the delivery, or has failed to take it.
+pub(crate) type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+const FORWARDED: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    // Of a trailers-only response.
+    GRPC_STATUS,
+    GRPC_MESSAGE,
+];
+
+impl Ticket {
+    /// Takes a request in hand, for which there is room.
+    pub(crate) fn new(
+        dispatcher: Dispatcher,
+        room: Room,
+        id: RequestId,
+        endpoint: Endpoint,
+        secret: Option<Secret>,
+        method: Method,
+    ) -> Self {
+        dispatcher.events().of(&id, &endpoint, EventKind::Accepted);
+        Self {
+            open: Some(Open {
+                id,
+                endpoint,
+                secret,
+                room,
+                method,
+                head: None,
+            }),
+            dispatcher,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.open().method
+    }
+
+    pub(crate) fn body_limit(&self) -> usize {
+        self.dispatcher.body_limit()
+    }
+
+    /// Notes what is forwarded of the response's head.
+    pub(crate) fn note_head<B>(&mut self, response: &Response<B>) {
+        let status = response.status();
+        let headers = select(response.headers(), &FORWARDED);
+        if let Some(open) = &mut self.open {
+            open.head = Some(Head { status, headers });
+        }
+    }
+
+    /// Notes what is forwarded of the trailers: a gRPC call's status is there.
+    pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(Open {
+            head: Some(head), ..
+        }) = &mut self.open
+        {
+            let grpc = select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
+            head.headers.extend(grpc);
+        }
+    }
+
+    /// The response is complete: it becomes a delivery.
+    pub(crate) fn complete(mut self, payload: Payload) -> Accepting {
+        let open = self.open.take().expect("a ticket is completed once");
+        let head = open.head.expect("a response has a head before a body");
+        let parts = DeliveryParts {
+            id: open.id,
+            endpoint: open.endpoint,
+            secret: open.secret,
+            status: head.status,
+            headers: head.headers,
+            payload,
+        };
+        self.dispatcher.accept(parts, open.room)
+    }
+
+    /// The response never becomes a delivery.
+    pub(crate) fn fail(mut self, reason: FailReason) {
+        self.end(EventKind::Failed(reason));
+    }
+
+    fn end(&mut self, kind: EventKind) {
+        if let Some(open) = self.open.take() {
+            // Whoever hears of the end can rely on the room being free again.
+            drop(open.room);
+            self.dispatcher.events().of(&open.id, &open.endpoint, kind);
+        }
+    }
+
+    fn open(&self) -> &Open {
+        self.open
+            .as_ref()
+            .expect("a ticket is open until it is consumed")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.end(EventKind::Abandoned);
+    }
+}
+
+fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+    let present = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
+    names.iter().filter_map(present).collect()
+}

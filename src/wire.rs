@@ -1,0 +1,20 @@
+//! Names that go over the wire.
+
+use http::{HeaderName, HeaderValue};
+
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
+pub(crate) const RESPONSE_STATUS: HeaderName = HeaderName::from_static("x-webhook-response-status");
+/// On every delivery. A request with it that asks for a webhook would make a loop.
+pub(crate) const LOOP_MARK: HeaderName = HeaderName::from_static("x-webhook-loop");
+
+pub(crate) static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(crate) static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(crate) static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+pub(crate) const USER_AGENT_PREFIX: &str = "tower-webhook/";
+pub(crate) const OUR_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("tower-webhook/", env!("CARGO_PKG_VERSION")));
