@@ -261,7 +261,7 @@ impl Counts {
     }
 }
 
-type Hook = dyn Fn(&Event) + Send + Sync;
+pub(crate) type Hook = dyn Fn(&Event) + Send + Sync;
 
 /// Where events go: the counts, the log, and the user's hook. Cheap to clone.
 #[derive(Clone, Default)]

@@ -32,7 +32,7 @@ use crate::{
 
 /// What posts: the crate's own client, or the user's.
 pub(crate) enum Client {
-    Guarded(GuardedClient),
+    Guarded(Box<GuardedClient>),
     Own(Arc<dyn Exchange>),
 }
 
@@ -102,11 +102,11 @@ impl Client {
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .build(connector);
-        Self::Guarded(GuardedClient {
+        Self::Guarded(Box::new(GuardedClient {
             client,
             open,
             keep_open: in_all,
-        })
+        }))
     }
 
     pub(crate) async fn post(&self, request: Request<Payload>) -> Result<Outcome, AttemptError> {

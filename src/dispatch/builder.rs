@@ -14,7 +14,7 @@ use crate::{
     BoxError, Brand, Delivery, EndpointPolicy, Payload,
     admission::{Admission, Limits},
     attempt::{self, Client, InvalidCertificate, Post, Resolve},
-    event::{Event, Events},
+    event::{Event, Events, Hook},
     outbox::{Accepted, MemoryOutbox, Outbox, SinkOnly},
 };
 
@@ -43,7 +43,7 @@ pub struct DispatcherBuilder<O = MemoryOutbox> {
     attempts: (usize, usize),
     attempt_timeout: Duration,
     accept_timeout: Duration,
-    hook: Option<Box<dyn Fn(&Event) + Send + Sync>>,
+    hook: Option<Box<Hook>>,
     client: Option<Client>,
     guarded: attempt::GuardedSettings,
 }
