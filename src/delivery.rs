@@ -130,6 +130,11 @@ impl Delivery {
         &self.inner.parts.payload
     }
 
+    /// The same delivery, without the room that this one takes.
+    pub(crate) fn detached(&self) -> Self {
+        self.inner.parts.clone().into()
+    }
+
     /// Its end is told, or is told by whoever wrote it down: dropping it reports nothing.
     pub(crate) fn settle(&self) {
         if let Some(custody) = &self.inner.custody {

@@ -247,7 +247,7 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
                 self.attempts,
             )
         });
-        let attempts = Attempts {
+        let attempts = Arc::new(Attempts {
             far_end: Post::new(
                 client,
                 self.policy.clone(),
@@ -259,13 +259,14 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
             events: events.clone(),
             admission: Arc::clone(&admission),
             places: Places::new(self.attempts.0, self.attempts.1),
-        };
+        });
         Dispatcher {
             shared: Arc::new(Shared {
                 admission,
                 policy: self.policy,
                 events,
-                engine: Box::new(OutboxEngine::new(self.outbox, attempts)),
+                engine: Box::new(OutboxEngine::new(self.outbox, Arc::clone(&attempts))),
+                fallback: Box::new(OutboxEngine::new(MemoryOutbox::new(), attempts)),
                 body_limit: self.limits.body,
                 accept_timeout: self.accept_timeout,
             }),

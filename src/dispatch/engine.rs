@@ -11,7 +11,7 @@ use super::worker::{self, Attempts, Home, OnLoan, Stop};
 use crate::{
     BoxError, Delivery,
     attempt::FarEnd,
-    outbox::{Accepted, Outbox, Source},
+    outbox::{Accepted, DeliveryFilter, DeliveryRecord, Ledger, Outbox, Source},
 };
 
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -35,25 +35,33 @@ pub(super) trait Engine: Send + Sync {
 
     /// Takes what is lost when the process ends now.
     fn drain(&self) -> Vec<Delivery>;
+
+    fn deliveries<'a>(&'a self, filter: &'a DeliveryFilter) -> Looked<'a, Vec<DeliveryRecord>>;
+
+    fn redeliver<'a>(&'a self, filter: &'a DeliveryFilter) -> Looked<'a, usize>;
 }
+
+type Looked<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
 pub(super) struct OutboxEngine<O: Outbox, F> {
     sink: O::Sink,
     delivers: bool,
     source: Home<O::Source>,
+    ledger: O::Ledger,
     attempts: Arc<Attempts<F>>,
     stop: watch::Sender<Stop>,
 }
 
 impl<O: Outbox, F> OutboxEngine<O, F> {
-    pub(super) fn new(outbox: O, attempts: Attempts<F>) -> Self {
+    pub(super) fn new(outbox: O, attempts: Arc<Attempts<F>>) -> Self {
         let delivers = outbox.delivers();
-        let (sink, source) = outbox.split();
+        let (sink, source, ledger) = outbox.split();
         Self {
             sink,
             delivers,
             source: Arc::new(Mutex::new(Some(source))),
-            attempts: Arc::new(attempts),
+            ledger,
+            attempts,
             stop: watch::Sender::new(Stop::No),
         }
     }
@@ -95,5 +103,13 @@ impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
     fn drain(&self) -> Vec<Delivery> {
         let mut source = worker::lock(&self.source);
         source.as_mut().map(Source::drain).unwrap_or_default()
+    }
+
+    fn deliveries<'a>(&'a self, filter: &'a DeliveryFilter) -> Looked<'a, Vec<DeliveryRecord>> {
+        Box::pin(self.ledger.deliveries(filter))
+    }
+
+    fn redeliver<'a>(&'a self, filter: &'a DeliveryFilter) -> Looked<'a, usize> {
+        Box::pin(self.ledger.redeliver(filter))
     }
 }

@@ -10,14 +10,17 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use self::engine::{BoxFuture, Engine};
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
+use self::{
+    engine::{BoxFuture, Engine},
+    worker::Stop,
+};
 use crate::{
-    Delivery, EndpointPolicy,
+    BoxError, Delivery, EndpointPolicy, RequestId,
     admission::{Admission, Room},
     delivery::DeliveryParts,
     event::{Counts, EventKind, Events, FailReason},
-    outbox::Durability,
+    outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
 };
 
 /// Accepts deliveries, runs their attempts, and drains: one handle, cheap to clone.
@@ -60,6 +63,8 @@ struct Shared {
     policy: EndpointPolicy,
     events: Events,
     engine: Box<dyn Engine>,
+    /// In memory, for when the outbox does not take a delivery.
+    fallback: Box<dyn Engine>,
     body_limit: usize,
     accept_timeout: Duration,
 }
@@ -125,6 +130,7 @@ impl Dispatcher {
         let Shared {
             admission,
             engine,
+            fallback,
             events,
             ..
         } = &*self.shared;
@@ -132,12 +138,17 @@ impl Dispatcher {
         let deadline = Instant::now() + within;
         admission.close();
         let _ = timeout_at(deadline, admission.all_given_back()).await;
-        engine.stop(worker::Stop::AfterAttempts);
-        if timeout_at(deadline, engine.ended()).await.is_err() {
-            engine.stop(worker::Stop::Now);
-            engine.ended().await;
+        let mut abandoned = Vec::new();
+        for engine in [engine, fallback] {
+            engine.stop(Stop::AfterAttempts);
         }
-        let abandoned = engine.drain();
+        for engine in [engine, fallback] {
+            if timeout_at(deadline, engine.ended()).await.is_err() {
+                engine.stop(Stop::Now);
+                engine.ended().await;
+            }
+            abandoned.extend(engine.drain());
+        }
         for delivery in &abandoned {
             self.abandon(delivery);
         }
@@ -146,6 +157,53 @@ impl Dispatcher {
             unfinished: admission.taken().saturating_sub(abandoned.len()),
             abandoned,
         }
+    }
+
+    /// The deliveries that the outbox keeps and the filter lets through, the latest first.
+    ///
+    /// An outbox in memory lists dead letters only; a durable one also what waits.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<DeliveryRecord>, BoxError> {
+        let mut found = self.shared.engine.deliveries(filter).await?;
+        found.extend(self.shared.fallback.deliveries(filter).await?);
+        found.truncate(filter.limit());
+        Ok(found)
+    }
+
+    /// Delivers the dead letter of this id again, from its first attempt on, and says whether
+    /// there is one. Its end is reported once more.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written.
+    pub async fn redeliver(&self, id: &RequestId) -> Result<bool, BoxError> {
+        let one = DeliveryFilter::new().with_id(id.clone());
+        Ok(self.redeliver_all(&one).await? > 0)
+    }
+
+    /// Delivers the dead letters that the filter lets through again, and says how many they are.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written.
+    pub async fn redeliver_all(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
+        let Shared {
+            engine, fallback, ..
+        } = &*self.shared;
+        let dead = filter.clone().with_state(DeliveryState::Dead);
+        let mut number = engine.redeliver(&dead).await?;
+        number += fallback.redeliver(&dead).await?;
+        if let Ok(runtime) = Handle::try_current() {
+            engine.start(&runtime);
+            fallback.start(&runtime);
+        }
+        Ok(number)
     }
 
     pub(crate) fn policy(&self) -> &EndpointPolicy {
@@ -179,6 +237,7 @@ impl Dispatcher {
         };
         let Shared {
             engine,
+            fallback,
             accept_timeout,
             ..
         } = &*self.shared;
@@ -186,32 +245,50 @@ impl Dispatcher {
             return self.abandon(&delivery);
         }
         engine.start(&runtime);
-        match timeout(*accept_timeout, engine.accept(delivery.clone())).await {
-            Ok(Ok(accepted)) => {
+        let accepting = timeout(*accept_timeout, engine.accept(delivery.clone()));
+        let accepted = match accepting.await {
+            Ok(accepted) => accepted,
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        match accepted {
+            Ok(_) if !engine.delivers() => {
+                delivery.settle();
+                self.report(&delivery, EventKind::HandedOver);
+            }
+            Ok(accepted) => self.queued(&delivery, accepted),
+            Err(error) => {
+                tracing::error!(%error, "the outbox did not take a delivery");
+                self.report(&delivery, EventKind::OutboxFailed);
                 if !engine.delivers() {
                     delivery.settle();
-                    return self.report(&delivery, EventKind::HandedOver);
+                    let failed = EventKind::Failed(FailReason::OutboxFailed);
+                    return self.report(&delivery, failed);
                 }
-                if accepted.durability != Durability::Memory {
-                    delivery.settle();
+                fallback.start(&runtime);
+                // It is dropped, and reports that, where the process has no memory outbox either.
+                if let Ok(accepted) = fallback.accept(delivery.clone()).await {
+                    self.queued(&delivery, accepted);
                 }
-                self.report(
-                    &delivery,
-                    EventKind::Queued {
-                        durability: accepted.durability,
-                        duplicate: accepted.duplicate,
-                    },
-                );
             }
-            Ok(Err(error)) => self.not_taken(&delivery, &*error),
-            Err(elapsed) => self.not_taken(&delivery, &elapsed),
         }
     }
 
-    fn not_taken(&self, delivery: &Delivery, error: &(dyn std::error::Error + 'static)) {
-        tracing::error!(error, "the outbox did not take a delivery");
-        delivery.settle();
-        self.report(delivery, EventKind::Failed(FailReason::OutboxFailed));
+    fn queued(&self, delivery: &Delivery, accepted: Accepted) {
+        let Accepted {
+            durability,
+            duplicate,
+            ..
+        } = accepted;
+        if durability != Durability::Memory {
+            delivery.settle();
+        }
+        self.report(
+            delivery,
+            EventKind::Queued {
+                durability,
+                duplicate,
+            },
+        );
     }
 
     fn abandon(&self, delivery: &Delivery) {

@@ -4,7 +4,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::FutureExt;
@@ -22,7 +22,7 @@ use crate::{
     attempt::FarEnd,
     event::{AttemptError, EventKind, Events, Outcome},
     host_counts::{HostCounts, HostPlace},
-    outbox::{Claim, Demand, Source, Verdict},
+    outbox::{AttemptRecord, Claim, Demand, Source, Verdict},
 };
 
 /// How long the worker waits before it asks a source again that has failed.
@@ -170,6 +170,7 @@ async fn attempt<C: Claim, F: FarEnd>(claim: C, place: Place<F>) {
 async fn run_claim<C: Claim, F: FarEnd>(claim: C, delivery: Delivery, place: Place<F>) {
     let attempts = Arc::clone(&place.attempts);
     let attempt = claim.attempt();
+    let at = SystemTime::now();
     let started = Instant::now();
     let outcome = AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt))
         .catch_unwind()
@@ -179,6 +180,7 @@ async fn run_claim<C: Claim, F: FarEnd>(claim: C, delivery: Delivery, place: Pla
     drop(place);
 
     let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
+    let record = AttemptRecord::new(attempt, at, took, outcome);
     let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
     report(EventKind::Attempted {
         attempt,
@@ -189,7 +191,7 @@ async fn run_claim<C: Claim, F: FarEnd>(claim: C, delivery: Delivery, place: Pla
             Verdict::Delivered | Verdict::Dead(_) => None,
         },
     });
-    if let Err(error) = claim.settle(verdict).await {
+    if let Err(error) = claim.settle(verdict, record).await {
         tracing::error!(%error, "the outbox did not note what an attempt came to");
         return;
     }

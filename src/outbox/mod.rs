@@ -1,9 +1,10 @@
 //! Where accepted deliveries wait until their endpoint has taken them.
 //!
-//! An [`Outbox`] has two ends. Its *sink* accepts: any [`Service`] from a [`Delivery`] to
+//! An [`Outbox`] has three ends. Its *sink* accepts: any [`Service`] from a [`Delivery`] to
 //! [`Accepted`], so that it can be wrapped in Tower's own timeouts and limits, and
 //! [`service_fn`](tower::service_fn) is a test double. Its [`Source`] hands deliveries out again
-//! as [`Claim`]s, so that settling them stays its own business.
+//! as [`Claim`]s, so that settling them stays its own business. Its [`Ledger`] is for people: it
+//! lists deliveries and brings dead letters back.
 //!
 //! Nothing here knows HTTP, and nothing above it knows which outbox it is.
 //!
@@ -20,6 +21,7 @@
 //!     .build();
 //! ```
 
+mod ledger;
 mod memory;
 mod sink_only;
 
@@ -28,13 +30,14 @@ use std::{future::Future, time::Duration};
 use tower_service::Service;
 
 pub use self::{
-    memory::{MemoryClaim, MemoryOutbox, MemorySink, MemorySource},
-    sink_only::{NoSource, SinkOnly},
+    ledger::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Ledger},
+    memory::{MemoryClaim, MemoryLedger, MemoryOutbox, MemorySink, MemorySource},
+    sink_only::{NoLedger, NoSource, SinkOnly},
 };
 use crate::{BoxError, Delivery, event::Outcome};
 
-/// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them and a
-/// [`Source`] that hands them out.
+/// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them, a [`Source`] that hands
+/// them out, and a [`Ledger`] to look at them.
 pub trait Outbox {
     /// Accepts deliveries. Its future resolves once the delivery is as safe as it says.
     type Sink: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
@@ -45,8 +48,11 @@ pub trait Outbox {
     /// Hands deliveries out.
     type Source: Source;
 
-    /// The two ends.
-    fn split(self) -> (Self::Sink, Self::Source);
+    /// Looks at what is kept, and brings dead letters back.
+    type Ledger: Ledger;
+
+    /// The ends.
+    fn split(self) -> (Self::Sink, Self::Source, Self::Ledger);
 
     /// Whether the source hands out what the sink accepts. When it does not, somebody else
     /// delivers, and a delivery's story ends here with the sink's answer. Default: yes.
@@ -55,9 +61,9 @@ pub trait Outbox {
     }
 }
 
-/// A sink and a source of one's own, for instance those of a [`MemoryOutbox`] with the sink
-/// wrapped in [`tower::load_shed`].
-impl<K, S> Outbox for (K, S)
+/// Ends of one's own, for instance those of a [`MemoryOutbox`] with the sink wrapped in
+/// [`tower::load_shed`].
+impl<K, S, L> Outbox for (K, S, L)
 where
     K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
         + Clone
@@ -65,11 +71,13 @@ where
         + Sync
         + 'static,
     S: Source,
+    L: Ledger,
 {
     type Sink = K;
     type Source = S;
+    type Ledger = L;
 
-    fn split(self) -> (K, S) {
+    fn split(self) -> (K, S, L) {
         self
     }
 }
@@ -147,12 +155,16 @@ pub trait Claim: Send + 'static {
     /// Which attempt this is, from 1.
     fn attempt(&self) -> u32;
 
-    /// Says what the attempt came to.
+    /// Says how the attempt went, and what becomes of the delivery.
     ///
     /// # Errors
     ///
     /// When the outbox cannot write it down; the delivery may then be handed out again.
-    fn settle(self, verdict: Verdict) -> impl Future<Output = Result<(), BoxError>> + Send;
+    fn settle(
+        self,
+        verdict: Verdict,
+        record: AttemptRecord,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
 /// What becomes of a delivery after an attempt.

@@ -2,7 +2,10 @@ use std::convert::Infallible;
 
 use tower_service::Service;
 
-use super::{Accepted, Claim, Demand, Outbox, Source, Verdict};
+use super::{
+    Accepted, AttemptRecord, Claim, DeliveryFilter, DeliveryRecord, Demand, Ledger, Outbox, Source,
+    Verdict,
+};
 use crate::{BoxError, Delivery};
 
 /// An outbox without a source: something else delivers what the sink accepts.
@@ -14,6 +17,21 @@ pub struct SinkOnly<K>(pub(crate) K);
 #[non_exhaustive]
 pub struct NoSource;
 
+/// Knows of nothing.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NoLedger;
+
+impl Ledger for NoLedger {
+    async fn deliveries(&self, _: &DeliveryFilter) -> Result<Vec<DeliveryRecord>, BoxError> {
+        Ok(Vec::new())
+    }
+
+    async fn redeliver(&self, _: &DeliveryFilter) -> Result<usize, BoxError> {
+        Ok(0)
+    }
+}
+
 impl<K> Outbox for SinkOnly<K>
 where
     K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
@@ -24,9 +42,10 @@ where
 {
     type Sink = K;
     type Source = NoSource;
+    type Ledger = NoLedger;
 
-    fn split(self) -> (K, NoSource) {
-        (self.0, NoSource)
+    fn split(self) -> (K, NoSource, NoLedger) {
+        (self.0, NoSource, NoLedger)
     }
 
     fn delivers(&self) -> bool {
@@ -51,7 +70,7 @@ impl Claim for Infallible {
         match *self {}
     }
 
-    async fn settle(self, _: Verdict) -> Result<(), BoxError> {
+    async fn settle(self, _: Verdict, _: AttemptRecord) -> Result<(), BoxError> {
         match self {}
     }
 }

@@ -1,3 +1,5 @@
+mod dead;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -5,6 +7,7 @@ use std::{
     future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -13,7 +16,11 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Accepted, Claim, Demand, Outbox, Source, Verdict};
+use self::dead::{DeadLetters, Limits};
+use super::{
+    Accepted, AttemptRecord, Claim, DeliveryFilter, DeliveryRecord, Demand, Ledger, Outbox, Source,
+    Verdict,
+};
 use crate::{BoxError, Delivery};
 
 /// Deliveries wait in this process, and are gone with it.
@@ -22,8 +29,7 @@ use crate::{BoxError, Delivery};
 /// delivery holds its room for as long as it is here.
 #[derive(Debug)]
 pub struct MemoryOutbox {
-    sink: MemorySink,
-    source: MemorySource,
+    limits: Limits,
 }
 
 /// Accepts deliveries at once.
@@ -36,7 +42,7 @@ pub struct MemorySink {
 /// no room, which wait aside.
 pub struct MemorySource {
     queue: UnboundedReceiver<Queued>,
-    back: UnboundedSender<Queued>,
+    back: Back,
     ready: VecDeque<Entry>,
     aside: HashMap<Arc<str>, VecDeque<Entry>>,
     later: BinaryHeap<Reverse<Later>>,
@@ -47,7 +53,20 @@ pub struct MemorySource {
 /// A delivery claimed from memory; dropped without being settled, it goes back.
 pub struct MemoryClaim {
     entry: Option<Entry>,
-    back: UnboundedSender<Queued>,
+    back: Back,
+}
+
+/// Looks at dead letters; what still waits is not listed.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    back: Back,
+}
+
+/// Where what was claimed goes.
+#[derive(Clone)]
+struct Back {
+    queue: UnboundedSender<Queued>,
+    dead: DeadLetters,
 }
 
 struct Queued {
@@ -58,6 +77,8 @@ struct Queued {
 struct Entry {
     delivery: Delivery,
     attempt: u32,
+    accepted_at: SystemTime,
+    attempts: Vec<AttemptRecord>,
 }
 
 struct Later {
@@ -67,23 +88,28 @@ struct Later {
 }
 
 impl MemoryOutbox {
-    /// An empty outbox.
+    /// An empty outbox that keeps 1,024 dead letters of together 64 MiB for 24 hours.
     #[must_use]
     pub fn new() -> Self {
-        let (back, queue) = mpsc::unbounded_channel();
         Self {
-            sink: MemorySink {
-                queue: back.clone(),
-            },
-            source: MemorySource {
-                queue,
-                back,
-                ready: VecDeque::new(),
-                aside: HashMap::new(),
-                later: BinaryHeap::new(),
-                sequence: 0,
+            limits: Limits {
+                number: 1_024,
+                bytes: 64 << 20,
+                time: Duration::from_secs(24 * 3_600),
             },
         }
+    }
+
+    /// How many dead letters are kept, the bytes of all their payloads, and for how long; the
+    /// oldest go first. Default: 1,024, 64 MiB, and 24 hours.
+    #[must_use]
+    pub fn with_dead_letters(mut self, number: usize, bytes: usize, time: Duration) -> Self {
+        self.limits = Limits {
+            number,
+            bytes,
+            time,
+        };
+        self
     }
 }
 
@@ -96,9 +122,23 @@ impl Default for MemoryOutbox {
 impl Outbox for MemoryOutbox {
     type Sink = MemorySink;
     type Source = MemorySource;
+    type Ledger = MemoryLedger;
 
-    fn split(self) -> (MemorySink, MemorySource) {
-        (self.sink, self.source)
+    fn split(self) -> (MemorySink, MemorySource, MemoryLedger) {
+        let (queue, queued) = mpsc::unbounded_channel();
+        let back = Back {
+            queue: queue.clone(),
+            dead: DeadLetters::new(self.limits),
+        };
+        let source = MemorySource {
+            queue: queued,
+            back: back.clone(),
+            ready: VecDeque::new(),
+            aside: HashMap::new(),
+            later: BinaryHeap::new(),
+            sequence: 0,
+        };
+        (MemorySink { queue }, source, MemoryLedger { back })
     }
 }
 
@@ -112,15 +152,9 @@ impl Service<Delivery> for MemorySink {
     }
 
     fn call(&mut self, delivery: Delivery) -> Self::Future {
-        let entry = Entry {
-            delivery,
-            attempt: 1,
-        };
-        let sent = self.queue.send(Queued { due: None, entry });
-        ready(
-            sent.map(|()| Accepted::in_memory())
-                .map_err(|_| "the memory outbox has no source any more".into()),
-        )
+        let entry = Entry::new(delivery, SystemTime::now(), Vec::new());
+        let sent = send(&self.queue, None, entry);
+        ready(sent.map(|()| Accepted::in_memory()))
     }
 }
 
@@ -220,11 +254,40 @@ impl MemorySource {
     }
 }
 
-impl MemoryClaim {
-    fn give_back(&self, due: Option<Instant>, entry: Entry) -> Result<(), BoxError> {
-        self.back
-            .send(Queued { due, entry })
-            .map_err(|_| "the memory outbox has no source any more".into())
+fn send(
+    queue: &UnboundedSender<Queued>,
+    due: Option<Instant>,
+    entry: Entry,
+) -> Result<(), BoxError> {
+    queue
+        .send(Queued { due, entry })
+        .map_err(|_| "the memory outbox has no source any more".into())
+}
+
+impl Entry {
+    fn new(delivery: Delivery, accepted_at: SystemTime, attempts: Vec<AttemptRecord>) -> Self {
+        Self {
+            delivery,
+            attempt: 1,
+            accepted_at,
+            attempts,
+        }
+    }
+}
+
+impl Ledger for MemoryLedger {
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRecord>, BoxError> {
+        Ok(self.back.dead.list(filter))
+    }
+
+    async fn redeliver(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
+        let letters = self.back.dead.take(filter);
+        let number = letters.len();
+        for letter in letters {
+            let entry = Entry::new(letter.delivery, letter.accepted_at, letter.attempts);
+            send(&self.back.queue, None, entry)?;
+        }
+        Ok(number)
     }
 }
 
@@ -237,14 +300,23 @@ impl Claim for MemoryClaim {
         self.held().attempt
     }
 
-    async fn settle(mut self, verdict: Verdict) -> Result<(), BoxError> {
-        let entry = self.entry.take();
-        match (verdict, entry) {
-            (Verdict::AgainIn(delay), Some(mut entry)) => {
+    async fn settle(mut self, verdict: Verdict, record: AttemptRecord) -> Result<(), BoxError> {
+        let Some(mut entry) = self.entry.take() else {
+            return Ok(());
+        };
+        match verdict {
+            Verdict::Delivered => Ok(()),
+            Verdict::AgainIn(delay) => {
+                entry.attempts.push(record);
                 entry.attempt += 1;
-                self.give_back(Some(Instant::now() + delay), entry)
+                send(&self.back.queue, Some(Instant::now() + delay), entry)
             }
-            _ => Ok(()),
+            Verdict::Dead(_) => {
+                entry.attempts.push(record);
+                let dead = &self.back.dead;
+                dead.put(&entry.delivery, entry.accepted_at, entry.attempts);
+                Ok(())
+            }
         }
     }
 }
@@ -261,7 +333,7 @@ impl Drop for MemoryClaim {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
             // Without a source the delivery ends here, and reports that itself.
-            let _ = self.give_back(None, entry);
+            let _ = send(&self.back.queue, None, entry);
         }
     }
 }
@@ -289,6 +361,12 @@ impl Eq for Later {}
 impl fmt::Debug for MemorySink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemorySink").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Back {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Back").finish_non_exhaustive()
     }
 }
 
