@@ -241,9 +241,7 @@ impl Dispatcher {
             accept_timeout,
             ..
         } = &*self.shared;
-        if engine.is_stopped() {
-            return self.abandon(&delivery);
-        }
+        let stopped = engine.is_stopped();
         engine.start(&runtime);
         let accepting = timeout(*accept_timeout, engine.accept(delivery.clone()));
         let accepted = match accepting.await {
@@ -255,6 +253,10 @@ impl Dispatcher {
                 delivery.settle();
                 self.report(&delivery, EventKind::HandedOver);
             }
+            // Nobody would deliver it any more.
+            Ok(accepted) if stopped && accepted.durability == Durability::Memory => {
+                self.abandon(&delivery);
+            }
             Ok(accepted) => self.queued(&delivery, accepted),
             Err(error) => {
                 tracing::error!(%error, "the outbox did not take a delivery");
@@ -263,6 +265,9 @@ impl Dispatcher {
                     delivery.settle();
                     let failed = EventKind::Failed(FailReason::OutboxFailed);
                     return self.report(&delivery, failed);
+                }
+                if stopped {
+                    return self.abandon(&delivery);
                 }
                 fallback.start(&runtime);
                 // It is dropped, and reports that, where the process has no memory outbox either.

@@ -1,0 +1,110 @@
+use std::time::{Duration, SystemTime};
+
+use tower_webhook::{
+    AttemptError, Dispatcher, EventKind, Outcome, RequestId,
+    outbox::{DeliveryFilter, DeliveryState, MemoryOutbox},
+};
+
+use crate::world::{World, call};
+
+async fn die(world: &mut World, dispatcher: &Dispatcher, host: &str, id: &str) {
+    call(dispatcher, host, id).await;
+    world.post().await.answer(500);
+    assert!(matches!(
+        world.end().await,
+        EventKind::Dead { attempts: 1, .. }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_listed_with_its_attempts() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.fail();
+    world.post().await.answer(404);
+    world.post().await.answer(500);
+    world.end().await;
+    let found = dispatcher.deliveries(&DeliveryFilter::new()).await.unwrap();
+    let [record] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(record.id.as_str(), "a");
+    assert_eq!(record.state, DeliveryState::Dead);
+    assert_eq!(record.endpoint.host(), "example.com");
+    assert_eq!(record.payload_len, 4);
+    let outcomes: Vec<_> = record
+        .attempts
+        .iter()
+        .map(|attempt| match attempt.outcome {
+            Outcome::Answered { status, .. } => status.as_u16(),
+            Outcome::Failed(AttemptError::Client) => 0,
+            _ => unreachable!(),
+        })
+        .collect();
+    assert_eq!(outcomes, [0, 404, 500]);
+    assert_eq!(record.attempts[2].attempt, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_is_delivered_again() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    die(&mut world, &dispatcher, "example.com", "a").await;
+    let id = RequestId::parse("a").unwrap();
+    assert!(dispatcher.redeliver(&id).await.unwrap());
+    let again = world.post().await;
+    assert_eq!((again.id(), again.attempt()), ("a", "1"));
+    again.answer(200);
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    assert!(!dispatcher.redeliver(&id).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_choose_by_host_time_and_number() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    for (host, id) in [("a.example", "1"), ("b.example", "2"), ("b.example", "3")] {
+        die(&mut world, &dispatcher, host, id).await;
+    }
+    let ids = async |filter: DeliveryFilter| {
+        let found = dispatcher.deliveries(&filter).await.unwrap();
+        found
+            .into_iter()
+            .map(|r| r.id.to_string())
+            .collect::<Vec<_>>()
+    };
+    let all = DeliveryFilter::new;
+    assert_eq!(ids(all()).await, ["3", "2", "1"]);
+    assert_eq!(ids(all().at_most(1)).await, ["3"]);
+    assert_eq!(ids(all().with_endpoint_host("b.example")).await, ["3", "2"]);
+    assert_eq!(ids(all().with_state(DeliveryState::Waiting)).await, [""; 0]);
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(
+        ids(all().accepted_since(SystemTime::now() + hour)).await,
+        [""; 0]
+    );
+    assert_eq!(
+        ids(all().accepted_before(SystemTime::now() - hour)).await,
+        [""; 0]
+    );
+    let b = all().with_endpoint_host("b.example");
+    assert_eq!(dispatcher.redeliver_all(&b).await.unwrap(), 2);
+    assert_eq!(ids(all()).await, ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_are_bounded_and_hold_no_room() {
+    let outbox = MemoryOutbox::new().with_dead_letters(2, 8, Duration::from_secs(60));
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.with_max_outstanding(1, 1).build();
+    for id in ["1", "2", "3"] {
+        die(&mut world, &dispatcher, "example.com", id).await;
+        while dispatcher.outstanding() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let found = dispatcher.deliveries(&DeliveryFilter::new()).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|record| record.id.as_str()).collect();
+    assert_eq!(ids, ["3", "2"]);
+}

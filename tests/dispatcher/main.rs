@@ -1,0 +1,7 @@
+//! The dispatcher through the layer, with a client that the test holds the strings of.
+
+mod admission;
+mod dead_letters;
+mod faults;
+mod shutdown;
+mod world;

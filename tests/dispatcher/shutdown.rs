@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt};
+use tower_webhook::{Dispatcher, EventKind, WebhookLayer};
+
+use crate::world::{World, ask, call, gated};
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_an_attempt_under_way() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    let post = world.post().await;
+    let shutdown = tokio::spawn(async move { dispatcher.shutdown(LONG).await });
+    post.answer(200);
+    let report = shutdown.await.unwrap();
+    assert_eq!(report.counts.delivered, 1);
+    assert_eq!((report.abandoned.len(), report.unfinished), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_the_next_attempt_as_well() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.fail();
+    let shutdown = tokio::spawn(async move { dispatcher.shutdown(LONG).await });
+    let second = world.post().await;
+    assert_eq!(second.attempt(), "2");
+    second.answer(200);
+    assert_eq!(shutdown.await.unwrap().counts.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn returns_what_it_had_to_abandon_with_its_bytes() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    for id in ["a", "b"] {
+        call(&dispatcher, "example.com", id).await;
+    }
+    let under_way = world.post().await;
+    let _other = world.post().await;
+    let report = dispatcher.shutdown(Duration::from_secs(1)).await;
+    let mut abandoned: Vec<_> = report.abandoned.iter().map(|d| d.id().as_str()).collect();
+    abandoned.sort_unstable();
+    assert_eq!(abandoned, ["a", "b"]);
+    assert!(
+        report
+            .abandoned
+            .iter()
+            .all(|d| d.payload().to_bytes() == "done")
+    );
+    assert_eq!(report.counts.abandoned, 2);
+    assert_eq!(report.unfinished, 0);
+    drop(under_way);
+    drop(report);
+    assert_eq!(dispatcher.counts().abandoned, 2, "and reports each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_what_comes_later() {
+    let dispatcher = Dispatcher::new();
+    dispatcher.shutdown(LONG).await;
+    assert_eq!(call(&dispatcher, "example.com", "a").await, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_a_handler_whose_caller_has_left() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    let (open, service) = gated();
+    let service = WebhookLayer::new()
+        .with_dispatcher(dispatcher.clone())
+        .layer(service);
+    let mut response = Box::pin(service.oneshot(ask("example.com", "a")));
+    assert!(futures::poll!(&mut response).is_pending());
+    drop(response);
+    let shutdown = tokio::spawn(async move { dispatcher.shutdown(LONG).await });
+    open.send(()).unwrap();
+    world.post().await.answer(200);
+    assert_eq!(shutdown.await.unwrap().counts.delivered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_too_late_is_reported() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    let (open, service) = gated();
+    let service = WebhookLayer::new()
+        .with_dispatcher(dispatcher.clone())
+        .layer(service);
+    let mut response = Box::pin(service.oneshot(ask("example.com", "a")));
+    assert!(futures::poll!(&mut response).is_pending());
+    let report = dispatcher.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(report.unfinished, 1);
+    open.send(()).unwrap();
+    let body = response.await.unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
+    assert_eq!(world.end().await, EventKind::Abandoned);
+    assert_eq!(dispatcher.counts().abandoned, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_handles_the_worker_ends_when_nothing_is_left() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    let first = world.post().await;
+    drop(dispatcher);
+    first.fail();
+    world.post().await.answer(200);
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 2 });
+    // The worker held the last sender.
+    assert!(world.posts.recv().await.is_none());
+}
