@@ -29,6 +29,8 @@ pub(crate) enum Progress {
 
 /// A smaller frame is copied: copying it costs no more than keeping it.
 const SMALL: usize = 4 << 10;
+/// Small frames are copied into chunks of about this size, so that growing one copies little.
+const CHUNK: usize = 32 << 10;
 
 impl Capture {
     pub(crate) fn new(declared: Option<u64>, limit: usize) -> Self {
@@ -73,6 +75,9 @@ impl Capture {
     fn keep(&mut self, data: &Bytes) {
         if data.len() < SMALL {
             self.small.extend_from_slice(data);
+            if self.small.len() >= CHUNK {
+                self.close_small();
+            }
         } else {
             self.close_small();
             self.kept.push(data.clone());
@@ -172,6 +177,17 @@ mod tests {
         let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
         assert_eq!(lengths, [3, SMALL, 3]);
         assert_eq!(segments[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn many_small_frames_become_few_chunks() {
+        let mut capture = Capture::new(None, MIB);
+        for _ in 0..1_000 {
+            capture.data(&bytes(100), false);
+        }
+        let payload = capture.into_payload();
+        assert_eq!(payload.len(), 100_000);
+        assert_eq!(payload.segments().count(), 4);
     }
 
     #[test]

@@ -176,8 +176,8 @@ impl<O> DispatcherBuilder<O> {
         self
     }
 
-    /// How many attempts may be under way: in all, and for each endpoint host. Default: 512 and
-    /// 64. A host never gets more than half of what is free, so that however many receivers
+    /// How many attempts may be under way, at least one: in all, and for each endpoint host.
+    /// Default: 512 and 64. A host never gets more than half of what is free, so that however many receivers
     /// stall, the next one still finds a place.
     pub fn with_max_attempts(mut self, in_all: usize, per_host: usize) -> Self {
         self.attempts = (in_all.max(1), per_host.max(1));
