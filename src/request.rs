@@ -4,6 +4,7 @@ use http::{
     HeaderMap, HeaderName, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -84,10 +85,9 @@ impl Reader {
         &'a self,
         query: &'a str,
     ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
-        query.split('&').filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            is_name(name, &self.endpoint_parameter).then(|| decode(value))
-        })
+        pairs(query.as_bytes())
+            .filter(|(name, _)| is_name(name, self.endpoint_parameter.as_bytes()))
+            .map(|(_, value)| decode(value))
     }
 
     /// Every value of the endpoint's header, if there is such a header.
@@ -126,26 +126,48 @@ impl Reader {
 /// What is no text, once decoded.
 struct NotText;
 
-/// The names are compared as servers read them, decoded.
-fn is_name(raw: &str, name: &str) -> bool {
-    raw == name || raw.contains(['%', '+']) && form_decoded(raw).eq(name.bytes())
-}
-
-fn form_decoded(raw: &str) -> impl Iterator<Item = u8> + '_ {
-    raw.split('+').enumerate().flat_map(|(at, part)| {
-        let space = (at > 0).then_some(b' ');
-        space.into_iter().chain(percent_decode(part.as_bytes()))
+/// The names and values of a query, as they are written. Every request with a query goes through
+/// here: it works on bytes, and reads each once.
+fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        let query = rest?;
+        let name_end = query.iter().position(|byte| matches!(byte, b'=' | b'&'));
+        let name_end = name_end.unwrap_or(query.len());
+        let (name, after) = query.split_at(name_end);
+        let value_end = match after {
+            [b'=', value @ ..] => 1 + memchr(b'&', value).unwrap_or(value.len()),
+            _ => 0,
+        };
+        let (value, after) = after.split_at(value_end);
+        rest = after.get(1..);
+        Some((name, value.get(1..).unwrap_or_default()))
     })
 }
 
-fn decode(raw: &str) -> Result<Cow<'_, str>, NotText> {
-    if !raw.contains('+') {
-        return percent_decode(raw.as_bytes())
-            .decode_utf8()
-            .map_err(|_| NotText);
+/// The names are compared as servers read them, decoded.
+fn is_name(raw: &[u8], name: &[u8]) -> bool {
+    raw == name
+        // What is encoded is longer than what it stands for.
+        || raw.len() > name.len()
+            && raw.iter().any(|byte| matches!(byte, b'%' | b'+'))
+            && form_decoded(raw).eq(name.iter().copied())
+}
+
+fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let parts = raw.split(|&byte| byte == b'+').enumerate();
+    parts.flat_map(|(at, part)| {
+        let space = (at > 0).then_some(b' ');
+        space.into_iter().chain(percent_decode(part))
+    })
+}
+
+fn decode(raw: &[u8]) -> Result<Cow<'_, str>, NotText> {
+    if !raw.contains(&b'+') {
+        return percent_decode(raw).decode_utf8().map_err(|_| NotText);
     }
-    let bytes = form_decoded(raw).collect();
-    String::from_utf8(bytes).map(Cow::from).map_err(|_| NotText)
+    let decoded = String::from_utf8(form_decoded(raw).collect());
+    decoded.map(Cow::from).map_err(|_| NotText)
 }
 
 fn never_a_webhook<B>(request: &Request<B>) -> bool {
@@ -232,6 +254,23 @@ mod tests {
         assert!(read(&mut get(target, &[])).is_ok());
         assert!(!reader().is_asked(&get("/?webhook+Endpoint=https://example.com/", &[])));
         assert!(!reader().is_asked(&get("/?webhookendpoint=https://example.com/", &[])));
+    }
+
+    #[test]
+    fn a_query_is_split_as_servers_split_it() {
+        let split = |query: &str| -> Vec<(String, String)> {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let pairs = pairs(query.as_bytes());
+            pairs
+                .map(|(name, value)| (text(name), text(value)))
+                .collect()
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(split(""), [pair("", "")]);
+        assert_eq!(split("a"), [pair("a", "")]);
+        let odd = [pair("a", "1=2"), pair("", ""), pair("b", ""), pair("c", "")];
+        assert_eq!(split("a=1=2&&b&c="), odd);
+        assert_eq!(split("a&b=&"), [pair("a", ""), pair("b", ""), pair("", "")]);
     }
 
     #[test]
