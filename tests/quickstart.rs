@@ -10,7 +10,7 @@ mod example;
 #[tokio::test]
 async fn one_call_is_made_delivered_and_verified() {
     let mut quickstart = Example::start("quickstart", &["--once"], &[]);
-    let printed = within(quickstart.stdout.rest()).await;
+    let printed = quickstart.stdout.rest().await;
     assert!(quickstart.exit().await.success(), "{printed}");
     for part in [
         "POST http://127.0.0.1:",

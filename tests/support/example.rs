@@ -7,8 +7,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -19,8 +20,8 @@ pub(crate) struct Example {
     pub(crate) stderr: Lines,
 }
 
-/// What it prints.
-pub(crate) struct Lines(BufReader<Box<dyn AsyncRead + Unpin + Send>>);
+/// What it prints, read as it does so that it never waits for that.
+pub(crate) struct Lines(mpsc::UnboundedReceiver<String>);
 
 impl Example {
     /// Starts an example that cargo has built: `cargo test` does, unless it is told a target.
@@ -39,8 +40,8 @@ impl Example {
             .spawn()
             .expect("`cargo build --examples` builds it");
         Self {
-            stdout: Lines(BufReader::new(Box::new(child.stdout.take().unwrap()))),
-            stderr: Lines(BufReader::new(Box::new(child.stderr.take().unwrap()))),
+            stdout: Lines::of(child.stdout.take().unwrap()),
+            stderr: Lines::of(child.stderr.take().unwrap()),
             child,
         }
     }
@@ -59,29 +60,35 @@ impl Example {
 }
 
 impl Lines {
+    fn of(printed: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let (read, lines) = mpsc::unbounded_channel();
+        let mut printed = BufReader::new(printed).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = printed.next_line().await {
+                let _ = read.send(line);
+            }
+        });
+        Self(lines)
+    }
+
     /// Reads up to a line with this text in it, and returns it.
     pub(crate) async fn line_with(&mut self, text: &str) -> String {
         let mut read = String::new();
-        let found = async {
-            loop {
-                let start = read.len();
-                if self.0.read_line(&mut read).await.unwrap() == 0 {
-                    return None;
-                }
-                if read[start..].contains(text) {
-                    return Some(start);
-                }
+        while let Ok(Some(line)) = timeout(LONG, self.0.recv()).await {
+            if line.contains(text) {
+                return line;
             }
-        };
-        match timeout(LONG, found).await {
-            Ok(Some(start)) => read[start..].trim_end().to_owned(),
-            _ => panic!("{text} is not in\n{read}"),
+            read = read + &line + "\n";
         }
+        panic!("{text} is not in\n{read}");
     }
 
+    /// Reads to the end.
     pub(crate) async fn rest(&mut self) -> String {
         let mut read = String::new();
-        self.0.read_to_string(&mut read).await.unwrap();
+        while let Some(line) = within(self.0.recv()).await {
+            read = read + &line + "\n";
+        }
         read
     }
 }
