@@ -82,6 +82,9 @@ pub struct Shutdown {
     pub unfinished: usize,
 }
 
+/// An `Instant` that is later than some clocks can tell cannot be made: 30 years.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 impl Dispatcher {
     /// A dispatcher with every default.
     #[must_use]
@@ -135,7 +138,7 @@ impl Dispatcher {
             ..
         } = &*self.shared;
         let before = events.counts();
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(LONGEST);
         admission.close();
         let _ = timeout_at(deadline, admission.all_given_back()).await;
         let mut abandoned = Vec::new();

@@ -116,3 +116,14 @@ async fn without_handles_the_worker_ends_when_nothing_is_left() {
     // The worker held the last sender.
     assert!(world.posts.recv().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_wait_there_is() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    let post = world.post().await;
+    let shutdown = tokio::spawn(async move { dispatcher.shutdown(Duration::MAX).await });
+    post.answer(200);
+    assert_eq!(shutdown.await.unwrap().counts.delivered, 1);
+}

@@ -1,0 +1,61 @@
+use tokio::net::TcpListener;
+
+use crate::example::Example;
+
+async fn complaint(args: &[&str]) -> String {
+    let mut proxy = Example::start("proxy", args, &[]);
+    let text = proxy.stderr.rest().await;
+    assert!(!proxy.exit().await.success(), "{args:?}");
+    assert!(text.starts_with("error: "), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn bad_arguments_are_named() {
+    for (name, value, says) in [
+        ("--listen", "8080", "invalid socket address"),
+        ("--upstream", "127.0.0.1:9000", "must begin with http://"),
+        ("--upstream", "https://service", "must begin with http://"),
+        (
+            "--upstream",
+            "http://service/path",
+            "must end after the host",
+        ),
+        ("--upstream", "http://me@service", "no user name"),
+        ("--upstream", "http://", "empty"),
+        ("--attempt-timeout", "0s", "longer"),
+        ("--attempt-timeout", "15", "time unit needed"),
+        ("--drain", "soon", "expected number"),
+        ("--body-limit", "4TiB", "KiB, MiB or GiB"),
+        ("--body-limit", "MiB", "begin with a number"),
+        ("--body-limit", "2GiB", "1GiB at most"),
+        ("--body-limit", "99999999999999999999GiB", "number"),
+    ] {
+        let mut args = vec!["--listen", "127.0.0.1:0", name, value];
+        if name != "--upstream" {
+            args.extend(["--upstream", "http://service"]);
+        }
+        if name == "--listen" {
+            args.drain(..2);
+        }
+        let text = complaint(&args).await;
+        let names = text.contains(name) && text.contains(value);
+        assert!(names && text.contains(says), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_service_must_be_named() {
+    assert!(complaint(&[]).await.contains("--upstream <URL>"));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let text = complaint(&["--upstream", "http://service", "--listen", &address]).await;
+    assert!(
+        text.contains(&format!("cannot listen on {address}")),
+        "{text}"
+    );
+}
