@@ -25,7 +25,11 @@ fn main() {
         .expect("a runtime");
     match &*path {
         "bare" => runtime.block_on(bare(times)),
-        "passthrough" => runtime.block_on(calls(Dispatcher::builder(), "/?a=1&b=2", times)),
+        "passthrough" => runtime.block_on(calls(
+            Dispatcher::builder(),
+            "/?prompt=a-cat&steps=20&seed=4711",
+            times,
+        )),
         "captured" => {
             let discard =
                 service_fn(|_: Delivery| async { Ok::<_, BoxError>(Accepted::in_memory()) });
@@ -43,7 +47,7 @@ const ASKED: &str = "/?webhookEndpoint=https://hooks.example.com/in";
 async fn bare(times: usize) {
     let mut service = service_fn(handle);
     for _ in 0..times {
-        call(&mut service, "/?a=1&b=2").await;
+        call(&mut service, "/?prompt=a-cat&steps=20&seed=4711").await;
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, StatusCode};
+use memchr::memmem::Finder;
 use tower_layer::Layer;
 
 use crate::{Dispatcher, Webhook, detach::Disconnect, request::Reader};
@@ -74,7 +75,7 @@ impl WebhookLayer {
         Self {
             config: Arc::new(Config {
                 reader: Reader {
-                    endpoint_parameter: Cow::Borrowed("webhookEndpoint"),
+                    endpoint_parameter: Finder::new("webhookEndpoint"),
                     endpoint_header: None,
                     secret_header: HeaderName::from_static("x-webhook-secret"),
                     secret_required: false,
@@ -96,7 +97,8 @@ impl WebhookLayer {
     /// The query parameter that names the endpoint. Default: `webhookEndpoint`, as Cerebrium's.
     #[must_use]
     pub fn with_endpoint_parameter(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.config_mut().reader.endpoint_parameter = name.into();
+        let name: Cow<'static, str> = name.into();
+        self.config_mut().reader.endpoint_parameter = Finder::new(name.as_bytes()).into_owned();
         self
     }
 

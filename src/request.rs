@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::memchr;
+use memchr::{memchr, memchr2, memmem::Finder};
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
 /// How a request says that it wants a webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    pub(crate) endpoint_parameter: Cow<'static, str>,
+    /// The name of the query parameter, ready to be looked for.
+    pub(crate) endpoint_parameter: Finder<'static>,
     pub(crate) endpoint_header: Option<HeaderName>,
     pub(crate) secret_header: HeaderName,
     pub(crate) secret_required: bool,
@@ -37,7 +38,7 @@ impl Reader {
     /// Whether the request wants a webhook. Allocates nothing.
     pub(crate) fn is_asked<B>(&self, request: &Request<B>) -> bool {
         let in_query = match request.uri().query() {
-            Some(query) => self.in_query(query).next().is_some(),
+            Some(query) => self.may_be_in(query) && self.in_query(query).next().is_some(),
             None => false,
         };
         let asked = in_query || self.in_headers(request.headers()).next().is_some();
@@ -80,13 +81,21 @@ impl Reader {
         Ok(policy.check(&text)?)
     }
 
+    /// Whether a closer look at the query is worth it: most have no webhook in them.
+    fn may_be_in(&self, query: &str) -> bool {
+        let query = query.as_bytes();
+        query.len() >= self.endpoint_parameter.needle().len()
+            && (memchr2(b'%', b'+', query).is_some()
+                || self.endpoint_parameter.find(query).is_some())
+    }
+
     /// Every value that the query gives the endpoint's parameter.
     fn in_query<'a>(
         &'a self,
         query: &'a str,
     ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
         pairs(query.as_bytes())
-            .filter(|(name, _)| is_name(name, self.endpoint_parameter.as_bytes()))
+            .filter(|(name, _)| is_name(name, self.endpoint_parameter.needle()))
             .map(|(_, value)| decode(value))
     }
 
@@ -126,8 +135,7 @@ impl Reader {
 /// What is no text, once decoded.
 struct NotText;
 
-/// The names and values of a query, as they are written. Every request with a query goes through
-/// here: it works on bytes, and reads each once.
+/// The names and values of a query, as they are written.
 fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = Some(query);
     std::iter::from_fn(move || {
@@ -211,7 +219,7 @@ mod tests {
 
     fn reader() -> Reader {
         Reader {
-            endpoint_parameter: "webhookEndpoint".into(),
+            endpoint_parameter: Finder::new("webhookEndpoint"),
             endpoint_header: Some(HeaderName::from_static("x-webhook-endpoint")),
             secret_header: HeaderName::from_static("x-webhook-secret"),
             secret_required: false,
