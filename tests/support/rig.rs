@@ -55,10 +55,19 @@ impl Rig {
         receiver: Receiver,
         configure: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder,
     ) -> Self {
+        Self::built(receiver, |builder| configure(builder).build())
+    }
+
+    /// For settings that change the builder's type.
+    pub(crate) async fn with_built(build: impl FnOnce(DispatcherBuilder) -> Dispatcher) -> Self {
+        Self::built(Receiver::start().await, build)
+    }
+
+    fn built(receiver: Receiver, build: impl FnOnce(DispatcherBuilder) -> Dispatcher) -> Self {
         let (builder, events) = builder();
         Self {
             receiver,
-            dispatcher: configure(builder).build(),
+            dispatcher: build(builder),
             events,
         }
     }
