@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     capture::{Capture, Progress},
-    detach::{Detach, Detached, Disconnect, Finish},
+    detach::{self, Detach, Detached, Disconnect, Finish},
     event::FailReason,
     ticket::{Accepting, Ticket},
 };
@@ -199,8 +199,10 @@ impl<B> Detach for Watched<B> {
     }
 
     fn fail(&mut self, reason: FailReason) {
-        if let State::Watching { ticket, .. } = std::mem::replace(&mut self.state, State::Through) {
-            ticket.fail(reason);
+        match std::mem::replace(&mut self.state, State::Through) {
+            State::Watching { ticket, .. } => ticket.fail(reason),
+            State::Holding { accepting, .. } => detach::wait_on(accepting),
+            State::Through => {}
         }
     }
 }

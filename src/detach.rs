@@ -2,7 +2,7 @@ use std::{future::Future, task::Poll};
 
 use tokio::runtime::Handle;
 
-use crate::event::FailReason;
+use crate::{event::FailReason, ticket::Accepting};
 
 /// What happens to a request that asked for a webhook when its caller leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ enum OnDrop<T> {
 pub(crate) trait Detach {
     fn is_unfinished(&self) -> bool;
 
+    /// A response that is complete fails no more: what waits for the outbox goes on waiting.
     fn fail(&mut self, reason: FailReason);
 }
 
@@ -98,5 +99,12 @@ fn run_on<T: Finish>(inner: Box<T>) {
             polling: false,
             on_drop: OnDrop::Abandon,
         }));
+    }
+}
+
+/// Lets a complete response go on waiting for the outbox, without a caller.
+pub(crate) fn wait_on(accepting: Accepting) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(accepting);
     }
 }

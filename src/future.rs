@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use crate::{
     ResponseBody,
     capture::{self, Capture, Start},
-    detach::{Detach, Detached, Finish},
+    detach::{self, Detach, Detached, Finish},
     event::FailReason,
     layer::Config,
     problem::Problem,
@@ -196,8 +196,10 @@ impl<F: Future> Detach for Taken<F> {
     }
 
     fn fail(&mut self, reason: FailReason) {
-        if let State::Waiting { ticket } = std::mem::replace(&mut self.state, State::Through) {
-            ticket.fail(reason);
+        match std::mem::replace(&mut self.state, State::Through) {
+            State::Waiting { ticket } => ticket.fail(reason),
+            State::Holding { accepting, .. } => detach::wait_on(accepting),
+            State::Through => {}
         }
     }
 }

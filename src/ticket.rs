@@ -15,7 +15,8 @@ use crate::{
 
 /// An accepted webhook whose response is not complete yet.
 ///
-/// It ends in exactly one way: as a delivery, as failed, or, dropped, as abandoned.
+/// It ends in exactly one way: as a delivery, as failed, or, dropped, as abandoned. Dropped by a
+/// panic, it has failed.
 pub(crate) struct Ticket {
     open: Option<Open>,
     dispatcher: Dispatcher,
@@ -137,7 +138,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.end(EventKind::Abandoned);
+        self.end(match std::thread::panicking() {
+            // Before there was anything to watch: the service panicked when it was called.
+            true => EventKind::Failed(FailReason::Panicked),
+            false => EventKind::Abandoned,
+        });
     }
 }
 

@@ -1,9 +1,11 @@
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Mutex},
 };
 
+use futures_util::FutureExt;
 use tokio::{runtime::Handle, sync::watch};
 use tower::ServiceExt;
 
@@ -69,8 +71,13 @@ impl<O: Outbox, F> OutboxEngine<O, F> {
 
 impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
     fn accept(&self, delivery: Delivery) -> BoxFuture<Result<Accepted, BoxError>> {
-        let accepting = self.sink.clone().oneshot(delivery);
-        Box::pin(async { accepting.await.map_err(Into::into) })
+        let accepting = AssertUnwindSafe(self.sink.clone().oneshot(delivery)).catch_unwind();
+        Box::pin(async {
+            match accepting.await {
+                Ok(accepted) => accepted.map_err(Into::into),
+                Err(_panic) => Err("the sink panicked".into()),
+            }
+        })
     }
 
     fn delivers(&self) -> bool {

@@ -1,0 +1,133 @@
+//! The request that the endpoint gets, as a whole.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, Method, Response, StatusCode};
+use tower_webhook::Brand;
+
+use crate::{
+    call::{asking, call},
+    support::{receiver::Received, rig::Rig},
+};
+
+/// A response with more headers than are forwarded, to a request with more than are.
+async fn talkative(rig: &mut Rig, secret: Option<&str>, body: Body) -> Received {
+    let mut request = asking(&rig.receiver.url("/hook?token=1%2520x"))
+        .header("x-request-id", "run-1")
+        .header("authorization", "Bearer x")
+        .header("cookie", "a=b")
+        .header("user-agent", "a browser")
+        .header("x-of-the-request", "1");
+    if let Some(secret) = secret {
+        request = request.header("x-webhook-secret", secret);
+    }
+    let response = Response::builder()
+        .status(StatusCode::IM_A_TEAPOT)
+        .header("content-type", "text/plain; charset=utf-8")
+        .header("content-encoding", "identity")
+        .header("content-language", "de")
+        .header("set-cookie", "session=1")
+        .header("authorization", "Bearer y")
+        .header("etag", "\"1\"")
+        .header("transfer-encoding", "chunked")
+        .header("connection", "close")
+        .header("x-webhook-attempt", "99")
+        .header("x-of-the-response", "1");
+    call(rig.layer(), request, response.body(body).unwrap()).await;
+    rig.receiver.next().await
+}
+
+/// Every header, except those whose values cannot be known.
+fn expect_headers(webhook: &Received, times_and_macs: &[&str], expected: &[(&str, &str)]) {
+    let mut headers = webhook.headers.clone();
+    for name in times_and_macs {
+        assert!(headers.remove(*name).is_some(), "no {name}");
+    }
+    let host = headers.remove("host");
+    assert!(host.unwrap().to_str().unwrap().starts_with("127.0.0.1:"));
+    let expected: HeaderMap = expected
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+    assert_eq!(headers, expected);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    for name in times_and_macs
+        .iter()
+        .filter(|name| name.ends_with("timestamp"))
+    {
+        let sent: u64 = webhook.header(name).parse().unwrap();
+        assert!((now - 60..=now).contains(&sent), "{name}: {sent}");
+    }
+}
+
+const USER_AGENT: &str = concat!("tower-webhook/", env!("CARGO_PKG_VERSION"));
+
+const ALWAYS: [(&str, &str); 8] = [
+    ("x-request-id", "run-1"),
+    ("content-type", "text/plain; charset=utf-8"),
+    ("content-encoding", "identity"),
+    ("content-language", "de"),
+    ("x-webhook-response-status", "418"),
+    ("x-webhook-attempt", "1"),
+    ("user-agent", USER_AGENT),
+    ("x-webhook-loop", "1"),
+];
+
+const SIGNED: [&str; 4] = [
+    "x-cerebrium-webhook-timestamp",
+    "x-cerebrium-webhook-signature",
+    "webhook-timestamp",
+    "webhook-signature",
+];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&ALWAYS[..], more].concat()
+}
+
+#[tokio::test]
+async fn a_signed_delivery() {
+    let mut rig = Rig::new().await;
+    let webhook = talkative(&mut rig, Some("secret"), Body::from("body")).await;
+    assert_eq!(webhook.method, Method::POST);
+    assert_eq!(webhook.uri, "/hook?token=1%20x");
+    assert_eq!(webhook.body, "body");
+    let expected = with(&[("content-length", "4"), ("webhook-id", "run-1")]);
+    expect_headers(&webhook, &SIGNED, &expected);
+}
+
+#[tokio::test]
+async fn an_unsigned_delivery() {
+    let mut rig = Rig::new().await;
+    let webhook = talkative(&mut rig, None, Body::from("body")).await;
+    let expected = with(&[("content-length", "4"), ("webhook-id", "run-1")]);
+    let times = ["x-cerebrium-webhook-timestamp", "webhook-timestamp"];
+    expect_headers(&webhook, &times, &expected);
+}
+
+#[tokio::test]
+async fn of_another_brand_without_the_standard_headers() {
+    let brand = Brand::new("Acme").unwrap();
+    let mut rig = Rig::with(|builder| builder.with_brand(brand).without_standard_headers()).await;
+    let webhook = talkative(&mut rig, Some("secret"), Body::from("body")).await;
+    let signed = ["x-acme-webhook-timestamp", "x-acme-webhook-signature"];
+    expect_headers(&webhook, &signed, &with(&[("content-length", "4")]));
+}
+
+#[tokio::test]
+async fn a_length_is_always_told() {
+    for (frames, length) in [(0, "0"), (1, "5000"), (7, "35000")] {
+        let mut rig = Rig::new().await;
+        let frames = (0..frames).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 5_000])));
+        let body = Body::from_stream(stream::iter(frames));
+        let webhook = talkative(&mut rig, Some("secret"), body).await;
+        let expected = with(&[("content-length", length), ("webhook-id", "run-1")]);
+        expect_headers(&webhook, &SIGNED, &expected);
+        assert_eq!(webhook.body.len().to_string(), length);
+    }
+}

@@ -1,0 +1,13 @@
+//! What the endpoint receives, and when it is tried again.
+
+mod call;
+mod client;
+mod failures;
+mod headers;
+mod settings;
+mod signatures;
+mod sink;
+mod statuses;
+
+#[path = "../support/mod.rs"]
+mod support;

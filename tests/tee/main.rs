@@ -1,0 +1,14 @@
+//! What the layer makes of a response: the caller gets it unchanged, and each accepted webhook
+//! ends in exactly one way.
+
+mod exchange;
+mod hints;
+mod limit;
+mod outcomes;
+mod responses;
+mod streaming;
+mod tunnels;
+mod wire;
+
+#[path = "../support/mod.rs"]
+mod support;
