@@ -24,6 +24,7 @@ use super::{
     guard::Guard,
     resolver::{JudgingResolver, Resolve, SystemResolver},
     roots::{self, InvalidCertificate},
+    upload::Hold,
 };
 use crate::{
     BoxError, EndpointPolicy, Payload,
@@ -123,6 +124,7 @@ impl GuardedClient {
             let close = HeaderValue::from_static("close");
             request.headers_mut().insert(CONNECTION, close);
         }
+        let _hold = Hold::on(&mut request);
         match self.client.request(request).await {
             Ok(response) => answer::read(response).await,
             Err(error) => Err(classify(&error)),

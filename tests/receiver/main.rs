@@ -9,6 +9,7 @@ mod false_answers;
 mod pool;
 mod silent;
 mod tls;
+mod upload;
 
 use http::StatusCode;
 use tower_webhook::{AttemptError, Outcome};
