@@ -1,7 +1,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,6 +8,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 
 use super::upload::Upload;
@@ -27,27 +27,17 @@ pub(crate) struct CappedSocket {
     /// Since the last time that there was nothing to send.
     read: usize,
     upload: Upload,
-    _open: OpenSockets,
-}
-
-/// How many sockets are open: each holds a clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OpenSockets(Arc<()>);
-
-impl OpenSockets {
-    /// Counts the clones that are not sockets as well; they are few and always the same.
-    pub(super) fn count(&self) -> usize {
-        Arc::strong_count(&self.0)
-    }
+    may_be_kept: Option<OwnedSemaphorePermit>,
 }
 
 impl CappedSocket {
-    pub(super) fn new(tcp: TcpStream, open: OpenSockets) -> Self {
+    /// Without a permit it is used for one request only.
+    pub(super) fn new(tcp: TcpStream, may_be_kept: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             tcp,
             read: 0,
             upload: Upload::default(),
-            _open: open,
+            may_be_kept,
         }
     }
 
@@ -119,7 +109,11 @@ impl AsyncWrite for CappedSocket {
 
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        self.tcp.connected().extra(self.upload.clone())
+        let connected = self.tcp.connected().extra(self.upload.clone());
+        if self.may_be_kept.is_none() {
+            connected.poison();
+        }
+        connected
     }
 }
 
@@ -138,7 +132,7 @@ mod tests {
             .await
             .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (CappedSocket::new(near, OpenSockets::default()), far)
+        (CappedSocket::new(near, None), far)
     }
 
     /// Talks without end; ends with the number of bytes that were read of it.

@@ -2,19 +2,17 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::{
-    capped::{CappedSocket, OpenSockets},
-    error::ConnectError,
-    resolver::JudgingResolver,
-};
+use super::{capped::CappedSocket, error::ConnectError, resolver::JudgingResolver};
 use crate::{BoxError, EndpointPolicy};
 
 /// Connects to permitted addresses only.
@@ -25,22 +23,20 @@ use crate::{BoxError, EndpointPolicy};
 pub(crate) struct Guard {
     connector: HttpConnector<JudgingResolver>,
     policy: EndpointPolicy,
-    open: OpenSockets,
+    keep_open: Arc<Semaphore>,
 }
 
 impl Guard {
-    pub(super) fn new(
-        resolver: JudgingResolver,
-        policy: EndpointPolicy,
-        open: OpenSockets,
-    ) -> Self {
+    /// Of the sockets that are open at any time, `keep_open` may be used for more than one
+    /// request.
+    pub(super) fn new(resolver: JudgingResolver, policy: EndpointPolicy, keep_open: usize) -> Self {
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.enforce_http(false);
         connector.set_nodelay(true);
         Self {
             connector,
             policy,
-            open,
+            keep_open: Arc::new(Semaphore::new(keep_open.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -54,7 +50,8 @@ impl Guard {
         if !self.policy.permits(peer) {
             return Err(ConnectError::Forbidden.into());
         }
-        Ok(TokioIo::new(CappedSocket::new(tcp, self.open)))
+        let may_be_kept = self.keep_open.try_acquire_owned().ok();
+        Ok(TokioIo::new(CappedSocket::new(tcp, may_be_kept)))
     }
 }
 

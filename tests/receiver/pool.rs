@@ -45,6 +45,18 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn also_with_a_single_attempt_at_a_time() {
+    let receiver = Receiver::answering(TAKEN);
+    let mut api = Api::with(|builder| builder.with_max_attempts(1, 1));
+    for _ in 0..3 {
+        api.send(&receiver.url()).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    assert_eq!((receiver.accepted(), receiver.open()), (1, 1));
+    crate::gone(api, receiver).await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
     let mut receiver = Receiver::answering(TAKEN);
     let mut api = Api::new();
