@@ -1,5 +1,7 @@
 //! Receivers that mean harm: every attempt ends in time, with its outcome, and leaves nothing.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/hostile.rs"]
 mod hostile;
 

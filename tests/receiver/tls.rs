@@ -1,55 +1,18 @@
 //! Who the receiver is.
 
-use std::sync::Arc;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use rcgen::{KeyPair, date_time_ymd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tower_webhook::{AttemptError, Outcome};
 
 use crate::{
-    answered, ended,
+    answered,
+    authority::{Authority, acceptor, named},
+    ended,
     hostile::{Api, Receiver},
 };
 
 const UNTRUSTED: Outcome = Outcome::Failed(AttemptError::Tls);
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn trusted(&self) -> Api {
-        let pem = self.0.pem();
-        Api::with(|builder| builder.with_root_certificates(pem.as_bytes()).unwrap())
-    }
-
-    fn certify(&self, params: &CertificateParams) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        acceptor(&certificate, &key)
-    }
-}
-
-fn named(name: &str) -> CertificateParams {
-    CertificateParams::new([name.to_owned()]).unwrap()
-}
-
-fn acceptor(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsAcceptor {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
 
 /// A receiver that speaks TLS and takes every delivery.
 fn receiver(acceptor: TlsAcceptor) -> Receiver {

@@ -383,10 +383,24 @@ fn listen(address: SocketAddr) -> TcpListener {
     socket.listen(64).unwrap()
 }
 
+/// Tells the test where a script is.
+pub(crate) struct Here(UnboundedSender<Stage>);
+
+impl Here {
+    pub(crate) fn here(&self) {
+        let _ = self.0.send(Stage::Reached);
+    }
+}
+
 impl Conn {
     /// Tells the test that it is here.
     pub(crate) fn here(&self) {
         let _ = self.stages.send(Stage::Reached);
+    }
+
+    /// The same while something else has the socket.
+    pub(crate) fn split(&mut self) -> (Here, &mut TcpStream) {
+        (Here(self.stages.clone()), &mut self.tcp)
     }
 
     /// Reads one request; `None` when the client has closed.
