@@ -8,12 +8,13 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Notify,
+    time::Instant,
 };
 
 use crate::{
     TAKEN, TAKES,
     authority::{Authority, named},
-    hostile::{Api, Receiver, Stub, found, no_task_is_left, policy},
+    hostile::{ATTEMPT_TIMEOUT, Api, Receiver, Stub, found, no_task_is_left, policy},
 };
 
 #[tokio::test]
@@ -72,7 +73,9 @@ async fn a_handshake_that_stalls_ends_without_an_attempt() {
     assert_eq!((receiver.accepted(), stalling.open()), (1, 1));
 
     tokio::time::pause();
+    let alone = Instant::now();
     stalling.over().await;
+    assert!(alone.elapsed() <= ATTEMPT_TIMEOUT);
     drop((api, receiver, stalling));
     no_task_is_left().await;
 }

@@ -1,8 +1,8 @@
 //! Connections that are kept open for the next delivery.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Barrier, task::yield_now};
+use tokio::{sync::Barrier, task::yield_now, time::Instant};
 
 use crate::{
     answered,
@@ -64,7 +64,9 @@ async fn an_idle_connection_is_closed_in_time() {
     assert_eq!(api.attempted().await.outcome, answered(204));
     assert_eq!(receiver.open(), 1);
     tokio::time::pause();
+    let idle = Instant::now();
     receiver.over().await;
+    assert!(idle.elapsed() <= Duration::from_secs(60));
     crate::gone(api, receiver).await;
 }
 

@@ -84,6 +84,11 @@ pub(crate) fn loopback(_: &str) -> Resolving {
     found(["127.0.0.1"])
 }
 
+/// A look-up that never ends.
+pub(crate) fn never(_: &str) -> Resolving {
+    Box::pin(std::future::pending())
+}
+
 /// `http` and 127.0.0.1 as well as what is public.
 pub(crate) fn policy() -> EndpointPolicy {
     let policy = EndpointPolicy::public().with_insecure_http();
