@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     TAKEN, TAKES,
     authority::{Authority, named},
-    hostile::{ATTEMPT_TIMEOUT, Api, Receiver, Stub, found, no_task_is_left, policy},
+    hostile::{ATTEMPT_TIMEOUT, Api, Receiver, Stub, found, no_task_is_left, pause, policy},
 };
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_handshake_that_stalls_ends_without_an_attempt() {
     assert_eq!(api.attempted().await.outcome, TAKEN);
     assert_eq!((receiver.accepted(), stalling.open()), (1, 1));
 
-    tokio::time::pause();
+    pause();
     let alone = Instant::now();
     stalling.over().await;
     assert!(alone.elapsed() <= ATTEMPT_TIMEOUT);

@@ -11,7 +11,7 @@ use std::{
 
 use tower_webhook::{AttemptError, Outcome, Resolving};
 
-use crate::hostile::{Api, Stub, no_task_is_left};
+use crate::hostile::{Api, Stub, no_task_is_left, pause};
 
 const UNRESOLVED: Outcome = Outcome::Failed(AttemptError::Resolve);
 
@@ -54,8 +54,9 @@ impl Drop for Lookup {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_look_up_has_an_end() {
+    pause();
     let lookups = Lookups::default();
     let mut api = Api::resolving(lookups.never_ending());
     let attempted = api.attempt("https://receiver.example.com/").await;
@@ -66,8 +67,9 @@ async fn a_look_up_has_an_end() {
     no_task_is_left().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_look_up_ends_with_its_attempt() {
+    pause();
     let lookups = Lookups::default();
     let mut api = Api::with(|builder| {
         builder
@@ -82,8 +84,9 @@ async fn a_look_up_ends_with_its_attempt() {
     no_task_is_left().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn not_many_look_ups_are_under_way() {
+    pause();
     let lookups = Lookups::default();
     let mut api = Api::resolving(lookups.never_ending());
     for at in 0..100 {

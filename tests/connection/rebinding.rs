@@ -7,7 +7,7 @@ use tower_webhook::{EventKind, Outcome};
 
 use crate::{
     FORBIDDEN, TAKEN, TAKES,
-    hostile::{Api, Receiver, found, no_task_is_left},
+    hostile::{Api, Receiver, found, no_task_is_left, pause},
 };
 
 /// Answers each look-up with the next of these, and then with the last one.
@@ -39,7 +39,7 @@ async fn a_name_that_turns_private_is_refused_for_good() {
         retry_after: None,
     };
     assert_eq!((first.outcome, first.again), (not_found, true));
-    tokio::time::pause();
+    pause();
     let second = api.attempted().await;
     assert_eq!((second.outcome, second.again), (FORBIDDEN, false));
     let dead = EventKind::Dead {

@@ -6,7 +6,7 @@ use tower_webhook::Outcome;
 
 use crate::{
     LOST, answered, gone,
-    hostile::{Api, Attempted, Receiver, header},
+    hostile::{Api, Attempted, Receiver, header, pause, resume},
 };
 
 /// What comes of this answer. The receiver leaves it to the client to close.
@@ -127,12 +127,12 @@ async fn a_wish_to_wait() {
             Outcome::Answered { retry_after, .. } => assert_eq!(retry_after, understood, "{wish}"),
             other => panic!("{other}"),
         }
-        tokio::time::pause();
+        pause();
         let started = tokio::time::Instant::now();
         while api.attempted().await.attempt < 3 {}
         assert!(started.elapsed() < Duration::from_secs(10), "{wish}");
         gone(api, receiver).await;
-        tokio::time::resume();
+        resume();
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::{sync::Barrier, task::yield_now, time::Instant};
 
 use crate::{
     answered,
-    hostile::{Api, Receiver, no_task_is_left, within},
+    hostile::{Api, Receiver, no_task_is_left, pause, resume, within},
 };
 
 const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -22,14 +22,14 @@ fn open(receivers: &[Receiver]) -> usize {
 
 /// Until no more than these are open. No time goes by meanwhile: none is idle for too long.
 async fn at_most(count: usize, receivers: &[Receiver]) {
-    tokio::time::pause();
+    pause();
     within(async {
         while open(receivers) > count {
             yield_now().await;
         }
     })
     .await;
-    tokio::time::resume();
+    resume();
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn an_idle_connection_is_closed_in_time() {
     api.send(&receiver.url()).await;
     assert_eq!(api.attempted().await.outcome, answered(204));
     assert_eq!(receiver.open(), 1);
-    tokio::time::pause();
+    pause();
     let idle = Instant::now();
     receiver.over().await;
     assert!(idle.elapsed() <= Duration::from_secs(60));

@@ -6,7 +6,7 @@ use tokio::{io::AsyncReadExt, time::sleep};
 
 use crate::{
     answered, ended,
-    hostile::{Api, Conn, Receiver},
+    hostile::{Api, Conn, Receiver, pause, resume},
 };
 
 /// More than all the buffers on its way can hold.
@@ -59,14 +59,14 @@ async fn answers_and_never_reads_the_upload() {
         receiver.reached().await;
         if complete {
             assert_eq!(api.only_attempt().await.outcome, answered(200), "{answer}");
-            tokio::time::pause();
+            pause();
         } else {
             api.attempt_at_deadline().await;
         }
         receiver.over().await;
         assert!(receiver.received() < LARGE, "{answer}");
         ended_without_over(api, receiver).await;
-        tokio::time::resume();
+        resume();
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     future::Future,
     io,
@@ -65,6 +66,24 @@ pub(crate) async fn no_task_is_left() {
     .await;
 }
 
+thread_local! {
+    /// Each test has a thread of its own, and its clock.
+    static PAUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on time goes by only when there is nothing else to do, and then at once.
+pub(crate) fn pause() {
+    if !PAUSED.replace(true) {
+        tokio::time::pause();
+    }
+}
+
+pub(crate) fn resume() {
+    if PAUSED.replace(false) {
+        tokio::time::resume();
+    }
+}
+
 /// Answers names as a function says.
 pub(crate) struct Stub<F>(pub(crate) F);
 
@@ -112,7 +131,8 @@ pub(crate) struct Attempted {
 }
 
 impl Api {
-    /// Every name is 127.0.0.1.
+    /// Every name is 127.0.0.1. The clock is paused once an attempt has failed and another one
+    /// is to follow.
     pub(crate) fn new() -> Self {
         Self::with(|builder| builder)
     }
@@ -127,6 +147,13 @@ impl Api {
             .with_endpoint_policy(policy())
             .with_resolver(Stub(loopback))
             .on_event(move |event| {
+                // The delay until the next attempt can be as short as nothing.
+                if let EventKind::Attempted {
+                    again_in: Some(_), ..
+                } = event.kind()
+                {
+                    pause();
+                }
                 let _ = tell.send(event.clone());
             });
         let dispatcher = settings(builder).build();
@@ -205,14 +232,18 @@ impl Api {
     /// The end of the attempt under way. Its delivery is given up; the client stays, and so do
     /// its connections.
     pub(crate) async fn only_attempt(&mut self) -> Attempted {
+        let was_paused = PAUSED.get();
         let attempted = self.attempted().await;
         self.dispatcher.shutdown(Duration::ZERO).await;
+        if !was_paused {
+            resume();
+        }
         attempted
     }
 
     /// The attempt under way, which only its deadline can end: nobody waits for it in real time.
     pub(crate) async fn attempt_at_deadline(&mut self) -> Attempted {
-        tokio::time::pause();
+        pause();
         let attempted = self.only_attempt().await;
         assert_eq!(attempted.outcome, Outcome::Failed(AttemptError::TimedOut));
         assert!(attempted.again);
