@@ -1,7 +1,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,43 +8,50 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 
-/// How much a receiver may send after the last byte that we sent: what it says before its answer
-/// has no limit in HTTP, and `100 Continue` can be said for ever.
-const MAX_UNANSWERED: usize = 256 << 10;
+use super::upload::Upload;
+
+/// How much a receiver may send for each request: what it says before its answer has no limit in
+/// HTTP, and `100 Continue` can be said for ever.
+///
+/// It is not enough to begin anew with each byte that we send: a receiver that reads slowly could
+/// then say as much for each piece of the request.
+const MAX_READ: usize = 256 << 10;
 
 /// A socket on which the other side cannot talk without end. It lies below TLS.
 #[derive(Debug)]
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
-    read_since_write: usize,
-    _open: OpenSockets,
-}
-
-/// How many sockets are open: each holds a clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OpenSockets(Arc<()>);
-
-impl OpenSockets {
-    /// Counts the clones that are not sockets as well; they are few and always the same.
-    pub(super) fn count(&self) -> usize {
-        Arc::strong_count(&self.0)
-    }
+    /// Since the last time that there was nothing to send.
+    read: usize,
+    upload: Upload,
+    may_be_kept: Option<OwnedSemaphorePermit>,
 }
 
 impl CappedSocket {
-    pub(super) fn new(tcp: TcpStream, open: OpenSockets) -> Self {
+    /// Without a permit it is used for one request only.
+    pub(super) fn new(tcp: TcpStream, may_be_kept: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             tcp,
-            read_since_write: 0,
-            _open: open,
+            read: 0,
+            upload: Upload::default(),
+            may_be_kept,
         }
     }
 
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.read_since_write = 0;
+    fn begin_write(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if self.upload.begin() {
+            self.read = 0;
+        }
+        self.end_if_cut(cx)
+    }
+
+    fn end_if_cut(&self, cx: &Context<'_>) -> io::Result<()> {
+        match self.upload.is_cut(cx.waker()) {
+            true => Err(io::Error::other("the attempt is over")),
+            false => Ok(()),
         }
     }
 }
@@ -56,12 +62,13 @@ impl AsyncRead for CappedSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read_since_write >= MAX_UNANSWERED {
+        self.end_if_cut(cx)?;
+        if self.read >= MAX_READ {
             return Poll::Ready(Err(io::Error::other("the receiver sends without end")));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        self.read_since_write += buf.filled().len() - before;
+        self.read += buf.filled().len() - before;
         Poll::Ready(Ok(()))
     }
 }
@@ -72,9 +79,8 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.wrote(&written);
-        written
+        self.begin_write(cx)?;
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -82,9 +88,8 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.wrote(&written);
-        written
+        self.begin_write(cx)?;
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -92,7 +97,9 @@ impl AsyncWrite for CappedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        ready!(Pin::new(&mut self.tcp).poll_flush(cx))?;
+        self.upload.is_flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -102,6 +109,81 @@ impl AsyncWrite for CappedSocket {
 
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        self.tcp.connected()
+        let connected = self.tcp.connected().extra(self.upload.clone());
+        if self.may_be_kept.is_none() {
+            connected.poison();
+        }
+        connected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair() -> (CappedSocket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        (CappedSocket::new(near, None), far)
+    }
+
+    /// Talks without end; ends with the number of bytes that were read of it.
+    async fn read_all(socket: &mut CappedSocket, far: &mut TcpStream) -> usize {
+        let mut read = 0;
+        let reading = async {
+            let mut buffer = [0; 4096];
+            while let Ok(more) = socket.read(&mut buffer).await {
+                read += more;
+            }
+        };
+        let talking = async { while far.write_all(&[b'x'; 4096]).await.is_ok() {} };
+        tokio::select! {
+            () = reading => {}
+            () = talking => {}
+        }
+        read
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_an_end() {
+        let (mut socket, mut far) = pair().await;
+        socket.write_all(b"request").await.unwrap();
+        socket.flush().await.unwrap();
+        let read = read_all(&mut socket, &mut far).await;
+        assert!((MAX_READ..MAX_READ + 4096).contains(&read), "{read}");
+        assert!(socket.read(&mut [0]).await.is_err(), "and stays there");
+    }
+
+    #[tokio::test]
+    async fn each_request_begins_anew() {
+        let (mut socket, mut far) = pair().await;
+        let said = vec![b'x'; MAX_READ - 1];
+        let mut heard = said.clone();
+        for _ in 0..3 {
+            socket.write_all(b"request").await.unwrap();
+            socket.flush().await.unwrap();
+            let both = tokio::join!(far.write_all(&said), socket.read_exact(&mut heard));
+            assert!(matches!(both, (Ok(()), Ok(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_a_request_does_not() {
+        let (mut socket, mut far) = pair().await;
+        socket.write_all(b"piece").await.unwrap();
+        read_all(&mut socket, &mut far).await;
+        socket.write_all(b"piece").await.unwrap();
+        assert!(socket.read(&mut [0]).await.is_err());
+        socket.flush().await.unwrap();
+        socket.write_all(b"request").await.unwrap();
+        assert!(socket.read(&mut [0]).await.is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Uri, header::CONNECTION};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -19,11 +19,11 @@ use tower_service::Service;
 
 use super::{
     answer,
-    capped::OpenSockets,
     error::{ConnectError, classify},
     guard::Guard,
     resolver::{JudgingResolver, Resolve, SystemResolver},
     roots::{self, InvalidCertificate},
+    upload::Hold,
 };
 use crate::{
     BoxError, EndpointPolicy, Payload,
@@ -39,8 +39,6 @@ pub(crate) enum Client {
 /// hyper-util's client behind the guard.
 pub(crate) struct GuardedClient {
     client: legacy::Client<Deadline, Payload>,
-    open: OpenSockets,
-    keep_open: usize,
 }
 
 /// What the guarded client can be told.
@@ -75,8 +73,7 @@ impl Client {
         Self::Own(Arc::new(client))
     }
 
-    /// `max_attempts` is also how many connections may be open before they are used only once:
-    /// so idle ones are never more than that.
+    /// `max_attempts` is also how many connections are kept open for a later attempt.
     pub(crate) fn guarded(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
@@ -84,12 +81,11 @@ impl Client {
         max_attempts: (usize, usize),
     ) -> Self {
         let (in_all, per_host) = max_attempts;
-        let open = OpenSockets::default();
         let resolver = settings
             .resolver
             .unwrap_or_else(|| Arc::new(SystemResolver::default()));
         let resolver = JudgingResolver::new(resolver, policy.clone());
-        let guard = Guard::new(resolver, policy.clone(), open.clone());
+        let guard = Guard::new(resolver, policy.clone(), in_all);
         let connector = Deadline {
             connector: tls(guard, settings.more_roots.unwrap_or_else(roots::public)),
             timeout: connect_timeout,
@@ -102,11 +98,7 @@ impl Client {
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .build(connector);
-        Self::Guarded(Box::new(GuardedClient {
-            client,
-            open,
-            keep_open: in_all,
-        }))
+        Self::Guarded(Box::new(GuardedClient { client }))
     }
 
     pub(crate) async fn post(&self, request: Request<Payload>) -> Result<Outcome, AttemptError> {
@@ -119,10 +111,7 @@ impl Client {
 
 impl GuardedClient {
     async fn post(&self, mut request: Request<Payload>) -> Result<Outcome, AttemptError> {
-        if self.open.count() > self.keep_open {
-            let close = HeaderValue::from_static("close");
-            request.headers_mut().insert(CONNECTION, close);
-        }
+        let _hold = Hold::on(&mut request);
         match self.client.request(request).await {
             Ok(response) => answer::read(response).await,
             Err(error) => Err(classify(&error)),

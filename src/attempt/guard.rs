@@ -2,19 +2,17 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::{
-    capped::{CappedSocket, OpenSockets},
-    error::ConnectError,
-    resolver::JudgingResolver,
-};
+use super::{capped::CappedSocket, error::ConnectError, resolver::JudgingResolver};
 use crate::{BoxError, EndpointPolicy};
 
 /// Connects to permitted addresses only.
@@ -25,22 +23,20 @@ use crate::{BoxError, EndpointPolicy};
 pub(crate) struct Guard {
     connector: HttpConnector<JudgingResolver>,
     policy: EndpointPolicy,
-    open: OpenSockets,
+    keep_open: Arc<Semaphore>,
 }
 
 impl Guard {
-    pub(super) fn new(
-        resolver: JudgingResolver,
-        policy: EndpointPolicy,
-        open: OpenSockets,
-    ) -> Self {
+    /// Of the sockets that are open at any time, `keep_open` may be used for more than one
+    /// request.
+    pub(super) fn new(resolver: JudgingResolver, policy: EndpointPolicy, keep_open: usize) -> Self {
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.enforce_http(false);
         connector.set_nodelay(true);
         Self {
             connector,
             policy,
-            open,
+            keep_open: Arc::new(Semaphore::new(keep_open.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -54,7 +50,8 @@ impl Guard {
         if !self.policy.permits(peer) {
             return Err(ConnectError::Forbidden.into());
         }
-        Ok(TokioIo::new(CappedSocket::new(tcp, self.open)))
+        let may_be_kept = self.keep_open.try_acquire_owned().ok();
+        Ok(TokioIo::new(CappedSocket::new(tcp, may_be_kept)))
     }
 }
 
@@ -80,5 +77,121 @@ impl Service<Uri> for Guard {
 
     fn call(&mut self, endpoint: Uri) -> Self::Future {
         Box::pin(self.clone().connect(endpoint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        net::TcpListener,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::{
+        attempt::{Resolve, Resolving, error::classify},
+        event::AttemptError,
+    };
+
+    /// Addresses as hyper-util reads them, in places where a URI's reader does not look for them.
+    const LITERALS: [&str; 8] = [
+        "127.0.0.1",
+        "[127.0.0.1]",
+        "[::1]",
+        "[::1]evil.com",
+        "[::ffff:127.0.0.1]",
+        "[::127.0.0.1]",
+        "user@[127.0.0.1]",
+        "evil.com:80@127.0.0.1",
+    ];
+    /// Names to hyper-util, addresses to resolvers of some systems.
+    const NAMES: [&str; 9] = [
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "0",
+        "127.0.0.1.",
+        "localhost",
+        "evil.com",
+    ];
+
+    /// Takes every name for loopback.
+    #[derive(Clone, Default)]
+    struct Loopback {
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Resolve for Loopback {
+        fn resolve(&self, name: &str) -> Resolving {
+            self.asked.lock().unwrap().push(name.to_owned());
+            let both = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            Box::pin(async move { Ok(both.to_vec()) })
+        }
+    }
+
+    fn guard(policy: EndpointPolicy) -> (Guard, Loopback) {
+        let resolver = Loopback::default();
+        let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone());
+        (Guard::new(judging, policy, 1), resolver)
+    }
+
+    /// Listeners on one port of both loopback addresses, where the machine has both.
+    fn listen() -> (Vec<TcpListener>, u16) {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok();
+        let listeners: Vec<_> = [v4].into_iter().chain(v6).collect();
+        for listener in &listeners {
+            listener.set_nonblocking(true).unwrap();
+        }
+        (listeners, port)
+    }
+
+    fn saw_nobody(listener: &TcpListener) -> bool {
+        listener.accept().unwrap_err().kind() == io::ErrorKind::WouldBlock
+    }
+
+    #[tokio::test]
+    async fn nothing_is_opened_however_the_connector_is_called() {
+        let (listeners, port) = listen();
+        let (guard, resolver) = guard(EndpointPolicy::public().with_insecure_http());
+        for host in LITERALS.into_iter().chain(NAMES) {
+            let endpoint: Uri = format!("http://{host}:{port}/").parse().unwrap();
+            let error = guard.clone().connect(endpoint).await.unwrap_err();
+            assert_eq!(classify(&*error), AttemptError::Forbidden, "{host}");
+        }
+        assert!(listeners.iter().all(saw_nobody));
+        assert_eq!(*resolver.asked.lock().unwrap(), NAMES);
+    }
+
+    #[tokio::test]
+    async fn what_is_permitted_is_opened() {
+        let (_listeners, port) = listen();
+        let policy = EndpointPolicy::public().with_allowed_network("127.0.0.1");
+        let (guard, resolver) = guard(policy.unwrap());
+        for host in ["127.0.0.1", "[127.0.0.1]"] {
+            let endpoint: Uri = format!("http://{host}:{port}/").parse().unwrap();
+            assert!(guard.clone().connect(endpoint).await.is_ok(), "{host}");
+        }
+        let endpoint: Uri = format!("http://[::1]:{port}/").parse().unwrap();
+        assert!(guard.connect(endpoint).await.is_err());
+        assert!(resolver.asked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_uri_without_a_host_is_an_error() {
+        let (guard, _) = guard(EndpointPolicy::public());
+        for endpoint in ["/", "example.com:80", "*"] {
+            assert!(
+                guard
+                    .clone()
+                    .connect(endpoint.parse().unwrap())
+                    .await
+                    .is_err()
+            );
+        }
     }
 }

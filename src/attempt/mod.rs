@@ -8,6 +8,7 @@ mod guard;
 mod post;
 mod resolver;
 mod roots;
+mod upload;
 
 use std::future::Future;
 

@@ -141,3 +141,94 @@ impl Resolve for SystemResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_resolver::{
+        config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+        net::runtime::TokioRuntimeProvider,
+        proto::rr::Name as DnsName,
+    };
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    struct Answers(Vec<IpAddr>);
+
+    impl Resolve for Answers {
+        fn resolve(&self, _: &str) -> Resolving {
+            let answer = self.0.clone();
+            Box::pin(async { Ok(answer) })
+        }
+    }
+
+    async fn judged(addresses: &[&str]) -> Option<Vec<SocketAddr>> {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        let resolver = Arc::new(Answers(addresses.collect()));
+        let resolver = JudgingResolver::new(resolver, EndpointPolicy::public());
+        let name = "receiver.example.com".parse().unwrap();
+        Some(resolver.resolve(name).await.ok()?.collect())
+    }
+
+    #[tokio::test]
+    async fn addresses_are_capped_and_have_no_port() {
+        let found = judged(&["93.184.216.34"; 20]).await.unwrap();
+        assert_eq!(found, vec!["93.184.216.34:0".parse().unwrap(); 8]);
+        let found = judged(&["2606:4700::1", "93.184.216.34"]).await.unwrap();
+        assert_eq!(found.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn one_refused_address_refuses_all() {
+        assert_eq!(judged(&["93.184.216.34", "10.0.0.1"]).await, None);
+        assert_eq!(judged(&["::ffff:93.184.216.34"]).await, None);
+        assert_eq!(judged(&[]).await, None);
+    }
+
+    /// A name server that knows no name. It returns those that it was asked for.
+    async fn knows_nothing(socket: UdpSocket, names: Arc<std::sync::Mutex<Vec<String>>>) {
+        let mut query = [0; 512];
+        loop {
+            let (_, from) = socket.recv_from(&mut query).await.unwrap();
+            let mut labels = Vec::new();
+            let mut at = 12;
+            while query[at] != 0 {
+                let end = at + 1 + usize::from(query[at]);
+                labels.push(str::from_utf8(&query[at + 1..end]).unwrap().to_owned());
+                at = end;
+            }
+            names.lock().unwrap().push(labels.join("."));
+            // A response that the name does not exist, with the question alone.
+            query[2..4].copy_from_slice(&[0x81, 0x83]);
+            query[6..12].fill(0);
+            socket.send_to(&query[..at + 5], from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn no_search_list_applies() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut connection = ConnectionConfig::udp();
+        connection.port = socket.local_addr().unwrap().port();
+        let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![connection]);
+        let search = DnsName::from_ascii("corp.example.").unwrap();
+        let config = ResolverConfig::from_parts(Some(search.clone()), vec![search], vec![server]);
+        let provider = TokioRuntimeProvider::default();
+        let resolver = TokioResolver::builder_with_config(config, provider);
+        let resolver = SystemResolver {
+            resolver: resolver.build().unwrap().into(),
+        };
+
+        let names = Arc::default();
+        let serving = tokio::spawn(knows_nothing(socket, Arc::clone(&names)));
+        for name in ["receiver.example.com", "intranet", "127.1", "2130706433"] {
+            assert!(resolver.resolve(name).await.is_err(), "{name}");
+            let asked = std::mem::take(&mut *names.lock().unwrap());
+            assert!(!asked.is_empty(), "{name}");
+            assert!(asked.iter().all(|asked| asked == name), "{asked:?}");
+        }
+        serving.abort();
+    }
+}

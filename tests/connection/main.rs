@@ -1,0 +1,24 @@
+//! Which connections are opened, to whom, and which are not.
+
+#[path = "../support/authority.rs"]
+mod authority;
+#[path = "../support/hostile.rs"]
+mod hostile;
+
+mod addresses;
+mod background;
+mod environment;
+mod literals;
+mod lookups;
+mod names;
+mod rebinding;
+
+use http::StatusCode;
+use tower_webhook::{AttemptError, Outcome};
+
+const FORBIDDEN: Outcome = Outcome::Failed(AttemptError::Forbidden);
+const TAKEN: Outcome = Outcome::Answered {
+    status: StatusCode::NO_CONTENT,
+    retry_after: None,
+};
+const TAKES: &str = "HTTP/1.1 204 No Content\r\n\r\n";

@@ -1,0 +1,136 @@
+//! Connections that are kept open for the next delivery.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Barrier, task::yield_now, time::Instant};
+
+use crate::{
+    answered,
+    hostile::{Api, Receiver, no_task_is_left, pause, resume, within},
+};
+
+const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+const MAX_ATTEMPTS: usize = 4;
+
+fn frugal() -> Api {
+    Api::with(|builder| builder.with_max_attempts(MAX_ATTEMPTS, MAX_ATTEMPTS))
+}
+
+fn open(receivers: &[Receiver]) -> usize {
+    receivers.iter().map(Receiver::open).sum()
+}
+
+/// Until no more than these are open. No time goes by meanwhile: none is idle for too long.
+async fn at_most(count: usize, receivers: &[Receiver]) {
+    pause();
+    within(async {
+        while open(receivers) > count {
+            yield_now().await;
+        }
+    })
+    .await;
+    resume();
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let receiver = Receiver::answering(TAKEN);
+    let mut api = Api::new();
+    for length in [0, 1, 2 << 20, 4 << 20, 3] {
+        api.send_bytes(&receiver.url(), vec![b'x'; length]).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    assert_eq!((receiver.accepted(), receiver.open()), (1, 1));
+    crate::gone(api, receiver).await;
+}
+
+#[tokio::test]
+async fn also_with_a_single_attempt_at_a_time() {
+    let receiver = Receiver::answering(TAKEN);
+    let mut api = Api::with(|builder| builder.with_max_attempts(1, 1));
+    for _ in 0..3 {
+        api.send(&receiver.url()).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    assert_eq!((receiver.accepted(), receiver.open()), (1, 1));
+    crate::gone(api, receiver).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_time() {
+    let mut receiver = Receiver::answering(TAKEN);
+    let mut api = Api::new();
+    api.send(&receiver.url()).await;
+    assert_eq!(api.attempted().await.outcome, answered(204));
+    assert_eq!(receiver.open(), 1);
+    pause();
+    let idle = Instant::now();
+    receiver.over().await;
+    assert!(idle.elapsed() <= Duration::from_secs(60));
+    crate::gone(api, receiver).await;
+}
+
+/// A connection that the receiver has closed is not used, whatever it said before.
+#[tokio::test]
+async fn a_connection_that_was_closed_is_not_used() {
+    let mut receiver = Receiver::new(|mut conn| async move {
+        conn.request().await.unwrap();
+        conn.say(TAKEN).await;
+    });
+    let mut api = Api::new();
+    for _ in 0..5 {
+        api.send(&receiver.url()).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+        receiver.over().await;
+        // The client learns it with its next look at the socket.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+    assert_eq!(receiver.accepted(), 5);
+    crate::gone(api, receiver).await;
+}
+
+#[tokio::test]
+async fn one_receiver_after_the_other() {
+    let receivers: Vec<_> = (0..16).map(|_| Receiver::answering(TAKEN)).collect();
+    let mut api = frugal();
+    for receiver in &receivers {
+        api.send(&receiver.url()).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+        at_most(MAX_ATTEMPTS, &receivers).await;
+    }
+    drop((api, receivers));
+    no_task_is_left().await;
+}
+
+#[tokio::test]
+async fn many_receivers_at_once() {
+    let mut receivers = vec![Receiver::answering(TAKEN)];
+    let mut api = frugal();
+    api.send(&receivers[0].url()).await;
+    assert_eq!(api.attempted().await.outcome, answered(204));
+
+    let all_asked = Arc::new(Barrier::new(MAX_ATTEMPTS));
+    for at in 0..MAX_ATTEMPTS {
+        let all_asked = Arc::clone(&all_asked);
+        let receiver = Receiver::new(move |mut conn| {
+            let all_asked = Arc::clone(&all_asked);
+            async move {
+                conn.request().await.unwrap();
+                all_asked.wait().await;
+                conn.say(TAKEN).await;
+                conn.closed().await;
+            }
+        });
+        api.send(&receiver.url_at(&format!("r{at}.example.com")))
+            .await;
+        receivers.push(receiver);
+    }
+    for _ in 0..MAX_ATTEMPTS {
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    at_most(MAX_ATTEMPTS, &receivers).await;
+    drop((api, receivers));
+    no_task_is_left().await;
+}
