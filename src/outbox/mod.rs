@@ -24,6 +24,8 @@
 mod ledger;
 mod memory;
 mod sink_only;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::{future::Future, time::Duration};
 
