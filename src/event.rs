@@ -166,6 +166,9 @@ pub enum AttemptError {
     Client,
     /// The client panicked.
     Panicked,
+    /// What the outbox wrote down cannot be read any more: its secret's key is gone, or its
+    /// file was changed. Nothing was sent.
+    Unreadable,
 }
 
 impl Event {
@@ -221,6 +224,7 @@ impl fmt::Display for AttemptError {
             Self::ConnectionLost => "the connection was lost",
             Self::Client => "the client failed",
             Self::Panicked => "the client panicked",
+            Self::Unreadable => "the stored delivery cannot be read",
         })
     }
 }

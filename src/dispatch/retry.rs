@@ -100,7 +100,7 @@ impl RetryPolicy {
 
     pub(crate) fn verdict(&self, id: &RequestId, attempt: u32, outcome: Outcome) -> Verdict {
         match self.schedule {
-            _ if outcome == Outcome::Failed(AttemptError::Forbidden) => Verdict::Dead(outcome),
+            _ if is_final(outcome) => Verdict::Dead(outcome),
             _ if is_success(outcome) => Verdict::Delivered,
             Schedule::Cerebrium => self.cerebrium_verdict(id, attempt, outcome),
             Schedule::StandardWebhooks => standard_verdict(attempt, outcome),
@@ -137,6 +137,13 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self::cerebrium()
     }
+}
+
+fn is_final(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Failed(AttemptError::Forbidden | AttemptError::Unreadable)
+    )
 }
 
 fn is_success(outcome: Outcome) -> bool {
@@ -209,11 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_endpoint_is_final() {
-        let forbidden = Outcome::Failed(AttemptError::Forbidden);
-        for policy in [RetryPolicy::cerebrium(), RetryPolicy::standard_webhooks()] {
-            let verdict = policy.verdict(&id(), 1, forbidden);
-            assert_eq!(verdict, Verdict::Dead(forbidden));
+    fn a_forbidden_endpoint_and_an_unreadable_delivery_are_final() {
+        for error in [AttemptError::Forbidden, AttemptError::Unreadable] {
+            let outcome = Outcome::Failed(error);
+            for policy in [RetryPolicy::cerebrium(), RetryPolicy::standard_webhooks()] {
+                let verdict = policy.verdict(&id(), 1, outcome);
+                assert_eq!(verdict, Verdict::Dead(outcome));
+            }
         }
     }
 

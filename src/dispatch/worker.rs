@@ -107,7 +107,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     mut source: OnLoan<S>,
 ) {
     let mut under_way = JoinSet::new();
-    let is_full = |host: &str| attempts.places.is_full(host);
+    let room = |host: &str| attempts.places.room(host);
     let mut handles_gone = false;
     let mut source_failed = false;
     let mut told = *stop.borrow_and_update();
@@ -122,7 +122,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
                 told = Stop::AfterAttempts;
             }
             Some(_) = under_way.join_next() => {}
-            claims = next(source.get(), Demand::new(free, &is_full), source_failed), if free > 0 => {
+            claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
                 for claim in claims.unwrap_or_default() {
                     let place = Place::take(&attempts, claim.delivery());
@@ -172,10 +172,14 @@ async fn run_claim<C: Claim, F: FarEnd>(claim: C, delivery: Delivery, place: Pla
     let attempt = claim.attempt();
     let at = SystemTime::now();
     let started = Instant::now();
-    let outcome = AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt))
-        .catch_unwind()
-        .await
-        .unwrap_or(Outcome::Failed(AttemptError::Panicked));
+    let outcome = if claim.is_unreadable() {
+        Outcome::Failed(AttemptError::Unreadable)
+    } else {
+        AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt))
+            .catch_unwind()
+            .await
+            .unwrap_or(Outcome::Failed(AttemptError::Panicked))
+    };
     let took = started.elapsed();
     drop(place);
 
@@ -222,9 +226,12 @@ impl Places {
 
     /// A host may hold its own limit, and never more than half of what is free: however many
     /// hosts stall, the next one still finds a place.
-    fn is_full(&self, host: &str) -> bool {
-        let taken = self.hosts.count(host);
-        taken >= self.hosts.limit() || taken > 0 && taken >= self.free() / 2
+    fn room(&self, host: &str) -> usize {
+        let (taken, free) = (self.hosts.count(host), self.free());
+        let own = self.hosts.limit().saturating_sub(taken);
+        // The most whose last one still finds `taken + n - 1` below half of `free - n + 1`.
+        let share = (free + 1).saturating_sub(2 * taken) / 3;
+        own.min(if taken == 0 { share.max(1) } else { share })
     }
 }
 

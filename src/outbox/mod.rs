@@ -24,6 +24,8 @@
 mod ledger;
 mod memory;
 mod sink_only;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::{future::Future, time::Duration};
 
@@ -155,6 +157,13 @@ pub trait Claim: Send + 'static {
     /// Which attempt this is, from 1.
     fn attempt(&self) -> u32;
 
+    /// Whether a part of what was written down is lost or cannot be read any more, such as a
+    /// secret whose key is gone. It is then not sent: its attempt ends as
+    /// [unreadable](crate::AttemptError::Unreadable). Default: no.
+    fn is_unreadable(&self) -> bool {
+        false
+    }
+
     /// Says how the attempt went, and what becomes of the delivery.
     ///
     /// # Errors
@@ -179,16 +188,16 @@ pub enum Verdict {
     Dead(Outcome),
 }
 
-/// How many deliveries a worker has room for, and which endpoint hosts have no room.
+/// How many deliveries a worker has room for: in all, and for each endpoint host.
 #[derive(Clone, Copy)]
 pub struct Demand<'a> {
     at_most: usize,
-    is_full: &'a (dyn Fn(&str) -> bool + Sync),
+    room: &'a (dyn Fn(&str) -> usize + Sync),
 }
 
 impl<'a> Demand<'a> {
-    pub(crate) fn new(at_most: usize, is_full: &'a (dyn Fn(&str) -> bool + Sync)) -> Self {
-        Self { at_most, is_full }
+    pub(crate) fn new(at_most: usize, room: &'a (dyn Fn(&str) -> usize + Sync)) -> Self {
+        Self { at_most, room }
     }
 
     /// The most claims that there is room for.
@@ -202,7 +211,13 @@ impl<'a> Demand<'a> {
     /// What is handed out for such a host all the same exceeds its limit.
     #[must_use]
     pub fn is_full(&self, host: &str) -> bool {
-        (self.is_full)(host)
+        self.room(host) == 0
+    }
+
+    /// How many more attempts this endpoint host may have under way.
+    #[must_use]
+    pub fn room(&self, host: &str) -> usize {
+        (self.room)(host)
     }
 }
 

@@ -1,0 +1,183 @@
+use std::{error::Error, fmt, sync::Arc};
+
+use rusqlite::ErrorCode;
+
+use crate::BoxError;
+
+/// Why the SQLite outbox could not be opened, read or written.
+///
+/// It shows neither the path nor anything of a delivery. The sentences may change; to tell errors
+/// apart in code, use [`kind`](Self::kind).
+#[derive(Clone)]
+pub struct SqliteOutboxError {
+    kind: SqliteOutboxErrorKind,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What a [`SqliteOutboxError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SqliteOutboxErrorKind {
+    /// Neither a key nor
+    /// [`with_insecure_plaintext_secrets`](super::SqliteOutboxBuilder::with_insecure_plaintext_secrets)
+    /// was given.
+    NoKey,
+    /// The key file cannot be read, or is neither 32 bytes nor 64 hexadecimal digits.
+    KeyFile,
+    /// Deliveries wait whose secret is sealed with a key that was not given. See
+    /// [`with_lost_keys`](super::SqliteOutboxBuilder::with_lost_keys).
+    UnknownKey,
+    /// The file cannot be opened or created: its folder is missing or not writable.
+    CannotOpen,
+    /// The file or its folder can only be read.
+    ReadOnly,
+    /// Another connection held the file's lock for too long.
+    Locked,
+    /// The file is not a SQLite database.
+    NotADatabase,
+    /// The file is the SQLite database of something else.
+    Foreign,
+    /// The file was written by a newer version of this crate.
+    NewerSchema,
+    /// The file is damaged or cut short.
+    Corrupt,
+    /// The file system cannot do what write-ahead logging needs, as is so with network shares.
+    NoWal,
+    /// The disk is full, or the file has its
+    /// [largest size](super::SqliteOutboxBuilder::with_max_file_size).
+    Full,
+    /// The disk failed to read or write.
+    Io,
+    /// The delivery is larger than SQLite can keep.
+    TooLarge,
+    /// The claim was lost: this process was silent for longer than the
+    /// [lease](super::SqliteOutboxBuilder::with_lease), and another one has the delivery.
+    ClaimLost,
+    /// The outbox's thread has ended, after a panic.
+    Gone,
+    /// Something else.
+    Other,
+}
+
+impl SqliteOutboxError {
+    pub(super) fn new(kind: SqliteOutboxErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub(super) fn with_source(
+        kind: SqliteOutboxErrorKind,
+        source: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(Arc::new(source)),
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> SqliteOutboxErrorKind {
+        self.kind
+    }
+
+    fn sentence(&self) -> &'static str {
+        match self.kind {
+            SqliteOutboxErrorKind::NoKey => {
+                "the SQLite outbox needs a key to seal secrets with, or to be told to keep them in the clear"
+            }
+            SqliteOutboxErrorKind::KeyFile => {
+                "the key file of the SQLite outbox cannot be read, or is neither 32 bytes nor 64 hexadecimal digits"
+            }
+            SqliteOutboxErrorKind::UnknownKey => {
+                "deliveries wait in the SQLite outbox whose secret is sealed with a key that was not given"
+            }
+            SqliteOutboxErrorKind::CannotOpen => "the SQLite outbox cannot be opened or created",
+            SqliteOutboxErrorKind::ReadOnly => "the SQLite outbox cannot be written",
+            SqliteOutboxErrorKind::Locked => "the SQLite outbox is locked by another connection",
+            SqliteOutboxErrorKind::NotADatabase => "the file is not a SQLite database",
+            SqliteOutboxErrorKind::Foreign => "the file is the SQLite database of something else",
+            SqliteOutboxErrorKind::NewerSchema => {
+                "the SQLite outbox was written by a newer version of tower-webhook"
+            }
+            SqliteOutboxErrorKind::Corrupt => "the SQLite outbox is damaged",
+            SqliteOutboxErrorKind::NoWal => {
+                "the file system of the SQLite outbox does not do write-ahead logging"
+            }
+            SqliteOutboxErrorKind::Full => "the disk is full, or the SQLite outbox is",
+            SqliteOutboxErrorKind::Io => "the disk of the SQLite outbox failed",
+            SqliteOutboxErrorKind::TooLarge => "the delivery is too large for SQLite",
+            SqliteOutboxErrorKind::ClaimLost => "another process has taken the delivery over",
+            SqliteOutboxErrorKind::Gone => "the thread of the SQLite outbox has ended",
+            SqliteOutboxErrorKind::Other => "the SQLite outbox failed",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for SqliteOutboxError {
+    fn from(error: rusqlite::Error) -> Self {
+        use SqliteOutboxErrorKind as Kind;
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Locked,
+            Some(ErrorCode::CannotOpen) => Kind::CannotOpen,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Kind::ReadOnly,
+            Some(ErrorCode::NotADatabase) => Kind::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Kind::Corrupt,
+            Some(ErrorCode::DiskFull) => Kind::Full,
+            Some(ErrorCode::SystemIoFailure) => Kind::Io,
+            Some(ErrorCode::TooBig) => Kind::TooLarge,
+            _ => Kind::Other,
+        };
+        Self::with_source(kind, error)
+    }
+}
+
+impl From<SqliteOutboxErrorKind> for SqliteOutboxError {
+    fn from(kind: SqliteOutboxErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+/// Whether the error is about the one thing that was written and not about the file.
+pub(super) fn is_of_one_item(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::CannotOpen
+                | ErrorCode::NotADatabase
+        )
+    )
+}
+
+pub(super) fn gone() -> BoxError {
+    SqliteOutboxError::new(SqliteOutboxErrorKind::Gone).into()
+}
+
+impl fmt::Display for SqliteOutboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl fmt::Debug for SqliteOutboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteOutboxError")
+            .field("kind", &self.kind)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for SqliteOutboxError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.source {
+            Some(source) => Some(&**source),
+            None => None,
+        }
+    }
+}

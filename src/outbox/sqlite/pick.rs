@@ -1,0 +1,247 @@
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+
+use super::command::{ClaimRequest, StoredRow};
+
+/// Chooses what is due and claims it.
+pub(super) struct Pick<'c> {
+    due: Statement<'c>,
+    next_host: Statement<'c>,
+    of_host: Statement<'c>,
+    next_due: Statement<'c>,
+    claim: Statement<'c>,
+    read: Statement<'c>,
+    /// How far the hosts have been gone through.
+    last_host: String,
+}
+
+/// The most that one request claims: what is claimed ahead of time is nobody else's.
+const AT_MOST: usize = 256;
+/// How many rows, and after those how many hosts, one request looks at.
+const ROWS: usize = 1_024;
+const HOSTS: usize = 256;
+
+/// What was chosen, and why it is not more.
+#[derive(Default)]
+pub(super) struct Picked {
+    pub(super) rows: Vec<(i64, StoredRow)>,
+    pub(super) next_due: Option<Duration>,
+    /// Payloads that are being delivered take all the memory that they may.
+    pub(super) starved: bool,
+    pub(super) more: bool,
+}
+
+/// What the payloads of one request may take.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) bytes: usize,
+    /// Nothing else is being delivered: then one is chosen however large it is.
+    pub(super) first_may_exceed: bool,
+}
+
+struct Choice<'r> {
+    request: &'r ClaimRequest,
+    seqs: Vec<i64>,
+    chosen: HashSet<i64>,
+    of_hosts: HashMap<String, usize>,
+    memory: Memory,
+    bytes: usize,
+    starved: bool,
+}
+
+impl<'c> Pick<'c> {
+    pub(super) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            due: conn.prepare(
+                "SELECT seq, host, payload_len FROM delivery INDEXED BY delivery_due
+                 WHERE state = 'waiting' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+            )?,
+            next_host: conn.prepare(
+                "SELECT host FROM delivery INDEXED BY delivery_host
+                 WHERE state = 'waiting' AND host > ?1 ORDER BY host LIMIT 1",
+            )?,
+            of_host: conn.prepare(
+                "SELECT seq, host, payload_len FROM delivery INDEXED BY delivery_host
+                 WHERE state = 'waiting' AND host = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3",
+            )?,
+            next_due: conn.prepare(
+                "SELECT due_at FROM delivery INDEXED BY delivery_due
+                 WHERE state = 'waiting' AND due_at > ?1 ORDER BY due_at LIMIT 1",
+            )?,
+            claim: conn
+                .prepare("UPDATE delivery SET state = 'claimed', owner = ?2 WHERE seq = ?1")?,
+            read: conn.prepare(
+                "SELECT id, endpoint, status, headers, secret, secret_key, payload_len, attempt,
+                     body
+                 FROM delivery LEFT JOIN payload USING (seq) WHERE seq = ?1",
+            )?,
+            last_host: String::new(),
+        })
+    }
+
+    /// Whether anything is due at all: a look that needs no lock.
+    pub(super) fn is_any_due(&mut self, now: i64) -> rusqlite::Result<bool> {
+        self.due.exists(params![now, 1])
+    }
+
+    pub(super) fn until_next_due(&mut self, now: i64) -> rusqlite::Result<Option<Duration>> {
+        let due: Option<i64> = self
+            .next_due
+            .query_row([now], |row| row.get(0))
+            .optional()?;
+        Ok(due.map(|due| Duration::from_millis(due.abs_diff(now))))
+    }
+
+    /// Claims what is due and has room, the longest due first.
+    pub(super) fn run(
+        &mut self,
+        request: &ClaimRequest,
+        memory: Memory,
+        owner: i64,
+        now: i64,
+    ) -> rusqlite::Result<Picked> {
+        let mut choice = Choice::new(request, memory);
+        let looked_at = choice.go_through(self.due.query(params![now, ROWS as i64])?)?;
+        let mut more = false;
+        if looked_at == ROWS && choice.has_room() {
+            more = self.go_through_hosts(&mut choice, now)? && choice.seqs.is_empty();
+        }
+        let mut picked = Picked {
+            starved: choice.starved,
+            more,
+            ..Picked::default()
+        };
+        for seq in choice.seqs {
+            self.claim.execute([seq, owner])?;
+            picked.rows.push((seq, self.read.query_row([seq], stored)?));
+        }
+        if picked.rows.is_empty() && !more {
+            picked.next_due = self.until_next_due(now)?;
+        }
+        Ok(picked)
+    }
+
+    /// When the longest due are all of hosts without room: however many they are, every other
+    /// host gets its turn. Says whether there are hosts left to look at.
+    fn go_through_hosts(&mut self, choice: &mut Choice<'_>, now: i64) -> rusqlite::Result<bool> {
+        let first = self.last_host.clone();
+        let mut wrapped = false;
+        for _ in 0..HOSTS {
+            let next: Option<String> = self
+                .next_host
+                .query_row([&self.last_host], |row| row.get(0))
+                .optional()?;
+            let Some(host) = next else {
+                if wrapped {
+                    return Ok(false);
+                }
+                wrapped = true;
+                self.last_host.clear();
+                continue;
+            };
+            if wrapped && host > first {
+                return Ok(false);
+            }
+            let room = choice.room(&host);
+            if room > 0 {
+                // Some of them may be chosen already.
+                let limit = (room + choice.seqs.len()).min(AT_MOST) as i64;
+                let of_host = params![host, now, limit];
+                choice.go_through(self.of_host.query(of_host)?)?;
+            }
+            self.last_host = host;
+            if !choice.has_room() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<'r> Choice<'r> {
+    fn new(request: &'r ClaimRequest, memory: Memory) -> Self {
+        Self {
+            request,
+            seqs: Vec::new(),
+            chosen: HashSet::new(),
+            of_hosts: HashMap::new(),
+            memory,
+            bytes: 0,
+            starved: false,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.seqs.len() < self.request.at_most.min(AT_MOST) && !self.starved
+    }
+
+    fn room(&self, host: &str) -> usize {
+        let request = self.request;
+        let room = request.rooms.get(host).unwrap_or(&request.room_elsewhere);
+        room.saturating_sub(self.of_hosts.get(host).copied().unwrap_or(0))
+    }
+
+    /// Says how many rows it has looked at.
+    fn go_through(&mut self, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<usize> {
+        let mut looked_at = 0;
+        while self.has_room()
+            && let Some(row) = rows.next()?
+        {
+            looked_at += 1;
+            self.consider(row)?;
+        }
+        Ok(looked_at)
+    }
+
+    fn consider(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let seq = row.get(0)?;
+        let host = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
+        if self.chosen.contains(&seq) || self.room(&host) == 0 {
+            return Ok(());
+        }
+        let len = row.get_ref(2)?.as_i64().unwrap_or(0);
+        let len = usize::try_from(len).unwrap_or(0);
+        let bytes = self.bytes.saturating_add(len);
+        let is_first = self.memory.first_may_exceed && self.seqs.is_empty();
+        if bytes > self.memory.bytes && !is_first {
+            self.starved = true;
+            return Ok(());
+        }
+        self.bytes = bytes;
+        self.seqs.push(seq);
+        self.chosen.insert(seq);
+        *self.of_hosts.entry(host.into_owned()).or_default() += 1;
+        Ok(())
+    }
+}
+
+/// A value of another type, or a text that is not UTF-8, is no reason to fail: the row is then
+/// unreadable, not the file.
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredRow> {
+    let text = |index| -> rusqlite::Result<Option<String>> {
+        let value = row.get_ref(index)?;
+        Ok(value.as_str().ok().map(str::to_owned))
+    };
+    let bytes = |index| -> rusqlite::Result<Option<&[u8]>> {
+        let value = row.get_ref(index)?;
+        Ok(value.as_bytes().ok())
+    };
+    let number =
+        |index| -> rusqlite::Result<i64> { Ok(row.get_ref(index)?.as_i64().unwrap_or(-1)) };
+    Ok(StoredRow {
+        id: text(0)?,
+        endpoint: text(1)?,
+        status: number(2)?,
+        headers: text(3)?,
+        secret: bytes(4)?.map(<[u8]>::to_vec),
+        secret_key: text(5)?,
+        payload_len: number(6)?,
+        attempt: number(7)?,
+        payload: bytes(8)?.map(Bytes::copy_from_slice),
+    })
+}
