@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Version, header::DATE};
 use reqwest::{Method, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::{
@@ -140,10 +140,10 @@ async fn an_old_service_is_served_as_a_new_one() {
 
 #[tokio::test]
 async fn a_service_that_is_down_is_a_502_and_forwarded() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
-    let mut world = World::before(nobody, TRYING_OUT).await;
+    // Bound, so that nobody else takes the port, but not listening.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut world = World::before(nobody.local_addr().unwrap(), TRYING_OUT).await;
     let response = within(world.call(Method::GET, "/").send()).await.unwrap();
     assert_eq!(response.status(), 502);
     assert_eq!(world.webhook().await.status, 502);
