@@ -16,8 +16,8 @@ use tower_webhook::{
 };
 
 use crate::{
-    call::{Clock, deliver},
-    support::{rig::Rig, soon},
+    call::deliver,
+    support::{clock::Clock, rig::Rig, soon},
 };
 
 /// What a receiver does once it has the whole request.

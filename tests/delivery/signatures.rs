@@ -11,8 +11,9 @@ use standardwebhooks::Webhook;
 use tower_webhook::Verifier;
 
 use crate::{
-    call::{Clock, asking, call},
+    call::{asking, call},
     support::{
+        clock::Clock,
         receiver::{Received, Receiver},
         rig::Rig,
     },

@@ -10,8 +10,8 @@ use http::{Response, StatusCode};
 use tower_webhook::{EventKind, Outcome};
 
 use crate::{
-    call::{Clock, asking, call},
-    support::{BACKSTOP, receiver::Receiver, rig::Rig},
+    call::{asking, call},
+    support::{BACKSTOP, clock::Clock, receiver::Receiver, rig::Rig},
 };
 
 fn attempts_at(status: u16) -> u32 {

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test binary uses a part of it
 
 pub(crate) mod caller;
+pub(crate) mod clock;
 pub(crate) mod gate;
 pub(crate) mod let_go;
 pub(crate) mod receiver;

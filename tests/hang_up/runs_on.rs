@@ -1,27 +1,25 @@
-//! The caller leaves: a request that asked for a webhook runs on, any other one ends.
+//! What asked for a webhook runs on, and is delivered whole.
 
 use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
-use futures::{StreamExt, stream};
-use http::{Method, Request, Response, StatusCode};
-use tokio::sync::mpsc;
+use bytes::Bytes;
+use futures::stream;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
 use tonic_health::pb::health_server::HealthServer;
-use tower::{Layer, service_fn};
 use tower_http::timeout::TimeoutLayer;
-use tower_webhook::FailReason;
 
-use crate::support::{
-    caller::{BOTH, Caller, Protocol, next_text},
-    gate::{Gate, TellDrop, gate},
-    rig::Rig,
-    server::serve,
-    soon,
+use crate::{
+    grpc,
+    support::{
+        caller::{BOTH, Caller, Protocol},
+        gate::{Gate, gate},
+        rig::Rig,
+        server::serve,
+        soon,
+    },
 };
-
-#[path = "support/grpc.rs"]
-mod grpc;
-mod support;
 
 /// Waits at the gate, then answers `whole` in one piece.
 fn gated(gate: Gate) -> Router {
@@ -31,48 +29,6 @@ fn gated(gate: Gate) -> Router {
     };
     Router::new().route("/", get(handler))
 }
-
-/// A request whose future and whose body tell when they are dropped, and never end by themselves.
-fn endless(tell: mpsc::UnboundedSender<()>, gate: Gate) -> Router {
-    let (in_handler, in_body) = (tell.clone(), (tell, gate.clone()));
-    let handler = || async move {
-        let _guard = TellDrop(in_handler);
-        gate.pass().await;
-    };
-    let streaming = || async {
-        let (guard, gate) = (TellDrop(in_body.0), in_body.1);
-        let rest = stream::once(async move {
-            let _guard = guard;
-            gate.pass().await;
-            Ok("never")
-        });
-        Body::from_stream(stream::iter([Ok::<_, Infallible>("1")]).chain(rest))
-    };
-    Router::new()
-        .route("/handler", get(handler))
-        .route("/body", get(streaming))
-}
-
-/// Leaves `app` when its request waits at the gate, in the handler or amid the body.
-async fn leave_at_the_gate(
-    app: Router,
-    protocol: Protocol,
-    target: &str,
-    arrived: &mut support::gate::Keeper,
-) {
-    let mut server = serve(app).await;
-    let mut caller = Caller::connect(server.address, protocol).await;
-    let answer = caller.send(caller.request(Method::GET, target));
-    let mut under_way = None;
-    if target.starts_with("/body") {
-        let body = under_way.insert(answer.await.unwrap().into_body());
-        assert_eq!(next_text(body).await, "1");
-    }
-    arrived.arrival().await;
-    caller.leave().await;
-    server.let_go.next().await;
-}
-
 #[tokio::test]
 async fn a_reset_stream_leaves_its_connection_to_others() {
     let mut rig = Rig::new().await;
@@ -125,6 +81,41 @@ async fn two_hundred_callers_leave() {
     }
 }
 
+const FRAMES: usize = 100;
+
+/// Not at a gate: the server goes on meanwhile, and may or may not be through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_leave_after_any_frame() {
+    for protocol in BOTH {
+        let mut rig = Rig::new().await;
+        let handler = || async {
+            tokio::task::yield_now().await;
+            let frames = stream::unfold(0, |sent| async move {
+                tokio::task::yield_now().await;
+                let frame = Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1_000]));
+                (sent < FRAMES).then_some((frame, sent + 1))
+            });
+            Body::from_stream(frames)
+        };
+        let app = Router::new().route("/", get(handler)).layer(rig.layer());
+        let server = serve(app).await;
+        let target = rig.asking("/");
+        for frames in 0..FRAMES {
+            let mut caller = Caller::connect(server.address, protocol).await;
+            let request = caller.request(Method::GET, &target);
+            let mut body = caller.send(request).await.unwrap().into_body();
+            for _ in 0..frames {
+                soon("a frame", body.frame()).await.unwrap().unwrap();
+            }
+            caller.leave().await;
+        }
+        for _ in 0..FRAMES {
+            assert_eq!(rig.receiver.next().await.body.len(), FRAMES * 1_000);
+        }
+        rig.expect_no_more(FRAMES as u64).await;
+    }
+}
+
 #[tokio::test]
 async fn grpc_callers_leave() {
     let (gate, mut keeper) = gate();
@@ -160,73 +151,6 @@ async fn grpc_callers_leave() {
     assert_eq!(watch.body, grpc::SERVING.repeat(2));
     assert_eq!(watch.header("grpc-status"), "15");
     rig.expect_no_more(2).await;
-}
-
-#[tokio::test]
-async fn a_request_without_a_webhook_ends_with_its_caller() {
-    for (protocol, path) in BOTH
-        .into_iter()
-        .flat_map(|p| [(p, "/handler"), (p, "/body")])
-    {
-        let mut rig = Rig::new().await;
-        let (tell, mut dropped) = mpsc::unbounded_channel();
-        let (gate, mut keeper) = gate();
-        let app = endless(tell, gate).layer(rig.layer());
-        leave_at_the_gate(app, protocol, path, &mut keeper).await;
-        soon("the request's end", dropped.recv()).await.unwrap();
-        rig.expect_no_more(0).await;
-    }
-}
-
-#[tokio::test]
-async fn a_request_can_be_told_to_end_with_its_caller() {
-    for (protocol, path) in BOTH
-        .into_iter()
-        .flat_map(|p| [(p, "/handler"), (p, "/body")])
-    {
-        let mut rig = Rig::new().await;
-        let (tell, mut dropped) = mpsc::unbounded_channel();
-        let (gate, mut keeper) = gate();
-        let app = endless(tell, gate).layer(rig.layer().with_cancel_on_disconnect());
-        leave_at_the_gate(app, protocol, &rig.asking(path), &mut keeper).await;
-        soon("the request's end", dropped.recv()).await.unwrap();
-        rig.expect_failed(FailReason::CallerLeft).await;
-    }
-}
-
-#[tokio::test]
-async fn a_handler_that_panics_fails_once() {
-    for protocol in BOTH {
-        let mut rig = Rig::new().await;
-        let handler = || async {
-            tokio::task::yield_now().await;
-            panic!("on purpose");
-            #[expect(unreachable_code)]
-            ()
-        };
-        let app = Router::new().route("/", get(handler)).layer(rig.layer());
-        let server = serve(app).await;
-        let mut caller = Caller::connect(server.address, protocol).await;
-        let request = caller.request(Method::GET, &rig.asking("/"));
-        assert!(caller.send(request).await.is_err());
-        rig.expect_failed(FailReason::Panicked).await;
-    }
-}
-
-#[tokio::test]
-async fn a_service_that_panics_when_called_fails_once() {
-    for protocol in BOTH {
-        let mut rig = Rig::new().await;
-        let service = service_fn(|request: Request<hyper::body::Incoming>| {
-            assert_eq!(request.uri().path(), "", "on purpose");
-            std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
-        });
-        let server = serve(rig.layer().layer(service)).await;
-        let mut caller = Caller::connect(server.address, protocol).await;
-        let request = caller.request(Method::GET, &rig.asking("/"));
-        assert!(caller.send(request).await.is_err());
-        rig.expect_failed(FailReason::Panicked).await;
-    }
 }
 
 fn at_once() -> TimeoutLayer {

@@ -1,0 +1,8 @@
+//! The caller leaves: a request that asked for a webhook runs on, any other one ends.
+
+mod ends;
+#[path = "../support/grpc.rs"]
+mod grpc;
+mod runs_on;
+#[path = "../support/mod.rs"]
+mod support;
