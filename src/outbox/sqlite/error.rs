@@ -6,8 +6,9 @@ use crate::BoxError;
 
 /// Why the SQLite outbox could not be opened, read or written.
 ///
-/// It shows neither the path nor anything of a delivery. The sentences may change; to tell errors
-/// apart in code, use [`kind`](Self::kind).
+/// It shows neither the path nor anything of a delivery; its [`source`](Error::source), which is
+/// SQLite's own error where there is one, may name the path. The sentences may change; to tell
+/// errors apart in code, use [`kind`](Self::kind).
 #[derive(Clone)]
 pub struct SqliteOutboxError {
     kind: SqliteOutboxErrorKind,
@@ -166,9 +167,8 @@ impl fmt::Display for SqliteOutboxError {
 
 impl fmt::Debug for SqliteOutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteOutboxError")
-            .field("kind", &self.kind)
-            .field("source", &self.source)
+        f.debug_tuple("SqliteOutboxError")
+            .field(&self.kind)
             .finish()
     }
 }

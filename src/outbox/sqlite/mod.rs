@@ -103,6 +103,8 @@ mod schema;
 mod secrets;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod text;
 mod thread;
 mod upkeep;

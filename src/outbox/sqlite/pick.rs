@@ -44,6 +44,15 @@ pub(super) struct Memory {
     pub(super) first_may_exceed: bool,
 }
 
+impl Picked {
+    pub(super) fn none_for(time: Duration) -> Self {
+        Self {
+            next_due: Some(time),
+            ..Self::default()
+        }
+    }
+}
+
 struct Choice<'r> {
     request: &'r ClaimRequest,
     seqs: Vec<i64>,

@@ -30,6 +30,11 @@ impl SqliteSink {
         Self { handle, secrets }
     }
 
+    #[cfg(test)]
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Whatever does not need the file is done here, not on the one thread that all share.
     fn accept(
         &self,

@@ -51,8 +51,9 @@ struct Held {
     most_bytes: usize,
     /// A claim request had to leave something for want of memory.
     starved: bool,
-    /// Claims that nobody has in hand any more and that could not be given back yet.
-    owed: Vec<ClaimId>,
+    /// How deliveries ended that could not be written down yet. It is tried again with each
+    /// tick; until then nothing is claimed, so that nothing is sent again and again.
+    owed: Vec<Command>,
 }
 
 /// What a command came to. It is told once the group is on the disk.
@@ -138,11 +139,9 @@ impl<'c> Writer<'c> {
         self.leave();
     }
 
-    fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> Vec<Command> {
-        let owed = mem::take(&mut self.held.owed);
-        let mut group: Vec<_> = owed.into_iter().map(Command::Release).collect();
+    fn gather(&self, first: Command, commands: &Receiver<Command>) -> Vec<Command> {
         let mut bytes = first.bytes();
-        group.push(first);
+        let mut group = vec![first];
         while group.len() < GROUP
             && bytes < GROUP_BYTES
             && let Ok(next) = commands.try_recv()
@@ -188,11 +187,17 @@ impl<'c> Writer<'c> {
     /// Answers claim requests without a transaction when nothing is due: an idle outbox writes
     /// nothing.
     fn look_only(&mut self, mut group: Vec<Command>) -> Option<Vec<Command>> {
-        let now = self.clock.now_ms();
-        if !group.iter().all(Command::is_claim) || self.pick.is_any_due(now).unwrap_or(true) {
+        if !group.iter().all(Command::is_claim) {
             return Some(group);
         }
-        let next_due = self.pick.until_next_due(now);
+        let now = self.clock.now_ms();
+        let next_due = if !self.held.owed.is_empty() {
+            Ok(Some(TICK))
+        } else if self.pick.is_any_due(now).unwrap_or(true) {
+            return Some(group);
+        } else {
+            self.pick.until_next_due(now)
+        };
         for command in group.drain(..) {
             if let Command::Claim(request) = command {
                 let batch = next_due.as_ref().map(|next_due| Batch {
@@ -244,6 +249,12 @@ impl<'c> Writer<'c> {
     }
 
     fn claim(&mut self, request: &ClaimRequest, now: i64) -> rusqlite::Result<Done> {
+        if !self.held.owed.is_empty() {
+            return Ok(Done::Picked {
+                owner: self.owners.me(),
+                picked: Picked::none_for(TICK),
+            });
+        }
         let memory = Memory {
             bytes: self.held.most_bytes.saturating_sub(self.held.bytes),
             first_may_exceed: self.held.claims.is_empty(),
@@ -344,21 +355,31 @@ impl<'c> Writer<'c> {
         let _ = request.reply.send(Ok(batch));
     }
 
-    /// What nobody has in hand any more has to be given back sooner or later.
+    /// How a delivery ended has to be written down sooner or later, so whoever says it waits until
+    /// the file takes it; everybody else hears at once that it does not.
     fn refuse(&mut self, command: Command, error: &SqliteOutboxError) {
-        match &command {
-            Command::Settle(Settle { claim, .. }) | Command::Release(claim) => {
-                self.held.owed.push(*claim);
+        match command {
+            Command::Settle(settle) if error.kind() == SqliteOutboxErrorKind::Other => {
+                self.held.owed.push(Command::Release(settle.claim));
+                Command::Settle(settle).fail(error.clone());
             }
-            _ => {}
+            Command::Settle(_) | Command::Release(_) => {
+                if self.held.owed.is_empty() {
+                    tracing::error!(%error, "the SQLite outbox cannot note what attempts came to");
+                }
+                self.held.owed.push(command);
+            }
+            command => command.fail(error.clone()),
         }
-        command.fail(error.clone());
     }
 
     fn tick(&mut self) {
         let owed = mem::take(&mut self.held.owed);
         if !owed.is_empty() {
-            self.run(owed.into_iter().map(Command::Release).collect());
+            self.run(owed);
+            if self.held.owed.is_empty() {
+                self.due.notify_one();
+            }
         }
         if !self.held.claims.is_empty() && self.owners.wants_to_beat() {
             // A group of nothing: the beat goes with it.
@@ -378,6 +399,10 @@ impl<'c> Writer<'c> {
     }
 
     fn leave(&mut self) {
+        let owed = mem::take(&mut self.held.owed);
+        if !owed.is_empty() {
+            self.run(owed);
+        }
         if !self.owners.has_entered() {
             return;
         }

@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{builder, count, folder, open, settle, sql};
+use crate::outbox::{
+    Durability, Verdict,
+    sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
+};
+
+fn kind(error: &crate::BoxError) -> SqliteOutboxErrorKind {
+    error.downcast_ref::<SqliteOutboxError>().unwrap().kind()
+}
+
+#[tokio::test]
+async fn one_that_fails_takes_nobody_with_it() {
+    let folder = folder();
+    let outbox = open(builder(&folder));
+    let poison = "CREATE TRIGGER poison BEFORE INSERT ON delivery WHEN new.id = 'run-3'
+                  BEGIN SELECT RAISE(ABORT, 'poison'); END";
+    sql(&folder).execute_batch(poison).unwrap();
+    let names: Vec<_> = (0..10).map(|n| format!("run-{n}")).collect();
+    let accepted = join_all(names.iter().map(|id| outbox.accept(id))).await;
+    for (n, accepted) in accepted.into_iter().enumerate() {
+        match accepted {
+            Ok(accepted) => assert_eq!(accepted.durability, Durability::LocalDisk),
+            Err(error) => assert_eq!((n, kind(&error)), (3, SqliteOutboxErrorKind::Other)),
+        }
+    }
+    assert_eq!(count(&folder, "TRUE"), 9);
+}
+
+#[tokio::test]
+async fn a_panic_is_told_to_whoever_waits() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    outbox.accept("before").await.unwrap();
+    let claim = outbox.next(1).await.remove(0);
+    // The lock keeps the group together.
+    let lock = sql(&folder);
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = tokio::spawn({
+        let accepting = outbox.sink.clone();
+        async move { tower::ServiceExt::oneshot(accepting, super::delivery("b", "b.example", "")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    outbox.sink.handle().send(Command::Panic).unwrap();
+    lock.execute_batch("COMMIT").unwrap();
+    let _either = waiting.await.unwrap();
+
+    super::until(|| outbox.sink.handle().send(Command::Panic).is_err()).await;
+    let gone = SqliteOutboxErrorKind::Gone;
+    assert_eq!(kind(&outbox.accept("after").await.unwrap_err()), gone);
+    assert_eq!(
+        kind(&settle(claim, Verdict::Delivered).await.unwrap_err()),
+        gone
+    );
+    let room = |_: &str| 1;
+    let demand = crate::outbox::Demand::new(1, &room);
+    let next = crate::outbox::Source::next(&mut outbox.source, demand).await;
+    assert_eq!(kind(&next.unwrap_err()), gone);
+    assert_eq!(count(&folder, "id = 'before'"), 1, "nothing is lost");
+}
+
+#[tokio::test]
+async fn what_an_attempt_came_to_is_noted_once_the_file_takes_it() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder).with_lock_timeout(Duration::from_millis(20)));
+    outbox.accept("a").await.unwrap();
+    let claim = outbox.next(1).await.remove(0);
+    let lock = sql(&folder);
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let settling = tokio::spawn(settle(claim, Verdict::Delivered));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let error = outbox.accept("b").await.unwrap_err();
+    assert_eq!(kind(&error), SqliteOutboxErrorKind::Locked);
+    assert!(!settling.is_finished());
+    lock.execute_batch("COMMIT").unwrap();
+    settling.await.unwrap().unwrap();
+    assert_eq!(count(&folder, "TRUE"), 0);
+}

@@ -1,0 +1,146 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tower_webhook::{
+    Counts, EventKind, RequestId, RetryPolicy,
+    outbox::{DeliveryFilter, DeliveryState, Durability},
+};
+
+use crate::scene::{Folder, Receiver, call, dispatcher, until};
+
+#[tokio::test]
+async fn a_delivery_goes_out_signed_and_leaves_nothing_behind() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(200).await);
+    let dispatcher = folder.dispatcher();
+    assert_eq!(call(&dispatcher, "run-1", &receiver.url()).await, 200);
+    let posts = receiver.gets(1).await;
+    assert_eq!((posts[0].id.as_str(), posts[0].attempt), ("run-1", 1));
+    assert_eq!(posts[0].body, "the result of run-1");
+    assert!(posts[0].signed);
+    until(|| dispatcher.counts().delivered == 1).await;
+    assert_eq!(folder.count("TRUE"), 0);
+    assert_eq!(dispatcher.outstanding(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_is_delivered_by_the_next_run() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let first = {
+        let events = Arc::clone(&events);
+        dispatcher()
+            .with_outbox(folder.outbox())
+            .with_retry_policy(RetryPolicy::standard_webhooks())
+            .on_event(move |event| events.lock().unwrap().push(event.kind().clone()))
+            .build()
+    };
+    for n in 0..5 {
+        call(&first, &format!("run-{n}"), &receiver.url()).await;
+    }
+    receiver.gets(5).await;
+    let report = first.shutdown(Duration::from_secs(5)).await;
+    assert!(report.abandoned.is_empty() && report.unfinished == 0);
+    assert_eq!(first.counts().abandoned, 0);
+    let queued = EventKind::Queued {
+        durability: Durability::LocalDisk,
+        duplicate: false,
+    };
+    let queued = |kind: &&EventKind| **kind == queued;
+    assert_eq!(events.lock().unwrap().iter().filter(queued).count(), 5);
+    drop(first);
+
+    receiver.answer(200);
+    let second = folder.dispatcher();
+    second.start();
+    // The delay of 5 seconds began in the first run.
+    let posts = receiver.gets(10).await;
+    assert!(
+        posts[5..]
+            .iter()
+            .all(|post| post.attempt == 2 && post.signed)
+    );
+    until(|| second.counts().delivered == 5).await;
+    assert_eq!(folder.count("TRUE"), 0);
+}
+
+#[tokio::test]
+async fn a_due_time_survives() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(200).await);
+    let closed = dispatcher().with_outbox(folder.outbox()).build();
+    call(&closed, "later", "https://192.0.2.1/").await; // forbidden to nobody here, reached by none
+    closed.shutdown(Duration::ZERO).await;
+    drop(closed);
+    let hour = "due_at = 1000 * unixepoch() + 3600000, delay = 3600000";
+    folder.sql(&format!(
+        "UPDATE delivery SET state = 'waiting', owner = NULL, endpoint = '{}', {hour}",
+        receiver.url()
+    ));
+
+    let dispatcher = folder.dispatcher();
+    call(&dispatcher, "now", &receiver.url()).await;
+    receiver.gets(1).await;
+    until(|| dispatcher.counts().delivered == 1).await;
+    assert_eq!(receiver.ids(), ["now"]);
+    let waiting = dispatcher.deliveries(&DeliveryFilter::new()).await.unwrap();
+    assert_eq!(waiting[0].id.as_str(), "later");
+    assert_eq!(waiting[0].state, DeliveryState::Waiting);
+
+    folder.sql("UPDATE delivery SET due_at = 0");
+    receiver.gets(2).await;
+}
+
+#[tokio::test]
+async fn the_first_of_two_with_the_same_id_is_kept() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    let duplicates = Arc::new(Mutex::new(Vec::new()));
+    let dispatcher = {
+        let duplicates = Arc::clone(&duplicates);
+        dispatcher()
+            .with_outbox(folder.outbox())
+            .with_retry_policy(RetryPolicy::standard_webhooks())
+            .on_event(move |event| {
+                if let EventKind::Queued { duplicate, .. } = event.kind() {
+                    duplicates.lock().unwrap().push(*duplicate);
+                }
+            })
+            .build()
+    };
+    for _ in 0..2 {
+        assert_eq!(call(&dispatcher, "twice", &receiver.url()).await, 200);
+    }
+    assert_eq!(*duplicates.lock().unwrap(), [false, true]);
+    assert_eq!(folder.count("id = 'twice'"), 1);
+}
+
+#[test]
+fn a_runtime_that_ends_loses_nothing() {
+    let folder = Folder::new();
+    let dispatcher = folder.dispatcher();
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    runtime().block_on(async {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        call(&dispatcher, "stalled", &url).await;
+        let (_connection, _) = silent.accept().await.unwrap();
+    });
+    assert_eq!(dispatcher.counts(), {
+        let mut counts = Counts::default();
+        counts.accepted = 1;
+        counts
+    });
+    runtime().block_on(async {
+        let receiver = Receiver::start(200).await;
+        until(|| folder.count("state = 'waiting'") == 1).await;
+        folder.sql(&format!(
+            "UPDATE delivery SET endpoint = '{}'",
+            receiver.url()
+        ));
+        dispatcher.start();
+        assert_eq!(receiver.gets(1).await[0].attempt, 1);
+        until(|| dispatcher.counts().delivered == 1).await;
+        let id = RequestId::parse("stalled").unwrap();
+        assert!(!dispatcher.redeliver(&id).await.unwrap());
+    });
+}

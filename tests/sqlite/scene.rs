@@ -1,0 +1,173 @@
+//! What the tests share: a folder, a receiver, and calls through the layer.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::State, http::HeaderMap, routing::post};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+use tower_webhook::{
+    Dispatcher, DispatcherBuilder, EndpointPolicy, WebhookLayer,
+    outbox::sqlite::{SealingKey, SqliteOutbox},
+};
+
+pub(crate) const SECRET: &str = "a-secret-that-must-not-be-in-the-file";
+
+/// A folder of its own, with the path of a file that is not there yet.
+pub(crate) struct Folder(TempDir);
+
+/// A webhook's receiver that answers with one status and remembers what it got.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    address: std::net::SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    status: AtomicU16,
+    posts: Mutex<Vec<Post>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    pub(crate) id: String,
+    pub(crate) attempt: u32,
+    pub(crate) signed: bool,
+    pub(crate) body: Bytes,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.path().join("webhooks.db")
+    }
+
+    pub(crate) fn outbox(&self) -> SqliteOutbox {
+        SqliteOutbox::open(self.file(), key(1)).unwrap()
+    }
+
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        dispatcher().with_outbox(self.outbox()).build()
+    }
+
+    pub(crate) fn sql(&self, sql: &str) {
+        let conn = Connection::open(self.file()).unwrap();
+        conn.execute_batch(sql).unwrap();
+    }
+
+    pub(crate) fn count(&self, condition: &str) -> i64 {
+        let conn = Connection::open(self.file()).unwrap();
+        let sql = format!("SELECT count(*) FROM delivery WHERE {condition}");
+        conn.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// All bytes that are on the disk: the file, its log and so on.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.0.path()).unwrap();
+        let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file.unwrap().path());
+        files.flat_map(|file| read(file).unwrap()).collect()
+    }
+}
+
+pub(crate) fn key(byte: u8) -> SealingKey {
+    SealingKey::from_bytes([byte; 32])
+}
+
+pub(crate) fn dispatcher() -> DispatcherBuilder {
+    let policy = EndpointPolicy::public()
+        .with_insecure_http()
+        .with_insecure_private_networks();
+    Dispatcher::builder().with_endpoint_policy(policy)
+}
+
+impl Receiver {
+    pub(crate) async fn start(status: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            shared: Arc::new(Shared {
+                status: status.into(),
+                posts: Mutex::default(),
+            }),
+        };
+        let app = Router::new()
+            .fallback(post(receive))
+            .with_state(receiver.clone());
+        tokio::spawn(async { axum::serve(listener, app).await });
+        receiver
+    }
+
+    pub(crate) fn answer(&self, status: u16) {
+        self.shared.status.store(status, Ordering::SeqCst);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub(crate) fn posts(&self) -> Vec<Post> {
+        self.shared.posts.lock().unwrap().clone()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.posts().into_iter().map(|post| post.id).collect()
+    }
+
+    /// Waits until there are so many posts.
+    pub(crate) async fn gets(&self, number: usize) -> Vec<Post> {
+        until(|| self.shared.posts.lock().unwrap().len() >= number).await;
+        self.posts()
+    }
+}
+
+async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+    receiver.shared.posts.lock().unwrap().push(Post {
+        id: text("x-request-id"),
+        attempt: text("x-webhook-attempt").parse().unwrap(),
+        signed: headers.contains_key("webhook-signature"),
+        body,
+    });
+    StatusCode::from_u16(receiver.shared.status.load(Ordering::SeqCst)).unwrap()
+}
+
+/// One call through the layer, read to its end.
+pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> StatusCode {
+    let app = Router::new()
+        .route("/run", post(|body: Bytes| async { body }))
+        .layer(WebhookLayer::new().with_dispatcher(dispatcher.clone()));
+    let request = Request::post(format!("/run?webhookEndpoint={endpoint}"))
+        .header("x-request-id", id)
+        .header("x-webhook-secret", SECRET)
+        .body(Body::from(format!("the result of {id}")))
+        .unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    let status = response.status();
+    response.into_body().collect().await.unwrap();
+    status
+}
+
+/// Waits for what happens on other threads.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come so within 20 seconds");
+}

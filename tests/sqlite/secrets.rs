@@ -1,0 +1,166 @@
+use tower_webhook::{
+    AttemptError, Outcome, RetryPolicy,
+    outbox::{
+        DeliveryFilter, DeliveryState,
+        sqlite::{SealingKey, SqliteOutbox, SqliteOutboxErrorKind as Kind},
+    },
+};
+
+use crate::scene::{Folder, Receiver, SECRET, call, dispatcher, key, until};
+
+/// Leaves one delivery that waits, sealed with the first key.
+async fn leave_one(folder: &Folder, receiver: &Receiver) {
+    let dispatcher = dispatcher()
+        .with_outbox(folder.outbox())
+        .with_retry_policy(RetryPolicy::standard_webhooks())
+        .build();
+    call(&dispatcher, "sealed", &receiver.url()).await;
+    until(|| folder.count("state = 'waiting' AND attempt = 2") == 1).await;
+    folder.sql("UPDATE delivery SET due_at = 0");
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
+}
+
+fn kind(opened: Result<SqliteOutbox, tower_webhook::outbox::sqlite::SqliteOutboxError>) -> Kind {
+    opened.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn a_sealed_secret_is_nowhere_in_the_files() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    leave_one(&folder, &receiver).await;
+    let bytes = folder.bytes();
+    assert!(contains(&bytes, "the result of sealed"));
+    assert!(!contains(&bytes, SECRET));
+    assert_eq!(
+        folder.count("length(secret) > 24 AND length(secret_key) = 16"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn without_a_key_it_does_not_start_unless_told_otherwise() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    assert_eq!(
+        kind(SqliteOutbox::builder(folder.file()).open()),
+        Kind::NoKey
+    );
+    assert!(!folder.file().exists());
+
+    let outbox = SqliteOutbox::builder(folder.file())
+        .with_insecure_plaintext_secrets()
+        .open()
+        .unwrap();
+    let dispatcher = dispatcher()
+        .with_outbox(outbox)
+        .with_retry_policy(RetryPolicy::standard_webhooks())
+        .build();
+    call(&dispatcher, "clear", &receiver.url()).await;
+    assert!(contains(&folder.bytes(), SECRET));
+    assert!(receiver.gets(1).await[0].signed);
+}
+
+#[tokio::test]
+async fn a_new_key_opens_what_an_older_one_has_sealed() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    leave_one(&folder, &receiver).await;
+    receiver.answer(200);
+    let outbox = SqliteOutbox::open(folder.file(), key(2).with_older_key(key(1))).unwrap();
+    let dispatcher = dispatcher().with_outbox(outbox).build();
+    dispatcher.start();
+    let posts = receiver.gets(2).await;
+    assert!(posts[1].signed);
+    until(|| dispatcher.counts().delivered == 1).await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_an_error_at_the_start() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    leave_one(&folder, &receiver).await;
+    assert_eq!(
+        kind(SqliteOutbox::open(folder.file(), key(2))),
+        Kind::UnknownKey
+    );
+    assert_eq!(folder.count("state = 'waiting'"), 1);
+}
+
+#[tokio::test]
+async fn what_a_lost_key_has_sealed_dies_unsent_and_comes_back_with_the_key() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+    leave_one(&folder, &receiver).await;
+    let lost = SqliteOutbox::builder(folder.file())
+        .with_key(key(2))
+        .with_lost_keys()
+        .open()
+        .unwrap();
+    let without = dispatcher().with_outbox(lost).build();
+    without.start();
+    until(|| without.counts().dead == 1).await;
+    assert_eq!(receiver.posts().len(), 1, "never sent unsigned");
+    let dead = DeliveryFilter::new().with_state(DeliveryState::Dead);
+    let letters = without.deliveries(&dead).await.unwrap();
+    let last = letters[0].attempts.last().unwrap();
+    assert_eq!(last.outcome, Outcome::Failed(AttemptError::Unreadable));
+    assert_eq!(folder.count("reason LIKE '%secret%keys%'"), 1);
+    drop(without);
+
+    receiver.answer(200);
+    let with = folder.dispatcher();
+    assert_eq!(with.redeliver_all(&dead).await.unwrap(), 1);
+    assert!(receiver.gets(2).await[1].signed);
+}
+
+#[tokio::test]
+async fn a_changed_row_dies_unsent() {
+    for change in [
+        "secret = zeroblob(60)",
+        "secret = NULL",
+        "headers = 'not a header'",
+        "endpoint = 'file:///etc/passwd'",
+        "id = 'another'",
+        "payload_len = 7",
+        "status = 7",
+        "secret_key = CAST(x'ff' AS TEXT)",
+    ] {
+        let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
+        leave_one(&folder, &receiver).await;
+        folder.sql(&format!("UPDATE delivery SET {change}"));
+        let opened = SqliteOutbox::builder(folder.file())
+            .with_key(key(1))
+            .with_lost_keys()
+            .open();
+        let dispatcher = dispatcher().with_outbox(opened.unwrap()).build();
+        dispatcher.start();
+        until(|| folder.count("state = 'dead' AND reason IS NOT NULL") == 1).await;
+        assert_eq!(receiver.posts().len(), 1, "{change}");
+    }
+}
+
+#[test]
+fn a_key_file_is_made_once_and_for_its_owner() {
+    let folder = Folder::new();
+    let path = folder.file();
+    let made = SealingKey::from_file_or_new(&path).unwrap();
+    let read = SealingKey::from_file(&path).unwrap();
+    assert_eq!(format!("{made:?}"), format!("{read:?}"));
+    let again = SealingKey::from_file_or_new(&path).unwrap();
+    assert_eq!(format!("{made:?}"), format!("{again:?}"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    std::fs::write(&path, "short").unwrap();
+    assert_eq!(
+        SealingKey::from_file_or_new(&path).unwrap_err().kind(),
+        Kind::KeyFile
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"short");
+    let missing = SealingKey::from_file(path.join("missing"));
+    assert_eq!(missing.unwrap_err().kind(), Kind::KeyFile);
+}
