@@ -15,6 +15,9 @@
 //!   'http://127.0.0.1:8080/?webhookEndpoint=http%3A%2F%2F127.0.0.1%3A9001%2Fwebhook'
 //! ```
 //!
+//! With `--features sqlite` and `--outbox sqlite:webhooks.db`, a webhook whose call has been answered
+//! outlives the proxy: what one run could not deliver, the next one does.
+//!
 //! What the service sees and answers goes through as it is and when it is made: nothing is
 //! collected, decompressed or rewritten, neither way.
 //!
@@ -35,6 +38,7 @@
 
 mod forward;
 mod headers;
+mod outbox;
 mod serve;
 mod stop;
 mod upstream;
@@ -43,6 +47,7 @@ use std::{
     error::Error,
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -53,7 +58,7 @@ use tokio::net::TcpListener;
 use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{forward::Proxy, stop::Stop, upstream::Upstream};
+use crate::{forward::Proxy, outbox::Outbox, stop::Stop, upstream::Upstream};
 
 /// A reverse proxy that forwards responses to the webhook endpoint that the caller names.
 #[derive(Debug, Parser)]
@@ -87,6 +92,14 @@ struct Args {
     #[arg(long)]
     required_secret: bool,
 
+    /// Where webhooks wait to be delivered: memory, or sqlite:PATH, which outlives the proxy
+    #[arg(long, value_name = "OUTBOX", default_value = "memory")]
+    outbox: Outbox,
+
+    /// The key that seals secrets in the outbox; made when there is none. Default: PATH.key
+    #[arg(long, value_name = "FILE")]
+    outbox_key_file: Option<PathBuf>,
+
     /// How long calls and webhooks under way may take to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -119,7 +132,7 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let address = listener.local_addr()?;
-    let dispatcher = args.dispatcher();
+    let dispatcher = args.dispatcher()?;
     let layer = args.layer(&dispatcher);
     let proxy = Proxy::new(args.upstream, args.upstream_http2);
 
@@ -171,16 +184,17 @@ async fn drain(
 }
 
 impl Args {
-    fn dispatcher(&self) -> Dispatcher {
+    fn dispatcher(&self) -> Result<Dispatcher, Box<dyn Error>> {
         let mut policy = EndpointPolicy::public();
         if self.insecure_private_endpoints {
             policy = policy.with_insecure_http().with_insecure_private_networks();
         }
-        Dispatcher::builder()
+        let builder = Dispatcher::builder()
             .with_endpoint_policy(policy)
             .with_attempt_timeout(self.attempt_timeout)
-            .with_body_limit(self.body_limit)
-            .build()
+            .with_body_limit(self.body_limit);
+        self.outbox
+            .dispatcher(self.outbox_key_file.clone(), builder)
     }
 
     fn layer(&self, dispatcher: &Dispatcher) -> WebhookLayer {

@@ -1,0 +1,62 @@
+//! `--outbox` and `--outbox-key-file`: where deliveries wait.
+
+use std::{error::Error, path::PathBuf, str::FromStr};
+
+use tower_webhook::{Dispatcher, DispatcherBuilder};
+
+/// Where deliveries wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Outbox {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite(PathBuf),
+}
+
+impl FromStr for Outbox {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("sqlite", "")) => Err("a path is missing after sqlite:"),
+            #[cfg(feature = "sqlite")]
+            Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
+            #[cfg(not(feature = "sqlite"))]
+            Some(("sqlite", _)) => Err("this proxy was built without `--features sqlite`"),
+            _ => Err("must be `memory` or `sqlite:PATH`"),
+        }
+    }
+}
+
+impl Outbox {
+    /// The dispatcher with this outbox, and at work on what an earlier run has left in it.
+    pub(crate) fn dispatcher(
+        &self,
+        key_file: Option<PathBuf>,
+        builder: DispatcherBuilder,
+    ) -> Result<Dispatcher, Box<dyn Error>> {
+        match self {
+            Self::Memory if key_file.is_some() => {
+                Err("--outbox-key-file goes with --outbox sqlite:PATH".into())
+            }
+            Self::Memory => Ok(builder.build()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(path) => {
+                use tower_webhook::outbox::sqlite::{SealingKey, SqliteOutbox};
+
+                let key_file = key_file.unwrap_or_else(|| {
+                    let mut key_file = path.clone().into_os_string();
+                    key_file.push(".key");
+                    key_file.into()
+                });
+                let key = SealingKey::from_file_or_new(&key_file)
+                    .map_err(|error| format!("{}: {error}", key_file.display()))?;
+                let outbox = SqliteOutbox::open(path, key)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                let dispatcher = builder.with_outbox(outbox).build();
+                dispatcher.start();
+                Ok(dispatcher)
+            }
+        }
+    }
+}
