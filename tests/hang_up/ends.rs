@@ -1,13 +1,14 @@
 //! What asked for none ends with its caller, and so does what was told to. A panic ends both.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 use axum::{Router, body::Body, routing::get};
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
-use tower::{Layer, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::FailReason;
 
 use crate::support::{
@@ -118,4 +119,36 @@ async fn a_service_that_panics_when_called_fails_once() {
         assert!(caller.send(request).await.is_err());
         rig.expect_failed(FailReason::Panicked).await;
     }
+}
+
+/// A layer outside that catches panics drops what has panicked when that is over.
+#[tokio::test]
+async fn a_panic_that_is_caught_fails_once() {
+    let mut rig = Rig::new().await;
+    let request = Request::get(rig.asking("/")).body(()).unwrap();
+    let panicking = service_fn(
+        async |_: Request<()>| -> Result<Response<Body>, Infallible> {
+            panic!("on purpose");
+        },
+    );
+    let mut answer = Box::pin(rig.layer().layer(panicking).oneshot(request));
+    assert!(caught(&mut answer).await);
+    drop(answer);
+    rig.expect_failed(FailReason::Panicked).await;
+
+    let mut rig = Rig::new().await;
+    let request = Request::get(rig.asking("/")).body(()).unwrap();
+    let panicking = service_fn(async |_: Request<()>| {
+        let frames = (0..1).map(|_| -> Result<&str, Infallible> { panic!("on purpose") });
+        Ok::<_, Infallible>(Response::new(Body::from_stream(stream::iter(frames))))
+    });
+    let response = rig.layer().layer(panicking).oneshot(request).await;
+    let mut body = response.unwrap().into_body();
+    assert!(caught(body.frame()).await);
+    drop(body);
+    rig.expect_failed(FailReason::Panicked).await;
+}
+
+async fn caught(panicking: impl Future) -> bool {
+    AssertUnwindSafe(panicking).catch_unwind().await.is_err()
 }

@@ -94,10 +94,14 @@ pub(crate) fn cases() -> Vec<Case> {
         get("panic", panicking, failed(FailReason::Panicked)),
         get(
             "no-content",
-            || StatusCode::NO_CONTENT.into_response(),
+            || bodiless(StatusCode::NO_CONTENT),
             delivered(""),
         ),
-        get("not-modified", not_modified, delivered("")),
+        get(
+            "not-modified",
+            || bodiless(StatusCode::NOT_MODIFIED),
+            delivered(""),
+        ),
         get(
             "not-found",
             || (StatusCode::NOT_FOUND, "none").into_response(),
@@ -199,6 +203,9 @@ fn panicking() -> Response {
     Response::new(Body::from_stream(stream::iter(frames)))
 }
 
-fn not_modified() -> Response {
-    (StatusCode::NOT_MODIFIED, [("etag", "\"1\"")]).into_response()
+/// A status that has no body, and a body that is not sent.
+fn bodiless(status: StatusCode) -> Response {
+    let mut response = chunks(&["one,", "two,"]);
+    *response.status_mut() = status;
+    response
 }
