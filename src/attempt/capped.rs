@@ -11,9 +11,9 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::upload::Upload;
+use super::hold::Held;
 
-/// How much a receiver may send for each request: what it says before its answer has no limit in
+/// How much a receiver may send in one attempt: what it says before its answer has no limit in
 /// HTTP, and `100 Continue` can be said for ever.
 ///
 /// It is not enough to begin anew with each byte that we send: a receiver that reads slowly could
@@ -24,9 +24,7 @@ const MAX_READ: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
-    /// Since the last time that there was nothing to send.
-    read: usize,
-    upload: Upload,
+    held: Held,
     may_be_kept: Option<OwnedSemaphorePermit>,
 }
 
@@ -35,21 +33,13 @@ impl CappedSocket {
     pub(super) fn new(tcp: TcpStream, may_be_kept: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             tcp,
-            read: 0,
-            upload: Upload::default(),
+            held: Held::default(),
             may_be_kept,
         }
     }
 
-    fn begin_write(&mut self, cx: &Context<'_>) -> io::Result<()> {
-        if self.upload.begin() {
-            self.read = 0;
-        }
-        self.end_if_cut(cx)
-    }
-
     fn end_if_cut(&self, cx: &Context<'_>) -> io::Result<()> {
-        match self.upload.is_cut(cx.waker()) {
+        match self.held.is_cut(cx.waker()) {
             true => Err(io::Error::other("the attempt is over")),
             false => Ok(()),
         }
@@ -63,12 +53,12 @@ impl AsyncRead for CappedSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.end_if_cut(cx)?;
-        if self.read >= MAX_READ {
+        if self.held.read() >= MAX_READ {
             return Poll::Ready(Err(io::Error::other("the receiver sends without end")));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        self.read += buf.filled().len() - before;
+        self.held.has_read(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
@@ -79,7 +69,8 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.begin_write(cx)?;
+        self.end_if_cut(cx)?;
+        self.held.writes();
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -88,7 +79,8 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.begin_write(cx)?;
+        self.end_if_cut(cx)?;
+        self.held.writes();
         Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
@@ -98,7 +90,7 @@ impl AsyncWrite for CappedSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.tcp).poll_flush(cx))?;
-        self.upload.is_flushed();
+        self.held.is_flushed();
         Poll::Ready(Ok(()))
     }
 
@@ -109,7 +101,7 @@ impl AsyncWrite for CappedSocket {
 
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        let connected = self.tcp.connected().extra(self.upload.clone());
+        let connected = self.tcp.connected().extra(self.held.clone());
         if self.may_be_kept.is_none() {
             connected.poison();
         }
@@ -163,27 +155,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_request_begins_anew() {
+    async fn each_attempt_begins_anew() {
         let (mut socket, mut far) = pair().await;
         let said = vec![b'x'; MAX_READ - 1];
         let mut heard = said.clone();
         for _ in 0..3 {
-            socket.write_all(b"request").await.unwrap();
-            socket.flush().await.unwrap();
             let both = tokio::join!(far.write_all(&said), socket.read_exact(&mut heard));
             assert!(matches!(both, (Ok(()), Ok(_))));
+            socket.held.attempt_is_over(true);
         }
     }
 
     #[tokio::test]
     async fn a_piece_of_a_request_does_not() {
         let (mut socket, mut far) = pair().await;
-        socket.write_all(b"piece").await.unwrap();
-        read_all(&mut socket, &mut far).await;
-        socket.write_all(b"piece").await.unwrap();
-        assert!(socket.read(&mut [0]).await.is_err());
-        socket.flush().await.unwrap();
-        socket.write_all(b"request").await.unwrap();
-        assert!(socket.read(&mut [0]).await.is_ok());
+        for _ in 0..3 {
+            read_all(&mut socket, &mut far).await;
+            socket.write_all(b"piece").await.unwrap();
+            socket.flush().await.unwrap();
+            assert!(socket.read(&mut [0]).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_wakes_who_waits() {
+        let (mut socket, _far) = pair().await;
+        let held = socket.held.clone();
+        held.writes();
+        let reading = tokio::spawn(async move { socket.read(&mut [0]).await });
+        tokio::task::yield_now().await;
+        held.attempt_is_over(false);
+        assert!(reading.await.unwrap().is_err());
     }
 }

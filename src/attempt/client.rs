@@ -21,9 +21,9 @@ use super::{
     answer,
     error::{ConnectError, classify},
     guard::Guard,
+    hold::Hold,
     resolver::{JudgingResolver, Resolve, SystemResolver},
     roots::{self, InvalidCertificate},
-    upload::Hold,
 };
 use crate::{
     BoxError, EndpointPolicy, Payload,
@@ -111,9 +111,12 @@ impl Client {
 
 impl GuardedClient {
     async fn post(&self, mut request: Request<Payload>) -> Result<Outcome, AttemptError> {
-        let _hold = Hold::on(&mut request);
+        let mut hold = Hold::on(&mut request);
         match self.client.request(request).await {
-            Ok(response) => answer::read(response).await,
+            Ok(response) => {
+                hold.is_answered();
+                answer::read(response).await
+            }
             Err(error) => Err(classify(&error)),
         }
     }

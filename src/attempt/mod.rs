@@ -5,10 +5,10 @@ mod capped;
 mod client;
 mod error;
 mod guard;
+mod hold;
 mod post;
 mod resolver;
 mod roots;
-mod upload;
 
 use std::future::Future;
 

@@ -134,3 +134,20 @@ async fn many_receivers_at_once() {
     drop((api, receivers));
     no_task_is_left().await;
 }
+
+/// The end of one attempt says nothing about the next one on its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_pass_from_one_attempt_to_the_next() {
+    let receiver = Receiver::answering(TAKEN);
+    let mut api = Api::with(|builder| builder.with_max_attempts(64, 4));
+    for _ in 0..400 {
+        while api.dispatcher.outstanding() > 200 {
+            yield_now().await;
+        }
+        api.send_bytes(&receiver.url(), vec![b'x'; 100_000]).await;
+    }
+    for _ in 0..400 {
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    crate::gone(api, receiver).await;
+}

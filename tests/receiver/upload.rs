@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::{io::AsyncReadExt, time::sleep};
 
 use crate::{
@@ -91,14 +92,17 @@ async fn ended_without_over(api: Api, receiver: Receiver) {
 /// Each byte that is read lets the client write, but not listen for longer.
 #[tokio::test]
 async fn talks_while_it_reads() {
-    let mut receiver = Receiver::new(|mut conn| async move {
-        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(2_000);
-        while conn.say(&interim).await && conn.tcp.read(&mut [0; 8_192]).await.is_ok() {}
-    });
-    let mut api = api();
-    send(&api, &receiver).await;
-    assert_eq!(api.only_attempt().await.outcome, crate::LOST);
-    receiver.over().await;
-    assert!(receiver.sent() < 4 << 20, "{}", receiver.sent());
-    ended_without_over(api, receiver).await;
+    for pieces in [1, 1024] {
+        let mut receiver = Receiver::new(|mut conn| async move {
+            let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(2_000);
+            while conn.say(&interim).await && conn.tcp.read(&mut [0; 8_192]).await.is_ok() {}
+        });
+        let mut api = api();
+        let piece = Bytes::from(vec![b'x'; LARGE / pieces]);
+        api.send_pieces(&receiver.url(), vec![piece; pieces]).await;
+        assert_eq!(api.only_attempt().await.outcome, crate::LOST);
+        receiver.over().await;
+        assert!(receiver.sent() < 4 << 20, "{}", receiver.sent());
+        ended_without_over(api, receiver).await;
+    }
 }

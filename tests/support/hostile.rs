@@ -18,7 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -167,8 +168,20 @@ impl Api {
     /// The whole response to a call that names this endpoint.
     pub(crate) async fn call(&self, endpoint: &str, payload: impl Into<Bytes>) -> Response<Bytes> {
         let payload = payload.into();
+        self.call_for(endpoint, move || Full::new(payload.clone()))
+            .await
+    }
+
+    async fn call_for<B>(
+        &self,
+        endpoint: &str,
+        body: impl Fn() -> B + Send + 'static,
+    ) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let service = self.layer.layer(service_fn(move |_: Request<()>| {
-            let response = Response::new(Full::new(payload.clone()));
+            let response = Response::new(body());
             async { Ok::<_, Infallible>(response) }
         }));
         let endpoint = utf8_percent_encode(endpoint, NON_ALPHANUMERIC);
@@ -185,6 +198,16 @@ impl Api {
 
     pub(crate) async fn send_bytes(&self, endpoint: &str, payload: impl Into<Bytes>) {
         let response = self.call(endpoint, payload).await;
+        assert_eq!(response.status(), 200, "{:?}", response.body());
+    }
+
+    /// The same in as many pieces.
+    pub(crate) async fn send_pieces(&self, endpoint: &str, pieces: Vec<Bytes>) {
+        let frames = move || {
+            let frames = pieces.clone().into_iter().map(Frame::data).map(Ok);
+            StreamBody::new(futures::stream::iter(frames))
+        };
+        let response = self.call_for(endpoint, frames).await;
         assert_eq!(response.status(), 200, "{:?}", response.body());
     }
 
