@@ -86,6 +86,7 @@
 //! deliveries due early. Set back, it makes none wait longer than the delay that was asked for,
 //! counted from then.
 
+mod answer;
 mod builder;
 mod change;
 mod claim;
@@ -93,6 +94,8 @@ mod clock;
 mod command;
 mod error;
 mod filter;
+mod group;
+mod held;
 mod hold;
 mod insert;
 mod key;
