@@ -253,3 +253,32 @@ impl<F> Drop for Place<F> {
         self.attempts.places.taken.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_as_much_room_as_it_gets_one_by_one() {
+        for (limit, per_host) in [(1, 1), (2, 9), (9, 2), (10, 10), (512, 64), (512, 512)] {
+            for before in 0..4.min(limit) {
+                let places = Places::new(limit, per_host);
+                let take = |host: &str| {
+                    places.taken.fetch_add(1, Ordering::AcqRel);
+                    places.hosts.take(host.into())
+                };
+                let mut taken: Vec<_> = (0..before).map(|n| take(&n.to_string())).collect();
+                let room = places.room("host");
+                assert!(room > 0, "a host without attempts finds a place");
+                for left in (0..room).rev() {
+                    taken.push(take("host"));
+                    assert_eq!(
+                        places.room("host") > 0,
+                        left > 0,
+                        "{limit} {per_host} {left}"
+                    );
+                }
+            }
+        }
+    }
+}

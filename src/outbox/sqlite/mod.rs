@@ -9,11 +9,10 @@
 //!     outbox::sqlite::{SealingKey, SqliteOutbox},
 //! };
 //!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let (file, key_file) = (folder.path().join("webhooks"), folder.path().join("key"));
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn run(file: std::path::PathBuf, key_file: std::path::PathBuf)
-//! # -> Result<(), tower_webhook::outbox::sqlite::SqliteOutboxError> {
 //! let key = SealingKey::from_file_or_new(key_file)?;
 //! let outbox = SqliteOutbox::open(file, key)?;
 //! let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
@@ -21,8 +20,6 @@
 //! let layer = WebhookLayer::new().with_dispatcher(dispatcher);
 //! # Ok(())
 //! # }
-//! # Ok(run(file, key_file)?)
-//! # as Result<(), Box<dyn std::error::Error>>
 //! ```
 //!
 //! With settings of its own:
@@ -86,6 +83,7 @@
 //! deliveries due early. Set back, it makes none wait longer than the delay that was asked for,
 //! counted from then.
 
+mod answer;
 mod builder;
 mod change;
 mod claim;
@@ -93,6 +91,8 @@ mod clock;
 mod command;
 mod error;
 mod filter;
+mod group;
+mod held;
 mod hold;
 mod insert;
 mod key;
