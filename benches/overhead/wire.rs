@@ -1,0 +1,158 @@
+//! Requests over loopback, to the apps in their process: how many a second, and how long to the
+//! first byte.
+
+use std::time::Instant;
+
+use tokio::{net::TcpStream, task::JoinSet};
+
+use super::{
+    apps::Apps,
+    exchange::{Caller, blocking_caller, request},
+};
+use crate::{
+    row,
+    support::{
+        args::Args,
+        cpu,
+        report::Report,
+        rounds::{Rounds, median},
+    },
+};
+
+pub(crate) const RATES: &[&str] = &["passthrough_rps_ratio", "captured_rps_ratio"];
+pub(crate) const LATENCIES: &[&str] = &["captured_ttfb_added_us"];
+
+const CONNECTIONS: usize = 16;
+const PATHS: [(&str, &str); 4] = [
+    ("1KiB", "/1k"),
+    ("64KiB", "/64k"),
+    ("1MiB", "/1m"),
+    ("stream", "/sse"),
+];
+
+pub(crate) fn rates(args: &Args, report: &mut Report) {
+    let apps = Apps::start();
+    let mut table = vec![row![
+        "requests of 1 KiB",
+        "requests/s",
+        "ratio",
+        "server's µs each"
+    ]];
+    for (figure, wish, with) in [
+        ("passthrough_rps_ratio", false, apps.layered),
+        ("captured_rps_ratio", true, apps.discarding),
+    ] {
+        let request = request("/1k", wish);
+        let (mut rates, mut costs) = (Rounds::new(2), Rounds::new(2));
+        for _ in 0..args.pick(61, 2) {
+            for side in rates.order() {
+                let port = [apps.plain, with][side];
+                let number = args.pick(250, 10);
+                let (rate, cost) = burst(&apps, port, &request, number);
+                rates.add(side, rate);
+                costs.add(side, cost);
+            }
+        }
+        let ratio = rates.ratio(1, 0);
+        let sides = match wish {
+            false => [
+                "no webhook: without the layer",
+                "no webhook: with the layer",
+            ],
+            true => ["webhook: without the layer", "webhook: with it, discarded"],
+        };
+        for (side, name) in sides.into_iter().enumerate() {
+            table.push(row![
+                name,
+                format!("{:.0}", rates.median(side)),
+                format!("{:.3}", if side == 0 { 1.0 } else { ratio }),
+                format!("{:.2}", costs.median(side)),
+            ]);
+        }
+        report.figure(figure, ratio);
+    }
+    report.table("Requests to axum over loopback, 16 connections", &table);
+}
+
+/// Requests a second, and the server's microseconds on a processor for each.
+fn burst(apps: &Apps, port: u16, request: &[u8], number: usize) -> (f64, f64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut callers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await;
+            let mut caller = Caller::new(stream.expect("the app listens"));
+            caller.learn_length(request).await;
+            callers.push(caller);
+        }
+        let before = cpu::time_of(apps.id);
+        let started = Instant::now();
+        let mut calling = JoinSet::new();
+        for mut caller in callers {
+            let request = request.to_vec();
+            calling.spawn(async move {
+                for _ in 0..number {
+                    caller.call(&request).await;
+                }
+            });
+        }
+        while let Some(ended) = calling.join_next().await {
+            ended.expect("every call is answered");
+        }
+        let took = started.elapsed();
+        let cost = cpu::time_of(apps.id) - before;
+        let calls = (number * CONNECTIONS) as f64;
+        (calls / took.as_secs_f64(), cost.as_secs_f64() * 1e6 / calls)
+    })
+}
+
+pub(crate) fn latencies(args: &Args, report: &mut Report) {
+    let apps = Apps::start();
+    let sides = [
+        ("none", apps.plain),
+        ("layer", apps.discarding),
+        ("handwritten", apps.handwritten),
+    ];
+    let mut table = vec![row![
+        "response",
+        "without, µs",
+        "the layer adds, µs",
+        "the hand-written one adds, µs",
+    ]];
+    let mut worst = f64::MIN;
+    for (name, path) in PATHS {
+        let request = request(path, true);
+        let mut callers = sides.map(|(_, port)| blocking_caller(port));
+        let mut rounds = Rounds::new(sides.len());
+        for _ in 0..args.pick(9, 2) {
+            let mut micros = vec![Vec::new(); sides.len()];
+            for _ in 0..args.pick(if path == "/sse" { 50 } else { 300 }, 5) {
+                for side in rounds.order() {
+                    micros[side].push(callers[side].first_byte(&request));
+                }
+            }
+            for (side, micros) in micros.into_iter().enumerate() {
+                rounds.add(side, median(micros));
+            }
+        }
+        let added = [1, 2].map(|side| rounds.difference(side, 0));
+        worst = worst.max(added[0]);
+        for (side, added) in added.into_iter().enumerate() {
+            report.point("ttfb_added_us", name, sides[side + 1].0, added);
+        }
+        table.push(row![
+            name,
+            format!("{:.1}", rounds.median(0)),
+            format!("{:.1}", added[0]),
+            format!("{:.1}", added[1]),
+        ]);
+    }
+    report.table(
+        "Time to the first byte over loopback, one request at a time",
+        &table,
+    );
+    report.figure("captured_ttfb_added_us", worst);
+}

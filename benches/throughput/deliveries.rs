@@ -1,0 +1,192 @@
+//! Deliveries a second, against the peers.
+
+use super::{
+    endpoints::{dispatcher, endpoint},
+    peer::{Compared, Handwritten, Layered, Load, Peer, axum, compare, http, https, plain},
+    receiver::Receiver,
+};
+use crate::{
+    row,
+    support::{args::Args, report::Report},
+};
+
+const RECEIVERS: usize = 100;
+const KNOWN: usize = 10_000;
+/// What is outstanding where the table does not say otherwise.
+const OUTSTANDING: usize = 256;
+/// To many receivers each outstanding delivery is an attempt: the bare client has as many.
+const OUTSTANDING_TO_MANY: usize = 64;
+
+pub(crate) async fn measure(args: &Args, report: &mut Report) {
+    if args.wants(&["deliveries_vs_hyper", "deliveries_vs_handwritten"]) {
+        one_receiver(args, report).await;
+    }
+    if args.wants(&["deliveries_100_vs_hyper"]) {
+        many_receivers(args, report).await;
+    }
+    if args.wants(&["deliveries_tls_vs_hyper"]) {
+        over_tls(args, report).await;
+    }
+    if args.wants(&["known_receivers_ratio"]) {
+        many_known(args, report).await;
+    }
+    if args.wants(&["outstanding"]) {
+        by_outstanding(args, report).await;
+    }
+}
+
+fn load(args: &Args, outstanding: usize) -> Load {
+    Load {
+        number: args.pick(4_096, 128),
+        outstanding,
+    }
+}
+
+fn rounds(args: &Args) -> usize {
+    args.pick(21, 2)
+}
+
+async fn one_receiver(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let load = load(args, OUTSTANDING);
+    let to = vec![endpoint("http", 0, receiver.http)];
+    let mut ours = Layered::new(dispatcher(), to.clone(), plain);
+    let mut in_axum = Layered::new(dispatcher(), to.clone(), axum);
+    let mut bare = http(load.number, &to).await;
+    let mut handwritten = Handwritten::new(to[0].clone());
+    let peers: &mut [&mut dyn Peer] = &mut [&mut ours, &mut bare, &mut in_axum, &mut handwritten];
+    let compared = compare(rounds(args), load, peers).await;
+    let rows = [
+        ("plain service", 1),
+        ("", 1),
+        ("axum app", 3),
+        ("axum app", 3),
+    ];
+    table(
+        report,
+        "Deliveries of 1 KiB to one receiver",
+        peers,
+        &compared,
+        &rows,
+    );
+    report.figure("deliveries_vs_hyper", compared.rates.ratio(0, 1));
+    report.figure("deliveries_vs_handwritten", compared.rates.ratio(2, 3));
+}
+
+async fn many_receivers(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let load = load(args, OUTSTANDING_TO_MANY);
+    let to = |number| endpoint("http", number, receiver.http);
+    let to: Vec<_> = (0..RECEIVERS).map(to).collect();
+    let mut ours = Layered::new(dispatcher(), to.clone(), plain);
+    let mut bare = http(load.number, &to).await;
+    let peers: &mut [&mut dyn Peer] = &mut [&mut ours, &mut bare];
+    let compared = compare(rounds(args), load, peers).await;
+    let rows = [("", 1), ("", 1)];
+    table(
+        report,
+        "Deliveries of 1 KiB to 100 receivers",
+        peers,
+        &compared,
+        &rows,
+    );
+    report.figure("deliveries_100_vs_hyper", compared.rates.ratio(0, 1));
+}
+
+async fn over_tls(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let load = load(args, OUTSTANDING);
+    let to = vec![endpoint("https", 0, receiver.https)];
+    let trusting = dispatcher()
+        .with_root_certificates(receiver.authority.as_bytes())
+        .expect("the authority has a certificate");
+    let mut ours = Layered::new(trusting, to.clone(), plain);
+    let mut bare = https(load.number, &to, &receiver.authority).await;
+    let peers: &mut [&mut dyn Peer] = &mut [&mut ours, &mut bare];
+    let compared = compare(rounds(args), load, peers).await;
+    let rows = [("", 1), ("", 1)];
+    table(
+        report,
+        "Deliveries of 1 KiB over TLS",
+        peers,
+        &compared,
+        &rows,
+    );
+    report.figure("deliveries_tls_vs_hyper", compared.rates.ratio(0, 1));
+}
+
+/// Known is a receiver that was delivered to before.
+async fn many_known(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let load = load(args, OUTSTANDING);
+    let known = args.pick(KNOWN, 100);
+    let to = |number| endpoint("http", number, receiver.http);
+    let mut one = Layered::new(dispatcher(), vec![to(0)], plain);
+    let mut many = Layered::new(dispatcher(), (0..known).map(to).collect(), plain);
+    let each_once = Load {
+        number: known,
+        ..load
+    };
+    many.run(each_once).await;
+    many.deliver_to(vec![to(0)]);
+    let peers: &mut [&mut dyn Peer] = &mut [&mut many, &mut one];
+    let compared = compare(rounds(args), load, peers).await;
+    let rows = [("10,000 receivers known", 1), ("1 receiver known", 1)];
+    table(
+        report,
+        "Deliveries of 1 KiB to one receiver",
+        peers,
+        &compared,
+        &rows,
+    );
+    report.figure("known_receivers_ratio", compared.rates.ratio(0, 1));
+}
+
+async fn by_outstanding(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let to = vec![endpoint("http", 0, receiver.http)];
+    let mut ours = Layered::new(dispatcher(), to.clone(), axum);
+    let mut bare = http(load(args, 1).number, &to).await;
+    let mut handwritten = Handwritten::new(to[0].clone());
+    let peers: &mut [&mut dyn Peer] = &mut [&mut ours, &mut bare, &mut handwritten];
+    let mut table = vec![row!["outstanding"]];
+    table[0].extend(peers.iter().map(|peer| peer.name().to_owned()));
+    for outstanding in [1, 16, 256, 4_096] {
+        let mut load = load(args, outstanding);
+        load.number = match outstanding {
+            1 => load.number / 4,
+            4_096 => load.number * 2,
+            _ => load.number,
+        };
+        let compared = compare(args.pick(7, 1), load, peers).await;
+        let mut cells = row![outstanding];
+        for (at, peer) in peers.iter().enumerate() {
+            let rate = compared.rates.median(at);
+            cells.push(format!("{rate:.0}"));
+            report.point("outstanding", &outstanding.to_string(), peer.name(), rate);
+        }
+        table.push(cells);
+    }
+    report.table("Deliveries/s by how many are outstanding", &table);
+}
+
+/// A row for each peer: what it is, and which peer it is measured against.
+fn table(
+    report: &Report,
+    title: &str,
+    peers: &[&mut dyn Peer],
+    compared: &Compared,
+    rows: &[(&str, usize)],
+) {
+    let mut table = vec![row!["", "", "deliveries/s", "ratio", "sender's µs each"]];
+    for (at, (peer, (what, against))) in peers.iter().zip(rows).enumerate() {
+        table.push(row![
+            peer.name(),
+            what,
+            format!("{:.0}", compared.rates.median(at)),
+            format!("{:.3}", compared.rates.ratio(at, *against)),
+            format!("{:.1}", compared.costs.median(at)),
+        ]);
+    }
+    report.table(title, &table);
+}
