@@ -262,7 +262,8 @@ impl Dispatcher {
             }
             Ok(accepted) => self.queued(&delivery, accepted),
             Err(error) => {
-                tracing::error!(%error, "the outbox did not take a delivery");
+                let (id, endpoint) = (delivery.id().as_str(), delivery.endpoint());
+                tracing::error!(id, ?endpoint, %error, "the outbox did not take a delivery");
                 self.report(&delivery, EventKind::OutboxFailed);
                 if !engine.delivers() {
                     delivery.settle();

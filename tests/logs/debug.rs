@@ -54,7 +54,7 @@ async fn debug_shows_no_secret_of_any_type() {
     drop(kept);
     let memory = MemoryOutbox::new();
     shown.push(format!("{memory:?}"));
-    let (mut sink, source) = memory.split();
+    let (mut sink, source, ledger) = memory.split();
     Service::call(&mut sink, delivery.clone()).await.unwrap();
     let refused = policy
         .check(&format!("http://user:{SECRET}@127.0.0.1/{PATH}?{QUERY}"))
@@ -71,7 +71,7 @@ async fn debug_shows_no_secret_of_any_type() {
         format!("{parts:?} {parts:#?} {delivery:?} {delivery:#?}"),
         format!("{:?} {:?}", Secret::new(SECRET), Verifier::new(SECRET)),
         format!("{:?} {:?}", Payload::from(SECRET), id),
-        format!("{sink:?} {source:?}"),
+        format!("{sink:?} {source:?} {ledger:?}"),
         format!("{refused:?} {refused}"),
         format!("{layer:?} {:?} {:?}", Dispatcher::builder(), rig.dispatcher),
         format!("{policy:?} {:?}", RetryPolicy::default()),

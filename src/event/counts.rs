@@ -1,0 +1,33 @@
+/// How many webhooks have come to which end, since the dispatcher was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Requests answered with 400, 503 or 508.
+    pub refused: u64,
+    /// Requests that there was room for.
+    pub accepted: u64,
+    /// Deliveries that a sink took, to deliver them by itself.
+    pub handed_over: u64,
+    /// Deliveries that their endpoint took.
+    pub delivered: u64,
+    /// Deliveries whose last attempt failed.
+    pub dead: u64,
+    /// Responses that never became a delivery.
+    pub failed: u64,
+    /// Webhooks whose process, runtime or dispatcher ended first.
+    pub abandoned: u64,
+}
+
+impl Counts {
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            refused: self.refused - earlier.refused,
+            accepted: self.accepted - earlier.accepted,
+            handed_over: self.handed_over - earlier.handed_over,
+            delivered: self.delivered - earlier.delivered,
+            dead: self.dead - earlier.dead,
+            failed: self.failed - earlier.failed,
+            abandoned: self.abandoned - earlier.abandoned,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What happened to a webhook, for code and for logs.
+
+mod counts;
+mod outcome;
+mod report;
+
+use std::{sync::Arc, time::Duration};
+
+pub(crate) use self::report::{Events, Hook};
+pub use self::{
+    counts::Counts,
+    outcome::{AttemptError, Outcome},
+};
+use crate::{RequestId, outbox::Durability};
+
+/// One step of one webhook, as [`on_event`] sees it.
+///
+/// It names the endpoint by its host only: a URL's path and query, the secret and the payload are
+/// in no event.
+///
+/// Every webhook that was [accepted](EventKind::Accepted) ends in exactly one event for which
+/// [`is_final`](Self::is_final) is true.
+///
+/// [`on_event`]: crate::DispatcherBuilder::on_event
+///
+/// ```
+/// use tower_webhook::{Dispatcher, EventKind};
+///
+/// let dispatcher = Dispatcher::builder()
+///     .on_event(|event| {
+///         if let EventKind::Dead { attempts, last } = event.kind() {
+///             eprintln!("gave up on {:?} after {attempts}: {last}", event.id());
+///         }
+///     })
+///     .build();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Event {
+    id: Option<RequestId>,
+    host: Option<Arc<str>>,
+    kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A request asked for a webhook and was answered with 400, 503 or 508 instead.
+    Refused(Refusal),
+    /// There is room for the webhook; the handler runs.
+    Accepted,
+    /// The response was complete, and the outbox has it.
+    Queued {
+        /// What the delivery survives from now on.
+        durability: Durability,
+        /// The outbox had a delivery with this id already, and keeps that one.
+        duplicate: bool,
+    },
+    /// The outbox did not take the delivery, or not in time.
+    OutboxFailed,
+    /// One attempt has ended.
+    Attempted {
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+        /// How long it took.
+        took: Duration,
+        /// The time until the next attempt, when there is one.
+        again_in: Option<Duration>,
+    },
+    /// Final: a [sink](crate::DispatcherBuilder::with_sink) took the delivery, and delivers it by
+    /// itself.
+    HandedOver,
+    /// Final: the endpoint took the delivery.
+    Delivered {
+        /// The number of attempts.
+        attempts: u32,
+    },
+    /// Final: the last attempt failed.
+    Dead {
+        /// The number of attempts.
+        attempts: u32,
+        /// How the last attempt ended.
+        last: Outcome,
+    },
+    /// Final: the response never became a delivery.
+    Failed(FailReason),
+    /// Final: the process, its runtime or its dispatcher ended first.
+    Abandoned,
+}
+
+/// Why a request was answered without running the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 400: the endpoint or the secret is not acceptable as written.
+    BadRequest,
+    /// 503: there is no room for another webhook.
+    NoRoom,
+    /// 503: there is no room for another webhook to this endpoint's host.
+    NoRoomForHost,
+    /// 508: the request is itself a delivery.
+    Loop,
+}
+
+/// Why a response did not become a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailReason {
+    /// The body is over the limit. A cut body is never sent.
+    BodyTooLarge,
+    /// The body ended with an error.
+    BodyFailed,
+    /// The body was longer or shorter than the length it declared.
+    LengthMismatch,
+    /// The wrapped service answered with an error of its own.
+    ServiceFailed,
+    /// The wrapped service, or the response's body, panicked.
+    Panicked,
+    /// The caller left, and the layer was told to
+    /// [cancel](crate::WebhookLayer::with_cancel_on_disconnect) then.
+    CallerLeft,
+    /// The connection was upgraded: there is no body to forward.
+    Upgraded,
+    /// The response's status is not one that is
+    /// [forwarded](crate::WebhookLayer::with_forwarded_statuses).
+    StatusNotForwarded,
+    /// The outbox did not take the delivery.
+    OutboxFailed,
+}
+
+impl Event {
+    /// The id of the request; `None` when it was refused before it had one.
+    #[must_use]
+    pub fn id(&self) -> Option<&RequestId> {
+        self.id.as_ref()
+    }
+
+    /// The endpoint's host; `None` when there is no acceptable endpoint.
+    #[must_use]
+    pub fn endpoint_host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> &EventKind {
+        &self.kind
+    }
+
+    /// Whether this is the one event in which an accepted webhook ends.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self.kind,
+            EventKind::HandedOver
+                | EventKind::Delivered { .. }
+                | EventKind::Dead { .. }
+                | EventKind::Failed(_)
+                | EventKind::Abandoned
+        )
+    }
+}
