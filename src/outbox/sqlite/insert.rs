@@ -1,12 +1,14 @@
-use rusqlite::{Connection, Statement, blob::ZeroBlob, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::command::Accept;
+use crate::Delivery;
 
 /// Writes new deliveries.
 pub(super) struct Insert<'c> {
     conn: &'c Connection,
     delivery: Statement<'c>,
     payload: Statement<'c>,
+    zeros: Statement<'c>,
 }
 
 impl<'c> Insert<'c> {
@@ -20,6 +22,7 @@ impl<'c> Insert<'c> {
                  ON CONFLICT (id) DO NOTHING",
             )?,
             payload: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, ?2)")?,
+            zeros: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, zeroblob(?2))")?,
         })
     }
 
@@ -35,8 +38,7 @@ impl<'c> Insert<'c> {
             accept.headers,
             secret.map(|(sealed, _)| sealed),
             secret.map(|(_, key)| key),
-            // Over the range it is refused as too large a little later.
-            i64::try_from(delivery.payload().len()).unwrap_or(i64::MAX),
+            length(delivery),
             now,
         ])?;
         if inserted > 0 {
@@ -54,8 +56,8 @@ impl<'c> Insert<'c> {
             self.payload.execute(params![seq, first])?;
             return Ok(());
         }
-        let len = i32::try_from(payload.len()).unwrap_or(i32::MAX);
-        self.payload.execute(params![seq, ZeroBlob(len)])?;
+        let len = length(&accept.delivery);
+        self.zeros.execute([seq, len])?;
         let mut blob = self.conn.blob_open("main", "payload", "body", seq, false)?;
         let mut at = 0;
         for segment in payload.segments() {
@@ -64,4 +66,9 @@ impl<'c> Insert<'c> {
         }
         blob.close()
     }
+}
+
+/// What SQLite cannot keep, it refuses as too large.
+fn length(delivery: &Delivery) -> i64 {
+    i64::try_from(delivery.payload().len()).unwrap_or(i64::MAX)
 }
