@@ -13,16 +13,14 @@ impl Writer<'_> {
     /// Says whether there may be something to claim now.
     pub(super) fn tell(&mut self, command: Command, done: Done) -> bool {
         match (command, done) {
-            (Command::Accept(accept), Done::Inserted(inserted)) => {
+            (Command::Accept(accept), Done::Inserted) => {
                 let Accept {
                     delivery, reply, ..
                 } = accept;
                 // On the disk now: it takes no room any more.
                 drop(delivery);
-                let mut accepted = Accepted::with(Durability::LocalDisk);
-                accepted.duplicate = !inserted;
-                let _ = reply.send(Ok(accepted));
-                inserted
+                let _ = reply.send(Ok(Accepted::with(Durability::LocalDisk)));
+                true
             }
             (Command::Settle(settle), Done::Settled { holds }) => {
                 let Settle {

@@ -6,7 +6,7 @@ use super::{
 
 /// What a command came to. It is told once the group is on the disk.
 pub(super) enum Done {
-    Inserted(bool),
+    Inserted,
     Settled {
         holds: bool,
     },
@@ -42,7 +42,10 @@ impl Writer<'_> {
         Ok(match command {
             // Its caller was told already that it failed.
             Command::Accept(accept) if accept.reply.is_closed() => Done::Skipped,
-            Command::Accept(accept) => Done::Inserted(self.insert.run(accept, now)?),
+            Command::Accept(accept) => {
+                self.insert.run(accept, now)?;
+                Done::Inserted
+            }
             Command::Settle(settle) => Done::Settled {
                 holds: self.change.settle(settle, now)?,
             },

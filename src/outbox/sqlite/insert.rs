@@ -18,19 +18,17 @@ impl<'c> Insert<'c> {
             delivery: conn.prepare(
                 "INSERT INTO delivery (id, state, host, endpoint, status, headers, secret,
                      secret_key, payload_len, accepted_at, due_at)
-                 VALUES (?1, 'waiting', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
-                 ON CONFLICT (id) DO NOTHING",
+                 VALUES (?1, 'waiting', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
             )?,
             payload: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, ?2)")?,
             zeros: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, zeroblob(?2))")?,
         })
     }
 
-    /// Whether there was none of its id yet.
-    pub(super) fn run(&mut self, accept: &Accept, now: i64) -> rusqlite::Result<bool> {
+    pub(super) fn run(&mut self, accept: &Accept, now: i64) -> rusqlite::Result<()> {
         let delivery = &accept.delivery;
         let secret = accept.secret.as_ref();
-        let inserted = self.delivery.execute(params![
+        self.delivery.execute(params![
             delivery.id().as_str(),
             delivery.endpoint().host(),
             accept.endpoint,
@@ -41,10 +39,7 @@ impl<'c> Insert<'c> {
             length(delivery),
             now,
         ])?;
-        if inserted > 0 {
-            self.write_payload(accept, self.conn.last_insert_rowid())?;
-        }
-        Ok(inserted > 0)
+        self.write_payload(accept, self.conn.last_insert_rowid())
     }
 
     /// One segment is bound as it is; several are written one after another, never joined.

@@ -56,8 +56,8 @@
 //! completes all the same, the failure is [reported](crate::EventKind::OutboxFailed), and the
 //! delivery is attempted from memory.
 //!
-//! An id is unique among the deliveries in the file, dead letters included: a second delivery of
-//! the same id is a [duplicate](super::Accepted::duplicate), and the first one is kept.
+//! Two deliveries of the same id are two deliveries: ids are chosen by callers, and one caller must
+//! not be able to take another's webhook by asking with its id first.
 //!
 //! # The file
 //!

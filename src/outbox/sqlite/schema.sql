@@ -2,7 +2,7 @@
 
 CREATE TABLE delivery (
     seq         INTEGER PRIMARY KEY,
-    id          TEXT NOT NULL UNIQUE,
+    id          TEXT NOT NULL,
     state       TEXT NOT NULL CHECK (state IN ('waiting', 'claimed', 'dead')),
     host        TEXT NOT NULL,
     endpoint    TEXT NOT NULL,
@@ -20,6 +20,7 @@ CREATE TABLE delivery (
     reason      TEXT                        -- why it died
 ) STRICT;
 
+CREATE INDEX delivery_id ON delivery (id);
 CREATE INDEX delivery_due ON delivery (due_at, host, payload_len) WHERE state = 'waiting';
 CREATE INDEX delivery_host ON delivery (host, due_at, payload_len) WHERE state = 'waiting';
 CREATE INDEX delivery_owner ON delivery (owner) WHERE state = 'claimed';
