@@ -64,7 +64,7 @@ pub trait Outbox {
 }
 
 /// Ends of one's own, for instance those of a [`MemoryOutbox`] with the sink wrapped in
-/// [`tower::load_shed`].
+/// `tower::load_shed`.
 impl<K, S, L> Outbox for (K, S, L)
 where
     K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
