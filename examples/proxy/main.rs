@@ -194,7 +194,7 @@ impl Args {
             .with_attempt_timeout(self.attempt_timeout)
             .with_body_limit(self.body_limit);
         self.outbox
-            .dispatcher(self.outbox_key_file.clone(), builder)
+            .dispatcher(self.outbox_key_file.as_deref(), builder)
     }
 
     fn layer(&self, dispatcher: &Dispatcher) -> WebhookLayer {

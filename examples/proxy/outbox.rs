@@ -1,6 +1,8 @@
 //! `--outbox` and `--outbox-key-file`: where deliveries wait.
 
-use std::{error::Error, path::PathBuf, str::FromStr};
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
+use std::{error::Error, path::Path, str::FromStr};
 
 use tower_webhook::{Dispatcher, DispatcherBuilder};
 
@@ -10,6 +12,13 @@ pub(crate) enum Outbox {
     Memory,
     #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
+}
+
+#[cfg(feature = "sqlite")]
+fn beside(path: &Path) -> PathBuf {
+    let mut key_file = path.to_owned().into_os_string();
+    key_file.push(".key");
+    key_file.into()
 }
 
 impl FromStr for Outbox {
@@ -32,7 +41,7 @@ impl Outbox {
     /// The dispatcher with this outbox, and at work on what an earlier run has left in it.
     pub(crate) fn dispatcher(
         &self,
-        key_file: Option<PathBuf>,
+        key_file: Option<&Path>,
         builder: DispatcherBuilder,
     ) -> Result<Dispatcher, Box<dyn Error>> {
         match self {
@@ -44,11 +53,7 @@ impl Outbox {
             Self::Sqlite(path) => {
                 use tower_webhook::outbox::sqlite::{SealingKey, SqliteOutbox};
 
-                let key_file = key_file.unwrap_or_else(|| {
-                    let mut key_file = path.clone().into_os_string();
-                    key_file.push(".key");
-                    key_file.into()
-                });
+                let key_file = key_file.map_or_else(|| beside(path), Path::to_owned);
                 let key = SealingKey::from_file_or_new(&key_file)
                     .map_err(|error| format!("{}: {error}", key_file.display()))?;
                 let outbox = SqliteOutbox::open(path, key)
