@@ -37,7 +37,10 @@ fuzz_target!(|input: &[u8]| {
     let signature = format!("v1,{}", hex::encode(signed(id, TIMESTAMP, body)));
     let mut headers = HeaderMap::new();
     headers.insert("x-request-id", id_value);
-    headers.insert("x-cerebrium-webhook-timestamp", HeaderValue::from_static(TIMESTAMP));
+    headers.insert(
+        "x-cerebrium-webhook-timestamp",
+        HeaderValue::from_static(TIMESTAMP),
+    );
     headers.insert("x-cerebrium-webhook-signature", signature.parse().unwrap());
     let verified = verifier.verify_at(&headers, body, now);
     assert_eq!(verified.is_ok(), is_id);

@@ -101,7 +101,7 @@ impl AsyncWrite for CappedSocket {
 
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        let connected = self.tcp.connected().extra(self.held.clone());
+        let connected = Connected::new().extra(self.held.clone());
         if self.may_be_kept.is_none() {
             connected.poison();
         }

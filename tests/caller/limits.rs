@@ -1,0 +1,75 @@
+//! How much a caller can set off.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use http::header::RETRY_AFTER;
+use tower_webhook::{EventKind, Outcome, Refusal, WebhookLayer};
+
+use crate::{
+    call, counting,
+    hostile::{Api, Receiver, Stub, never, no_task_is_left},
+};
+
+#[tokio::test]
+async fn without_room_the_handler_does_not_run() {
+    for (in_all, per_host, refusal) in [
+        (1, 1, Refusal::NoRoom),
+        (9, 1, Refusal::NoRoomForHost),
+        (0, 9, Refusal::NoRoom),
+    ] {
+        let (service, calls) = counting();
+        let mut api = Api::with(|builder| {
+            builder
+                .with_resolver(Stub(never))
+                .with_max_outstanding(in_all, per_host)
+        });
+        let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
+        let query = "webhookEndpoint=https%3A%2F%2Freceiver.example.com%2F";
+        let room = usize::from(in_all > 0);
+        for _ in 0..room {
+            let response = call(&layer, &service, query, &[]).await;
+            assert_eq!(response.status(), 200);
+        }
+        let response = call(&layer, &service, query, &[]).await;
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key(RETRY_AFTER));
+        assert_eq!(calls.load(Ordering::SeqCst), room);
+        while api.event().await != EventKind::Refused(refusal) {}
+        // Whoever asks for no webhook is not concerned.
+        let response = call(&layer, &service, "", &[]).await;
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_full_memory_budget_refuses_too() {
+    let (service, calls) = counting();
+    let api = Api::with(|builder| {
+        builder
+            .with_resolver(Stub(never))
+            .with_body_limit(1 << 20)
+            .with_memory_budget(1 << 20)
+    });
+    let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
+    let query = "webhookEndpoint=https%3A%2F%2Freceiver.example.com%2F";
+    assert_eq!(call(&layer, &service, query, &[]).await.status(), 200);
+    // The small body that waits takes a little of what a large one would need.
+    assert_eq!(call(&layer, &service, query, &[]).await.status(), 503);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_receiver_that_stalls_does_not_hold_up_another() {
+    let receiver = Receiver::answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let stalling = Receiver::new(|mut conn| async move { conn.closed().await });
+    let mut api = Api::with(|builder| builder.with_max_attempts(8, 8));
+    for _ in 0..50 {
+        api.send(&stalling.url_at("stalling.example.com")).await;
+    }
+    api.send(&receiver.url()).await;
+    let attempted = api.attempted().await;
+    assert!(matches!(attempted.outcome, Outcome::Answered { .. }));
+    api.dispatcher.shutdown(Duration::ZERO).await;
+    drop((api, receiver, stalling));
+    no_task_is_left().await;
+}

@@ -1,0 +1,155 @@
+//! What a caller can learn.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use tokio::{net::TcpListener, sync::Notify};
+use tower_webhook::{EndpointPolicy, EventKind, WebhookLayer};
+
+use crate::{
+    call, counting, encoded,
+    hostile::{Api, Receiver, found, never, resume, within},
+};
+
+/// Everything of a response that a caller sees.
+fn seen(response: &Response<Bytes>) -> (StatusCode, HeaderMap, Bytes) {
+    (
+        response.status(),
+        response.headers().clone(),
+        response.body().clone(),
+    )
+}
+
+#[tokio::test]
+async fn the_response_says_nothing_about_the_endpoint() {
+    let (service, _) = counting();
+    let plain = call(&WebhookLayer::new(), &service, "", &[]).await;
+    let taking = Receiver::answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let failing = Receiver::answering("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+    let resetting = Receiver::new(|conn| async move { conn.reset() });
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let endpoints = [
+        taking.url(),
+        failing.url(),
+        resetting.url(),
+        format!("http://receiver.example.com:{closed}/"),
+        "http://private.example.com/".to_owned(),
+        "http://unknown.example.com/".to_owned(),
+    ];
+    for endpoint in endpoints {
+        resume();
+        let mut api = Api::resolving(|name| match name {
+            "receiver.example.com" => found(["127.0.0.1"]),
+            "private.example.com" => found(["10.0.0.1"]),
+            _ => found::<&str>([]),
+        });
+        let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
+        let query = format!("webhookEndpoint={}", encoded(&endpoint));
+        // The first call's delivery is known to have ended before the second one is answered.
+        let first = call(&layer, &service, &query, &[]).await;
+        api.attempted().await;
+        let second = call(&layer, &service, &query, &[]).await;
+        assert_eq!(seen(&first), seen(&plain), "{endpoint}");
+        assert_eq!(seen(&second), seen(&plain), "{endpoint}");
+    }
+}
+
+#[tokio::test]
+async fn the_response_does_not_wait_for_the_resolver() {
+    let asked = Arc::new(Notify::new());
+    let ask = Arc::clone(&asked);
+    let api = Api::resolving(move |name| {
+        ask.notify_one();
+        never(name)
+    });
+    let response = api.call("https://receiver.example.com/", "done").await;
+    assert_eq!(
+        (response.status(), &response.body()[..]),
+        (StatusCode::OK, &b"done"[..])
+    );
+    within(asked.notified()).await;
+    // Also while the look-up is under way, which nothing but time can end.
+    let response = api.call("https://receiver.example.com/", "done").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(api.dispatcher.outstanding(), 2);
+}
+
+#[tokio::test]
+async fn the_response_does_not_wait_for_the_receiver() {
+    let (go, waiting) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let going = Arc::clone(&go);
+    let waits = Arc::clone(&waiting);
+    let receiver = Receiver::new(move |mut conn| {
+        let (going, waits) = (Arc::clone(&going), Arc::clone(&waits));
+        async move {
+            conn.request().await.unwrap();
+            waits.notify_one();
+            going.notified().await;
+            conn.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    });
+    let mut api = Api::new();
+    let response = api.call(&receiver.url(), "done").await;
+    assert_eq!(response.status(), 200);
+    within(waiting.notified()).await;
+    let response = api.call("https://other.example.com/", "done").await;
+    assert_eq!(response.status(), 200);
+    go.notify_one();
+    loop {
+        if let EventKind::Delivered { attempts } = api.event().await {
+            assert_eq!(attempts, 1);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_problem_names_nothing_that_was_sent() {
+    let (service, calls) = counting();
+    let api = Api::with(|builder| builder.with_endpoint_policy(EndpointPolicy::public()));
+    let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
+    for endpoint in [
+        "https://127.0.0.1:8443/tell-tale",
+        "https://[::ffff:10.1.2.3]/tell-tale",
+        "https://2130706433/tell-tale",
+        "https://localhost/tell-tale",
+        "https://intranet/tell-tale",
+        "https://tell-tale:secret@example.com/",
+        "https://tell-tale.example.com:22/",
+        "http://tell-tale.example.com/",
+        "https://tell\ntale.example.com/",
+        "https://tell-tale.example.com:99999/",
+        "gopher://tell-tale/",
+        "tell-tale",
+        "",
+        "\"}<script>tell-tale</script>",
+    ] {
+        let query = format!("webhookEndpoint={}", encoded(endpoint));
+        for headers in [&[][..], &[("x-webhook-secret", "tell-tale")]] {
+            let response = call(&layer, &service, &query, headers).await;
+            assert_eq!(response.status(), 400, "{endpoint}");
+            let names: Vec<_> = response
+                .headers()
+                .keys()
+                .map(|name| name.as_str())
+                .collect();
+            assert_eq!(names, ["content-type"], "{endpoint}");
+            let said = str::from_utf8(response.body()).unwrap();
+            let of_its_own = said.replace("\"status\":400", "").replace("2048", "");
+            for part in [
+                "tell", "tale", "secret", "script", "://", "example", "intranet",
+            ] {
+                assert!(!of_its_own.contains(part), "{said}");
+            }
+            assert!(
+                !of_its_own.bytes().any(|byte| byte.is_ascii_digit()),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
