@@ -20,7 +20,7 @@ use tower::service_fn;
 use tower_webhook::{Dispatcher, Payload, RetryPolicy, WebhookLayer};
 
 use super::{
-    endpoints::{PAYLOAD, dispatcher, request},
+    endpoints::{PAYLOAD, dispatcher, host, request},
     peer::{forward, plain},
 };
 use crate::{
@@ -74,7 +74,9 @@ async fn outstanding(waiting: bool) -> f64 {
     let mut service = plain(&WebhookLayer::new().with_dispatcher(dispatcher.clone()));
     let mut before = 0;
     for number in 0..=DELIVERIES {
-        let request = request(&format!("http://receiver-0.example.com/hook/{number}"));
+        // A host that never answers has few attempts under way.
+        let host = host(number / 4);
+        let request = request(&format!("http://{host}/hook/{number}"));
         forward(&mut service, request).await;
         while attempted.load(SeqCst) <= number {
             sleep(Duration::from_millis(1)).await;
