@@ -1,7 +1,6 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, StatusCode};
-use memchr::memmem::Finder;
 use tower_layer::Layer;
 
 use crate::{Dispatcher, Webhook, detach::Disconnect, request::Reader};
@@ -75,7 +74,7 @@ impl WebhookLayer {
         Self {
             config: Arc::new(Config {
                 reader: Reader {
-                    endpoint_parameter: Finder::new("webhookEndpoint"),
+                    endpoint_parameter: Cow::Borrowed("webhookEndpoint"),
                     endpoint_header: None,
                     secret_header: HeaderName::from_static("x-webhook-secret"),
                     secret_required: false,
@@ -97,8 +96,7 @@ impl WebhookLayer {
     /// The query parameter that names the endpoint. Default: `webhookEndpoint`, as Cerebrium's.
     #[must_use]
     pub fn with_endpoint_parameter(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        let name: Cow<'static, str> = name.into();
-        self.config_mut().reader.endpoint_parameter = Finder::new(name.as_bytes()).into_owned();
+        self.config_mut().reader.endpoint_parameter = name.into();
         self
     }
 

@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::{memchr, memchr2, memmem::Finder};
+use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -16,8 +16,7 @@ use crate::{
 /// How a request says that it wants a webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    /// The name of the query parameter, ready to be looked for.
-    pub(crate) endpoint_parameter: Finder<'static>,
+    pub(crate) endpoint_parameter: Cow<'static, str>,
     pub(crate) endpoint_header: Option<HeaderName>,
     pub(crate) secret_header: HeaderName,
     pub(crate) secret_required: bool,
@@ -81,12 +80,15 @@ impl Reader {
         Ok(policy.check(&text)?)
     }
 
-    /// Whether a closer look at the query is worth it: most have no webhook in them.
+    /// Whether a closer look at the query is worth it. Most have no webhook in them, and are told
+    /// by the first bytes of their names; an encoded name can begin with a `%` or a `+`.
     fn may_be_in(&self, query: &str) -> bool {
-        let query = query.as_bytes();
-        query.len() >= self.endpoint_parameter.needle().len()
-            && (memchr2(b'%', b'+', query).is_some()
-                || self.endpoint_parameter.find(query).is_some())
+        let (query, first) = (query.as_bytes(), self.endpoint_parameter.as_bytes().first());
+        let may_begin = |at: usize| {
+            let byte = query.get(at);
+            byte.is_some() && (byte == first || matches!(byte, Some(b'%' | b'+')))
+        };
+        may_begin(0) || memchr_iter(b'&', query).any(|at| may_begin(at + 1))
     }
 
     /// Every value that the query gives the endpoint's parameter.
@@ -95,7 +97,7 @@ impl Reader {
         query: &'a str,
     ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
         pairs(query.as_bytes())
-            .filter(|(name, _)| is_name(name, self.endpoint_parameter.needle()))
+            .filter(|(name, _)| is_name(name, self.endpoint_parameter.as_bytes()))
             .map(|(_, value)| decode(value))
     }
 

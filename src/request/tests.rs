@@ -4,7 +4,7 @@ use super::*;
 
 fn reader() -> Reader {
     Reader {
-        endpoint_parameter: Finder::new("webhookEndpoint"),
+        endpoint_parameter: "webhookEndpoint".into(),
         endpoint_header: Some(HeaderName::from_static("x-webhook-endpoint")),
         secret_header: HeaderName::from_static("x-webhook-secret"),
         secret_required: false,
@@ -43,6 +43,10 @@ fn reads_an_endpoint_as_people_type_it() {
 
 #[test]
 fn an_encoded_name_is_the_same_name() {
+    for name in ["%77ebhookEndpoint", "webhookEndpoin%74"] {
+        let target = format!("/?a=1&{name}=https://example.com/");
+        assert!(read(&mut get(&target, &[])).is_ok(), "{name}");
+    }
     let target = "/?webhook%45ndpoint=https://example.com/";
     assert!(read(&mut get(target, &[])).is_ok());
     assert!(!reader().is_asked(&get("/?webhook+Endpoint=https://example.com/", &[])));
