@@ -22,7 +22,7 @@ mod message;
 type Sent = Arc<Mutex<Option<Delivery>>>;
 
 static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
 
 static LAYER: LazyLock<(WebhookLayer, Sent)> = LazyLock::new(|| {
     let sent = Sent::default();

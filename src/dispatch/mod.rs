@@ -30,7 +30,7 @@ use crate::{
 /// [shut it down](Self::shutdown).
 ///
 /// It needs no runtime to be built: its worker starts on the Tokio runtime in which the first
-/// webhook is accepted. It ends by itself once the last handle is gone and nothing is left to do.
+/// webhook is accepted, which must have its I/O and its timers enabled, as `#[tokio::main]` has. It ends by itself once the last handle is gone and nothing is left to do.
 ///
 /// ```
 /// use std::time::Duration;
