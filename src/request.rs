@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -83,12 +83,15 @@ impl Reader {
     /// Whether a closer look at the query is worth it. Most have no webhook in them, and are told
     /// by the first bytes of their names; an encoded name can begin with a `%` or a `+`.
     fn may_be_in(&self, query: &str) -> bool {
-        let (query, first) = (query.as_bytes(), self.endpoint_parameter.as_bytes().first());
-        let may_begin = |at: usize| {
-            let byte = query.get(at);
-            byte.is_some() && (byte == first || matches!(byte, Some(b'%' | b'+')))
+        let query = query.as_bytes();
+        let Some(&first) = self.endpoint_parameter.as_bytes().first() else {
+            return false;
         };
-        may_begin(0) || memchr_iter(b'&', query).any(|at| may_begin(at + 1))
+        let may_begin = |byte: u8| (byte == first) | (byte == b'%') | (byte == b'+');
+        // Every pair of bytes, without a way out: so many are compared at once.
+        let pairs = query.iter().zip(query.get(1..).unwrap_or_default());
+        let later = |found, (&byte, &next)| found | ((byte == b'&') & may_begin(next));
+        query.first().is_some_and(|&byte| may_begin(byte)) || pairs.fold(false, later)
     }
 
     /// Every value that the query gives the endpoint's parameter.
