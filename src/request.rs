@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::memchr;
+use memchr::{memchr, memchr3_iter};
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -87,11 +87,8 @@ impl Reader {
         let Some(&first) = self.endpoint_parameter.as_bytes().first() else {
             return false;
         };
-        let may_begin = |byte: u8| (byte == first) | (byte == b'%') | (byte == b'+');
-        // Every pair of bytes, without a way out: so many are compared at once.
-        let pairs = query.iter().zip(query.get(1..).unwrap_or_default());
-        let later = |found, (&byte, &next)| found | ((byte == b'&') & may_begin(next));
-        query.first().is_some_and(|&byte| may_begin(byte)) || pairs.fold(false, later)
+        let mut likely = memchr3_iter(first, b'%', b'+', query);
+        likely.any(|at| at == 0 || query[at - 1] == b'&')
     }
 
     /// Every value that the query gives the endpoint's parameter.
