@@ -20,7 +20,11 @@ use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tower_webhook::{WebhookLayer, outbox::sqlite::SqliteOutbox};
 
 use crate::scene::{dispatcher, key};
@@ -47,6 +51,42 @@ struct Record {
     posts: AtomicUsize,
     next: AtomicUsize,
     done: AtomicBool,
+    moved: Notify,
+}
+
+impl Record {
+    fn answered(&self, id: String) {
+        self.answered.lock().unwrap().push(id);
+        self.moved.notify_waiters();
+    }
+
+    fn received(&self, id: String) {
+        self.posts.fetch_add(1, Ordering::SeqCst);
+        self.received.lock().unwrap().insert(id);
+        self.moved.notify_waiters();
+    }
+
+    /// How many were answered and have not got their webhook.
+    fn missing(&self) -> usize {
+        let received = self.received.lock().unwrap();
+        let answered = self.answered.lock().unwrap();
+        answered.iter().filter(|id| !received.contains(*id)).count()
+    }
+
+    /// Looks again whenever somebody was answered or got a webhook; `false` when nothing has come
+    /// of it in a minute.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) -> bool {
+        let waiting = async {
+            loop {
+                let moved = self.moved.notified();
+                if is_so(self) {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        timeout(Duration::from_secs(60), waiting).await.is_ok()
+    }
 }
 
 /// Not a test by itself: the server of the test below.
@@ -91,11 +131,15 @@ fn start(file: &Path) -> (Child, SocketAddr) {
 }
 
 /// Calls until it is told to end, on one connection for as long as that holds.
-async fn caller(record: Arc<Record>, server: Arc<Mutex<SocketAddr>>, receiver: SocketAddr) {
+async fn caller(
+    record: Arc<Record>,
+    mut server: watch::Receiver<SocketAddr>,
+    receiver: SocketAddr,
+) {
     while !record.done.load(Ordering::SeqCst) {
-        let address = *server.lock().unwrap();
+        let address = *server.borrow_and_update();
         let Ok(stream) = TcpStream::connect(address).await else {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            server.changed().await.unwrap();
             continue;
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -109,6 +153,8 @@ async fn caller(record: Arc<Record>, server: Arc<Mutex<SocketAddr>>, receiver: S
                 .header("x-webhook-secret", "hush")
                 .body(Full::new(Bytes::from(vec![b'x'; 1_024])))
                 .unwrap();
+            // From now on, so that no room that comes back is missed.
+            let moved = record.moved.notified();
             let Ok(response) = sender.send_request(request).await else {
                 break;
             };
@@ -116,9 +162,9 @@ async fn caller(record: Arc<Record>, server: Arc<Mutex<SocketAddr>>, receiver: S
             match response.into_body().collect().await {
                 Ok(body) if taken => {
                     assert_eq!(body.to_bytes().len(), 1_024);
-                    record.answered.lock().unwrap().push(id);
+                    record.answered(id);
                 }
-                Ok(_busy) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(_busy) => moved.await,
                 Err(_) => break,
             }
         }
@@ -129,8 +175,7 @@ async fn caller(record: Arc<Record>, server: Arc<Mutex<SocketAddr>>, receiver: S
 async fn receive(State(record): State<Arc<Record>>, headers: HeaderMap) {
     assert!(headers.contains_key("webhook-signature"));
     let id = headers["x-request-id"].to_str().unwrap().to_owned();
-    record.posts.fetch_add(1, Ordering::SeqCst);
-    record.received.lock().unwrap().insert(id);
+    record.received(id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,37 +192,29 @@ async fn nothing_that_was_answered_is_lost() {
 
     let began = Instant::now();
     let (mut child, address) = start(&file);
-    let server = Arc::new(Mutex::new(address));
+    let (server, servers) = watch::channel(address);
     let callers: Vec<_> = (0..CALLERS)
-        .map(|_| tokio::spawn(caller(Arc::clone(&record), Arc::clone(&server), receiver)))
+        .map(|_| tokio::spawn(caller(Arc::clone(&record), servers.clone(), receiver)))
         .collect();
     let answered = || record.answered.lock().unwrap().len();
-    for kill in 1..=kills() {
+    for _ in 0..kills() {
         // Anywhere in a stretch in which the file is full of work.
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(100..1_500))).await;
-        while answered() < calls() * kill / kills() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let so_many = answered() + calls() / kills() + fastrand::usize(0..500);
+        let went_on = record.until(|record| record.answered.lock().unwrap().len() >= so_many);
+        assert!(went_on.await, "the server answers nobody");
         child.kill().unwrap();
         child.wait().unwrap();
         let (next, address) = start(&file);
         child = next;
-        *server.lock().unwrap() = address;
+        server.send_replace(address);
     }
     record.done.store(true, Ordering::SeqCst);
+    record.moved.notify_waiters();
     for caller in callers {
         caller.await.unwrap();
     }
 
-    let missing = || {
-        let received = record.received.lock().unwrap();
-        let answered = record.answered.lock().unwrap();
-        answered.iter().filter(|id| !received.contains(*id)).count()
-    };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while missing() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    record.until(|record| record.missing() == 0).await;
     child.kill().unwrap();
     child.wait().unwrap();
     let posts = record.posts.load(Ordering::SeqCst);
@@ -186,10 +223,10 @@ async fn nothing_that_was_answered_is_lost() {
         "{} kills, {} answered, {} lost, {} delivered more than once, {:.0?}",
         kills(),
         answered(),
-        missing(),
+        record.missing(),
         posts - distinct,
         began.elapsed(),
     );
     assert!(answered() >= calls());
-    assert_eq!(missing(), 0);
+    assert_eq!(record.missing(), 0);
 }
