@@ -14,9 +14,9 @@ use pin_project_lite::pin_project;
 use crate::{
     ResponseBody,
     capture::{self, Capture, Start},
+    config::Config,
     detach::{self, Detach, Detached, Finish},
     event::FailReason,
-    layer::Config,
     problem::Problem,
     ticket::{Accepting, Ticket},
 };

@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use crate::{Dispatcher, Webhook, detach::Disconnect, request::Reader};
+use crate::{Dispatcher, Webhook, config::Config, detach::Disconnect, request::Reader};
 
 /// Gives every call of a service webhook forwarding.
 ///
@@ -55,14 +55,6 @@ use crate::{Dispatcher, Webhook, detach::Disconnect, request::Reader};
 #[derive(Clone, Debug)]
 pub struct WebhookLayer {
     config: Arc<Config>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) reader: Reader,
-    pub(crate) dispatcher: Dispatcher,
-    pub(crate) disconnect: Disconnect,
-    pub(crate) forwards: fn(StatusCode) -> bool,
 }
 
 impl WebhookLayer {

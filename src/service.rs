@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    ResponseBody, ResponseFuture, layer::Config, problem::Problem, request::Wish, ticket::Ticket,
+    ResponseBody, ResponseFuture, config::Config, problem::Problem, request::Wish, ticket::Ticket,
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](crate::WebhookLayer).

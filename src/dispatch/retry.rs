@@ -76,7 +76,7 @@ impl RetryPolicy {
     /// 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h.
     ///
     /// Whatever is not a 2xx is tried again, save `410 Gone` and an endpoint that is not
-    /// permitted. A `Retry-After` in seconds makes a delay longer, up to the delay of the next
+    /// permitted. A `Retry-After` (seconds, or a date) makes a delay longer, up to the delay of the next
     /// step. No jitter: receivers fail at their own times.
     ///
     /// It runs for three days: it wants an outbox that outlives the process.

@@ -11,7 +11,7 @@ pub use self::{
     counts::Counts,
     outcome::{AttemptError, Outcome},
 };
-use crate::{RequestId, outbox::Durability};
+use crate::{RequestId, durability::Durability};
 
 /// One step of one webhook, as [`on_event`] sees it.
 ///

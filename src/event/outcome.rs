@@ -10,7 +10,7 @@ pub enum Outcome {
     Answered {
         /// Its status.
         status: StatusCode,
-        /// Its `Retry-After`, when it was a number of seconds.
+        /// Its `Retry-After`, when it was a number of seconds or a date to come.
         retry_after: Option<Duration>,
     },
     /// There was no complete answer.

@@ -36,6 +36,7 @@ pub use self::{
     memory::{MemoryClaim, MemoryLedger, MemoryOutbox, MemorySink, MemorySource},
     sink_only::{NoLedger, NoSource, SinkOnly},
 };
+pub use crate::durability::Durability;
 use crate::{BoxError, Delivery, event::Outcome};
 
 /// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them, a [`Source`] that hands
@@ -92,18 +93,6 @@ pub struct Accepted {
     pub durability: Durability,
     /// A delivery with this id was there already, and is the one that is kept.
     pub duplicate: bool,
-}
-
-/// What an accepted delivery survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Nothing: it is gone with the process.
-    Memory,
-    /// The process and the machine's power, not the machine's disk.
-    LocalDisk,
-    /// The loss of one machine.
-    Replicated,
 }
 
 impl Accepted {
