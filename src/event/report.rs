@@ -7,6 +7,8 @@ use std::{
     },
 };
 
+use tracing::{Level, level_filters::LevelFilter};
+
 use super::{Counts, Event, EventKind, Refusal};
 use crate::{Endpoint, RequestId};
 
@@ -92,7 +94,24 @@ impl Events {
     }
 }
 
+/// How much of this is logged; most is not, and is not even put together.
+fn level(kind: &EventKind) -> Level {
+    match kind {
+        EventKind::Accepted
+        | EventKind::Queued { .. }
+        | EventKind::HandedOver
+        | EventKind::OutboxFailed
+        | EventKind::Attempted { again_in: None, .. } => Level::DEBUG,
+        EventKind::Refused(_) | EventKind::Delivered { .. } => Level::INFO,
+        EventKind::Attempted { .. } => Level::WARN,
+        EventKind::Dead { .. } | EventKind::Failed(_) | EventKind::Abandoned => Level::ERROR,
+    }
+}
+
 fn log(id: Option<&RequestId>, endpoint: Option<&Endpoint>, kind: &EventKind) {
+    if level(kind) > LevelFilter::current() {
+        return;
+    }
     let id = id.map(RequestId::as_str);
     let endpoint = endpoint.map(tracing::field::debug);
     match kind {
