@@ -1,6 +1,12 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use crate::{
     event::Refusal,
@@ -10,19 +16,34 @@ use crate::{
 /// Room for the webhooks that are under way: places in all, places for each endpoint host, and
 /// bytes. It is taken with a try, never with a wait.
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
-    all_places: u32,
+    places: Count,
     hosts: HostCounts,
     /// In units of [`UNIT`] bytes.
-    memory: Arc<Semaphore>,
-    body_units: u32,
+    memory: Count,
+    body_units: usize,
+    is_closed: AtomicBool,
+    none_is_left: Notify,
 }
 
 /// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
 pub(crate) struct Room {
-    memory: OwnedSemaphorePermit,
+    memory: Memory,
     _host: HostPlace,
-    _place: OwnedSemaphorePermit,
+    // Last, so that whoever hears that none is left finds everything given back.
+    _place: Place,
+}
+
+struct Memory {
+    units: usize,
+    admission: Arc<Admission>,
+}
+
+struct Place(Arc<Admission>);
+
+/// How much of something is taken.
+struct Count {
+    limit: usize,
+    taken: AtomicUsize,
 }
 
 pub(crate) struct Limits {
@@ -36,27 +57,31 @@ const UNIT: usize = 1024;
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let all_places = limits.outstanding.min(Semaphore::MAX_PERMITS);
-        let all_places = u32::try_from(all_places).unwrap_or(u32::MAX);
         Self {
-            places: Arc::new(Semaphore::new(all_places as usize)),
-            all_places,
+            places: Count::new(limits.outstanding),
             hosts: HostCounts::new(limits.outstanding_per_host),
-            memory: Arc::new(Semaphore::new(
-                (limits.memory / UNIT).min(Semaphore::MAX_PERMITS),
-            )),
-            body_units: units(limits.body),
+            memory: Count::new(limits.memory / UNIT),
+            body_units: limits.body.div_ceil(UNIT),
+            is_closed: AtomicBool::new(false),
+            none_is_left: Notify::new(),
         }
     }
 
-    pub(crate) fn try_admit(&self, host: Arc<str>) -> Result<Room, Refusal> {
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::NoRoom)?;
+    pub(crate) fn try_admit(self: &Arc<Self>, host: Arc<str>) -> Result<Room, Refusal> {
+        let take =
+            |count: &Count, number| count.try_take(number).then_some(()).ok_or(Refusal::NoRoom);
+        take(&self.places, 1)?;
+        let place = Place(Arc::clone(self));
+        // Once the place is taken: whoever closes sees that, or is seen here.
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(Refusal::NoRoom);
+        }
         let host = self.hosts.try_take(host).ok_or(Refusal::NoRoomForHost)?;
-        let memory = Arc::clone(&self.memory)
-            .try_acquire_many_owned(self.body_units)
-            .map_err(|_| Refusal::NoRoom)?;
+        take(&self.memory, self.body_units)?;
+        let memory = Memory {
+            units: self.body_units,
+            admission: Arc::clone(self),
+        };
         Ok(Room {
             memory,
             _host: host,
@@ -66,33 +91,68 @@ impl Admission {
 
     /// Refuses everybody from now on.
     pub(crate) fn close(&self) {
-        self.memory.close();
+        self.is_closed.store(true, Ordering::SeqCst);
     }
 
     /// Resolves once every room is given back.
     pub(crate) async fn all_given_back(&self) {
-        // Never an error: the places' semaphore is not closed.
-        let _all = self.places.acquire_many(self.all_places).await;
+        loop {
+            // It hears of what happens from here on, also before it is polled.
+            let heard = self.none_is_left.notified();
+            if self.taken() == 0 {
+                return;
+            }
+            heard.await;
+        }
     }
 
     pub(crate) fn taken(&self) -> usize {
-        self.all_places as usize - self.places.available_permits()
+        self.places.taken.load(Ordering::SeqCst)
     }
 }
 
 impl Room {
     /// Gives back what a payload of `len` bytes does not need.
     pub(crate) fn shrink_to(&mut self, len: usize) {
-        let surplus = self
-            .memory
-            .num_permits()
-            .saturating_sub(units(len) as usize);
-        drop(self.memory.split(surplus));
+        let Memory { units, admission } = &mut self.memory;
+        let surplus = units.saturating_sub(len.div_ceil(UNIT));
+        *units -= surplus;
+        admission.memory.give_back(surplus);
     }
 }
 
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+impl Count {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    fn try_take(&self, number: usize) -> bool {
+        let within = |taken: usize| taken.checked_add(number).filter(|&sum| sum <= self.limit);
+        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
+        self.taken.fetch_update(set, fetch, within).is_ok()
+    }
+
+    /// Whether none is left.
+    fn give_back(&self, number: usize) -> bool {
+        self.taken.fetch_sub(number, Ordering::SeqCst) == number
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.admission.memory.give_back(self.units);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.0.places.give_back(1) {
+            self.0.none_is_left.notify_waiters();
+        }
+    }
 }
 
 impl fmt::Debug for Room {
@@ -105,17 +165,26 @@ impl fmt::Debug for Room {
 mod tests {
     use super::*;
 
-    fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) -> Admission {
-        Admission::new(&Limits {
+    fn admission(
+        outstanding: usize,
+        per_host: usize,
+        body: usize,
+        memory: usize,
+    ) -> Arc<Admission> {
+        Arc::new(Admission::new(&Limits {
             outstanding,
             outstanding_per_host: per_host,
             body,
             memory,
-        })
+        }))
     }
 
-    fn refusal(admission: &Admission, host: &str) -> Option<Refusal> {
+    fn refusal(admission: &Arc<Admission>, host: &str) -> Option<Refusal> {
         admission.try_admit(host.into()).err()
+    }
+
+    fn memory_taken(admission: &Admission) -> usize {
+        admission.memory.taken.load(Ordering::SeqCst)
     }
 
     #[test]
@@ -144,9 +213,9 @@ mod tests {
         let mut room = admission.try_admit("a".into()).unwrap();
         assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoom));
         room.shrink_to(1);
-        assert_eq!(admission.memory.available_permits(), 3);
+        assert_eq!(memory_taken(&admission), 1);
         room.shrink_to(4 * UNIT);
-        assert_eq!(admission.memory.available_permits(), 3, "never grows");
+        assert_eq!(memory_taken(&admission), 1, "never grows");
         drop(room);
         assert_eq!(refusal(&admission, "a"), None);
     }

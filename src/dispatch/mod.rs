@@ -213,7 +213,11 @@ impl Dispatcher {
         &self.shared.policy
     }
 
-    pub(crate) fn admission(&self) -> &Admission {
+    pub(crate) fn recent_endpoints(&self) -> &RecentEndpoints {
+        &self.shared.recent_endpoints
+    }
+
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.shared.admission
     }
 
