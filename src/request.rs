@@ -1,14 +1,15 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderName, Method, Request,
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::{memchr, memchr3_iter};
+use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode;
 
 use crate::{
     Endpoint, EndpointPolicy, RequestId, Secret,
+    endpoint::{RecentEndpoints, Written},
     problem::Problem,
     wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
 };
@@ -50,6 +51,7 @@ impl Reader {
         &self,
         request: &mut Request<B>,
         policy: &EndpointPolicy,
+        recent: &RecentEndpoints,
     ) -> Result<Wish, Problem> {
         // First, so that no answer and no handler logs it.
         let secret = self.take_note_of_secret(request.headers_mut());
@@ -57,7 +59,7 @@ impl Reader {
             return Err(Problem::Loop);
         }
         Ok(Wish {
-            endpoint: self.endpoint(request, policy)?,
+            endpoint: self.endpoint(request, policy, recent)?,
             secret: secret?,
             id: id(request.headers()),
         })
@@ -67,17 +69,20 @@ impl Reader {
         &self,
         request: &Request<B>,
         policy: &EndpointPolicy,
+        recent: &RecentEndpoints,
     ) -> Result<Endpoint, Problem> {
         let query = self.in_query(request.uri().query().unwrap_or_default());
         let mut given = query.chain(self.in_headers(request.headers()));
-        let (Some(text), None) = (given.next(), given.next()) else {
+        let (Some(written), None) = (given.next(), given.next()) else {
             return Err(Problem::EndpointTwice);
         };
-        let text = text.map_err(|NotText| Problem::EndpointUnreadable)?;
-        if text.is_empty() {
-            return Err(Problem::EndpointEmpty);
-        }
-        Ok(policy.check(&text)?)
+        recent.get_or_read(written, || {
+            let text = decode(written).map_err(|NotText| Problem::EndpointUnreadable)?;
+            if text.is_empty() {
+                return Err(Problem::EndpointEmpty);
+            }
+            Ok(policy.check(&text)?)
+        })
     }
 
     /// Whether a closer look at the query is worth it. Most have no webhook in them, and are told
@@ -87,28 +92,25 @@ impl Reader {
         let Some(&first) = self.endpoint_parameter.as_bytes().first() else {
             return false;
         };
-        let mut likely = memchr3_iter(first, b'%', b'+', query);
-        likely.any(|at| at == 0 || query[at - 1] == b'&')
+        let likely = |at| matches!(query.get(at), Some(&b) if b == first || b == b'%' || b == b'+');
+        likely(0) || memchr_iter(b'&', query).any(|end| likely(end + 1))
     }
 
     /// Every value that the query gives the endpoint's parameter.
-    fn in_query<'a>(
-        &'a self,
-        query: &'a str,
-    ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
+    fn in_query<'a>(&'a self, query: &'a str) -> impl Iterator<Item = Written<&'a [u8]>> + 'a {
         pairs(query.as_bytes())
             .filter(|(name, _)| is_name(name, self.endpoint_parameter.as_bytes()))
-            .map(|(_, value)| decode(value))
+            .map(|(_, value)| Written::Query(value))
     }
 
     /// Every value of the endpoint's header, if there is such a header.
     fn in_headers<'a>(
         &'a self,
         headers: &'a HeaderMap,
-    ) -> impl Iterator<Item = Result<Cow<'a, str>, NotText>> + 'a {
+    ) -> impl Iterator<Item = Written<&'a [u8]>> + 'a {
         let name = self.endpoint_header.iter();
         let values = name.flat_map(|name| headers.get_all(name));
-        values.map(|value| value.to_str().map(Cow::from).map_err(|_| NotText))
+        values.map(|value| Written::Header(value.as_bytes()))
     }
 
     fn take_note_of_secret(&self, headers: &mut HeaderMap) -> Result<Option<Secret>, Problem> {
@@ -172,7 +174,15 @@ fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
-fn decode(raw: &[u8]) -> Result<Cow<'_, str>, NotText> {
+fn decode(written: Written<&[u8]>) -> Result<Cow<'_, str>, NotText> {
+    let raw = match written {
+        Written::Query(raw) => raw,
+        Written::Header(text) => {
+            let ascii = text.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+            let text = str::from_utf8(text).ok().filter(|_| ascii);
+            return text.map(Cow::from).ok_or(NotText);
+        }
+    };
     if !raw.contains(&b'+') {
         return percent_decode(raw).decode_utf8().map_err(|_| NotText);
     }
@@ -194,14 +204,13 @@ fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     to_something && headers.get_all(CONNECTION).iter().any(names_upgrade)
 }
 
-fn names_upgrade(connection: &http::HeaderValue) -> bool {
+fn names_upgrade(connection: &HeaderValue) -> bool {
     let mut options = connection.as_bytes().split(|&byte| byte == b',');
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 fn is_delivery(headers: &HeaderMap) -> bool {
-    let ours =
-        |agent: &http::HeaderValue| agent.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
+    let ours = |agent: &HeaderValue| agent.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
     headers.contains_key(LOOP_MARK) || headers.get(USER_AGENT).is_some_and(ours)
 }
 

@@ -83,7 +83,7 @@ impl Config {
             secret,
         } = self
             .reader
-            .read(request, dispatcher.policy())
+            .read(request, dispatcher.policy(), dispatcher.recent_endpoints())
             .map_err(|problem| refused(None, problem))?;
         let room = dispatcher
             .admission()

@@ -14,6 +14,7 @@ use crate::{
     BoxError, Brand, Delivery, EndpointPolicy, Payload,
     admission::{Admission, Limits},
     attempt::{self, Client, InvalidCertificate, Post, Resolve},
+    endpoint::RecentEndpoints,
     event::{Event, Events, Hook},
     outbox::{Accepted, MemoryOutbox, Outbox, SinkOnly},
 };
@@ -267,6 +268,7 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
             shared: Arc::new(Shared {
                 admission,
                 policy: self.policy,
+                recent_endpoints: RecentEndpoints::new(),
                 events,
                 engine: Box::new(OutboxEngine::new(self.outbox, Arc::clone(&attempts))),
                 fallback: Box::new(OutboxEngine::new(MemoryOutbox::new(), attempts)),

@@ -19,6 +19,7 @@ use crate::{
     BoxError, Delivery, EndpointPolicy, RequestId,
     admission::{Admission, Room},
     delivery::DeliveryParts,
+    endpoint::RecentEndpoints,
     event::{Counts, EventKind, Events, FailReason},
     outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
 };
@@ -61,6 +62,7 @@ pub struct Dispatcher {
 struct Shared {
     admission: Arc<Admission>,
     policy: EndpointPolicy,
+    recent_endpoints: RecentEndpoints,
     events: Events,
     engine: Box<dyn Engine>,
     /// In memory, for when the outbox does not take a delivery.

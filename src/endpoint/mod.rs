@@ -5,12 +5,14 @@ mod error;
 mod name;
 mod policy;
 mod read;
+mod recent;
 mod rules;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::Uri;
 
+pub(crate) use self::recent::{RecentEndpoints, Written};
 pub use self::{
     error::{EndpointError, EndpointErrorKind},
     policy::EndpointPolicy,

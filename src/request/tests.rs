@@ -22,7 +22,7 @@ fn get(target: &str, headers: &[(&'static str, &[u8])]) -> Request<()> {
 
 fn read(request: &mut Request<()>) -> Result<Wish, Problem> {
     assert!(reader().is_asked(request));
-    reader().read(request, &EndpointPolicy::public())
+    reader().read(request, &EndpointPolicy::public(), &RecentEndpoints::new())
 }
 
 const ASKED: &str = "/?a=1&webhookEndpoint=https%3A%2F%2Fexample.com%2Fhook%3Fa%3D1%26b";
@@ -144,7 +144,9 @@ fn a_required_secret_is_missed() {
     let mut strict = reader();
     strict.secret_required = true;
     let policy = EndpointPolicy::public();
-    let problem = strict.read(&mut get(ASKED, &[]), &policy).unwrap_err();
+    let problem = strict
+        .read(&mut get(ASKED, &[]), &policy, &RecentEndpoints::new())
+        .unwrap_err();
     assert_eq!(problem, Problem::SecretMissing);
 }
 

@@ -1,0 +1,148 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, PoisonError},
+};
+
+use super::Endpoint;
+
+/// Endpoints that were lately read, by how they were written: callers name the same few over and
+/// over, and reading one costs more than all else that a request with a webhook needs.
+///
+/// What a text comes to under one policy never changes, so what is here is never out of date.
+pub(crate) struct RecentEndpoints {
+    hasher: RandomState,
+    slots: Box<[Slot]>,
+}
+
+type Slot = Mutex<Option<(Written<Box<[u8]>>, Endpoint)>>;
+
+const SLOTS: usize = 256;
+/// A longer text is read each time. With the slots this bounds the memory.
+const MAX_LEN: usize = 512;
+
+/// An endpoint as a request has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Written<T> {
+    /// In its query, encoded.
+    Query(T),
+    /// In its header.
+    Header(T),
+}
+
+impl RecentEndpoints {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+        }
+    }
+
+    /// What `read` made of this text the last time, or makes of it now.
+    pub(crate) fn get_or_read<E>(
+        &self,
+        written: Written<&[u8]>,
+        read: impl FnOnce() -> Result<Endpoint, E>,
+    ) -> Result<Endpoint, E> {
+        if written.len() > MAX_LEN {
+            return read();
+        }
+        let slot = &self.slots[self.hasher.hash_one(written) as usize % SLOTS];
+        // Every update is one statement: a panic elsewhere leaves no slot half written.
+        let lock = || slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, endpoint)) = &*lock()
+            && known.as_slice() == written
+        {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = read()?;
+        *lock() = Some((written.to_owned(), endpoint.clone()));
+        Ok(endpoint)
+    }
+}
+
+impl<T: AsRef<[u8]>> Written<T> {
+    fn as_slice(&self) -> Written<&[u8]> {
+        match self {
+            Self::Query(text) => Written::Query(text.as_ref()),
+            Self::Header(text) => Written::Header(text.as_ref()),
+        }
+    }
+}
+
+impl Written<&[u8]> {
+    fn len(self) -> usize {
+        match self {
+            Self::Query(text) | Self::Header(text) => text.len(),
+        }
+    }
+
+    fn to_owned(self) -> Written<Box<[u8]>> {
+        match self {
+            Self::Query(text) => Written::Query(text.into()),
+            Self::Header(text) => Written::Header(text.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{EndpointError, EndpointPolicy};
+
+    fn check(text: &str) -> Result<Endpoint, EndpointError> {
+        EndpointPolicy::public().check(text)
+    }
+
+    #[test]
+    fn says_what_reading_says_also_the_second_time() {
+        let recent = RecentEndpoints::new();
+        for at in 0..4 * SLOTS {
+            let text = format!("https://example.com/{}", at % (2 * SLOTS));
+            let written = Written::Header(text.as_bytes());
+            let endpoint = recent.get_or_read(written, || check(&text)).unwrap();
+            assert_eq!(endpoint.uri(), text.as_str());
+        }
+        let refused = Written::Header(&b"https://127.0.0.1/"[..]);
+        for _ in 0..2 {
+            let read = || check("https://127.0.0.1/");
+            assert!(recent.get_or_read(refused, read).is_err());
+        }
+    }
+
+    #[test]
+    fn a_known_text_is_not_read_again() {
+        let recent = RecentEndpoints::new();
+        let written = Written::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
+        let read = || check("https://example.com/a");
+        let first = recent.get_or_read(written, read).unwrap();
+        let second = recent.get_or_read(written, || Err(())).unwrap();
+        assert!(Arc::ptr_eq(first.host_key(), second.host_key()));
+    }
+
+    #[test]
+    fn where_it_is_written_makes_a_difference() {
+        let recent = RecentEndpoints::new();
+        let text = b"https://example.com/%41";
+        let query = || check("https://example.com/A");
+        recent
+            .get_or_read(Written::Query(&text[..]), query)
+            .unwrap();
+        let unknown = recent.get_or_read(Written::Header(&text[..]), || Err(()));
+        assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn a_long_text_is_read_each_time() {
+        let recent = RecentEndpoints::new();
+        let long = [b'a'; MAX_LEN + 1];
+        let read = || check("https://example.com/");
+        recent.get_or_read(Written::Query(&long[..]), read).unwrap();
+        assert!(
+            recent
+                .get_or_read(Written::Query(&long[..]), || Err(()))
+                .is_err()
+        );
+    }
+}
