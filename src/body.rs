@@ -5,14 +5,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::{
     capture::{Capture, Progress},
     detach::{self, Detach, Detached, Disconnect, Finish},
+    dispatch::Accepting,
     event::FailReason,
-    ticket::{Accepting, Ticket},
+    ticket::Ticket,
 };
 
 pin_project! {
@@ -36,10 +38,13 @@ pin_project! {
     }
 }
 
-/// A body of which a copy is kept.
-pub(crate) struct Watched<B> {
-    body: Pin<Box<B>>,
-    state: State,
+pin_project! {
+    /// A body of which a copy is kept.
+    pub(crate) struct Watched<B> {
+        #[pin]
+        body: B,
+        state: State,
+    }
 }
 
 enum State {
@@ -56,7 +61,8 @@ enum Held {
     End,
 }
 
-type PolledFrame<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+type PolledFrame<B> = Polled<<B as Body>::Error>;
 
 impl<B> ResponseBody<B> {
     pub(crate) fn plain(body: B) -> Self {
@@ -84,7 +90,7 @@ where
         disconnect: Disconnect,
     ) -> Self {
         let watched = Watched {
-            body: Box::pin(body),
+            body,
             state: State::Watching { capture, ticket },
         };
         Self {
@@ -108,21 +114,22 @@ impl<B: Body<Data = Bytes>> ResponseBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> Watched<B> {
-    fn poll_to_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_to_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while self.is_unfinished() {
-            if !matches!(ready!(self.poll_frame(cx)), Some(Ok(_))) {
+            if !matches!(ready!(self.as_mut().poll_frame(cx)), Some(Ok(_))) {
                 break;
             }
         }
         Poll::Ready(())
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame<B> {
-        if let State::Holding { .. } = self.state {
-            return self.poll_held(cx);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        let mut this = self.as_mut().project();
+        if let State::Holding { .. } = this.state {
+            return this.state.poll_held(cx);
         }
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
-        let State::Watching { capture, ticket } = &mut self.state else {
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let State::Watching { capture, ticket } = this.state else {
             return Poll::Ready(frame);
         };
         let progress = match &frame {
@@ -130,7 +137,7 @@ impl<B: Body<Data = Bytes>> Watched<B> {
             Some(Err(_)) => Progress::Failed(FailReason::BodyFailed),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    capture.data(data, self.body.is_end_stream())
+                    capture.data(data, this.body.is_end_stream())
                 } else if let Some(trailers) = frame.trailers_ref() {
                     ticket.note_trailers(trailers);
                     capture.end()
@@ -141,36 +148,13 @@ impl<B: Body<Data = Bytes>> Watched<B> {
         };
         match (progress, frame) {
             (Progress::Open, frame) => Poll::Ready(frame),
-            (Progress::Complete, Some(Ok(frame))) => self.complete(Held::Frame(frame), cx),
-            (Progress::Complete, None) => self.complete(Held::End, cx),
+            (Progress::Complete, Some(Ok(frame))) => this.state.complete(Held::Frame(frame), cx),
+            (Progress::Complete, None) => this.state.complete(Held::End, cx),
             (Progress::Failed(reason), frame) => {
                 self.fail(reason);
                 Poll::Ready(frame)
             }
             (Progress::Complete, Some(Err(_))) => unreachable!("an error completes no body"),
-        }
-    }
-
-    fn complete(&mut self, held: Held, cx: &mut Context<'_>) -> PolledFrame<B> {
-        if let State::Watching { capture, ticket } =
-            std::mem::replace(&mut self.state, State::Through)
-        {
-            let accepting = ticket.complete(capture.into_payload());
-            self.state = State::Holding { held, accepting };
-        }
-        self.poll_held(cx)
-    }
-
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> PolledFrame<B> {
-        if let State::Holding { accepting, .. } = &mut self.state {
-            ready!(accepting.as_mut().poll(cx));
-        }
-        match std::mem::replace(&mut self.state, State::Through) {
-            State::Holding {
-                held: Held::Frame(frame),
-                ..
-            } => Poll::Ready(Some(Ok(frame))),
-            _ => Poll::Ready(None),
         }
     }
 
@@ -193,13 +177,36 @@ impl<B: Body<Data = Bytes>> Watched<B> {
     }
 }
 
+impl State {
+    fn complete<E>(&mut self, held: Held, cx: &mut Context<'_>) -> Polled<E> {
+        if let Self::Watching { capture, ticket } = std::mem::replace(self, Self::Through) {
+            let accepting = ticket.complete(capture.into_payload());
+            *self = Self::Holding { held, accepting };
+        }
+        self.poll_held(cx)
+    }
+
+    fn poll_held<E>(&mut self, cx: &mut Context<'_>) -> Polled<E> {
+        if let Self::Holding { accepting, .. } = self {
+            ready!(accepting.poll_unpin(cx));
+        }
+        match std::mem::replace(self, Self::Through) {
+            Self::Holding {
+                held: Held::Frame(frame),
+                ..
+            } => Poll::Ready(Some(Ok(frame))),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
 impl<B> Detach for Watched<B> {
     fn is_unfinished(&self) -> bool {
         !matches!(self.state, State::Through)
     }
 
-    fn fail(&mut self, reason: FailReason) {
-        match std::mem::replace(&mut self.state, State::Through) {
+    fn fail(self: Pin<&mut Self>, reason: FailReason) {
+        match std::mem::replace(self.project().state, State::Through) {
             State::Watching { ticket, .. } => ticket.fail(reason),
             State::Holding { accepting, .. } => detach::wait_on(accepting),
             State::Through => {}

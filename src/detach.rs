@@ -1,8 +1,8 @@
-use std::{future::Future, task::Poll};
+use std::{future::Future, pin::Pin, task::Poll};
 
 use tokio::runtime::Handle;
 
-use crate::{event::FailReason, ticket::Accepting};
+use crate::{dispatch::Accepting, event::FailReason};
 
 /// What happens to a request that asked for a webhook when its caller leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Disconnect {
 /// its `Drop` hands it to the runtime.
 pub(crate) struct Detached<T: Detach> {
     /// `None` only once `Drop` has begun.
-    inner: Option<Box<T>>,
+    inner: Option<Pin<Box<T>>>,
     /// Set while `T` is polled: still set in `Drop`, it says that `T` panicked.
     polling: bool,
     on_drop: OnDrop<T>,
@@ -25,7 +25,7 @@ pub(crate) struct Detached<T: Detach> {
 
 enum OnDrop<T> {
     /// Made where `T` is known to be able to finish: `Drop` can ask nothing of it.
-    RunOn(fn(Box<T>)),
+    RunOn(fn(Pin<Box<T>>)),
     Fail,
     Abandon,
 }
@@ -35,7 +35,7 @@ pub(crate) trait Detach {
     fn is_unfinished(&self) -> bool;
 
     /// A response that is complete fails no more: what waits for the outbox goes on waiting.
-    fn fail(&mut self, reason: FailReason);
+    fn fail(self: Pin<&mut Self>, reason: FailReason);
 }
 
 /// What can run to its end by itself.
@@ -48,7 +48,7 @@ pub(crate) trait Finish: Detach + Send + 'static {
 impl<T: Finish> Detached<T> {
     pub(crate) fn new(inner: T, disconnect: Disconnect) -> Self {
         Self {
-            inner: Some(Box::new(inner)),
+            inner: Some(Box::pin(inner)),
             polling: false,
             on_drop: match disconnect {
                 Disconnect::RunOn => OnDrop::RunOn(run_on::<T>),
@@ -63,9 +63,9 @@ impl<T: Detach> Detached<T> {
         self.inner.as_ref().expect(HERE)
     }
 
-    pub(crate) fn poll_with<R>(&mut self, poll: impl FnOnce(&mut T) -> Poll<R>) -> Poll<R> {
+    pub(crate) fn poll_with<R>(&mut self, poll: impl FnOnce(Pin<&mut T>) -> Poll<R>) -> Poll<R> {
         self.polling = true;
-        let polled = poll(self.inner.as_mut().expect(HERE));
+        let polled = poll(self.inner.as_mut().expect(HERE).as_mut());
         self.polling = false;
         polled
     }
@@ -82,16 +82,16 @@ impl<T: Detach> Drop for Detached<T> {
             return;
         }
         match self.on_drop {
-            _ if self.polling => inner.fail(FailReason::Panicked),
+            _ if self.polling => inner.as_mut().fail(FailReason::Panicked),
             OnDrop::RunOn(run_on) => run_on(inner),
-            OnDrop::Fail => inner.fail(FailReason::CallerLeft),
+            OnDrop::Fail => inner.as_mut().fail(FailReason::CallerLeft),
             OnDrop::Abandon => drop(inner),
         }
     }
 }
 
 /// Outside a runtime it is dropped, and reports itself as abandoned.
-fn run_on<T: Finish>(inner: Box<T>) {
+fn run_on<T: Finish>(inner: Pin<Box<T>>) {
     if let Ok(runtime) = Handle::try_current() {
         tracing::debug!("the caller has left, the request runs on");
         runtime.spawn(T::finish(Detached {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -16,9 +17,10 @@ use crate::{
     capture::{self, Capture, Start},
     config::Config,
     detach::{self, Detach, Detached, Finish},
+    dispatch::Accepting,
     event::FailReason,
     problem::Problem,
-    ticket::{Accepting, Ticket},
+    ticket::Ticket,
 };
 
 pin_project! {
@@ -46,11 +48,17 @@ pin_project! {
     }
 }
 
-/// A call that asked for a webhook, until its response has a head.
-struct Taken<F: Future> {
-    future: Pin<Box<F>>,
-    config: Arc<Config>,
-    state: State<F::Output>,
+pin_project! {
+    /// A call that asked for a webhook, until its response has a head.
+    struct Taken<F>
+    where
+        F: Future,
+    {
+        #[pin]
+        future: F,
+        config: Arc<Config>,
+        state: State<F::Output>,
+    }
 }
 
 enum State<R> {
@@ -88,7 +96,7 @@ where
     pub(crate) fn taken(future: F, ticket: Ticket, config: Arc<Config>) -> Self {
         let disconnect = config.disconnect;
         let taken = Taken {
-            future: Box::pin(future),
+            future,
             config,
             state: State::Waiting { ticket },
         };
@@ -125,17 +133,18 @@ where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes> + Send + 'static,
 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B, E>> {
-        if let State::Waiting { .. } = self.state {
-            let answer = ready!(self.future.as_mut().poll(cx));
-            if let Some(answer) = self.answered(answer) {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer<B, E>> {
+        let this = self.project();
+        if let State::Waiting { .. } = this.state {
+            let answer = ready!(this.future.poll(cx));
+            if let Some(answer) = Self::answered(this.state, this.config, answer) {
                 return Poll::Ready(answer);
             }
         }
-        if let State::Holding { accepting, .. } = &mut self.state {
-            ready!(accepting.as_mut().poll(cx));
+        if let State::Holding { accepting, .. } = this.state {
+            ready!(accepting.poll_unpin(cx));
         }
-        match std::mem::replace(&mut self.state, State::Through) {
+        match std::mem::replace(this.state, State::Through) {
             State::Holding { response, .. } => {
                 Poll::Ready(response.map(|response| response.map(ResponseBody::plain)))
             }
@@ -144,9 +153,12 @@ where
     }
 
     /// What goes on at once; `None` when the answer is held back.
-    fn answered(&mut self, answer: F::Output) -> Option<Answer<B, E>> {
-        let State::Waiting { mut ticket } = std::mem::replace(&mut self.state, State::Through)
-        else {
+    fn answered(
+        state: &mut State<F::Output>,
+        config: &Config,
+        answer: F::Output,
+    ) -> Option<Answer<B, E>> {
+        let State::Waiting { mut ticket } = std::mem::replace(state, State::Through) else {
             return None;
         };
         let plain = |response: Response<B>| Some(Ok(response.map(ResponseBody::plain)));
@@ -161,7 +173,7 @@ where
             ticket.fail(FailReason::Upgraded);
             return plain(response);
         }
-        if !(self.config.forwards)(response.status()) {
+        if !(config.forwards)(response.status()) {
             ticket.fail(FailReason::StatusNotForwarded);
             return plain(response);
         }
@@ -169,7 +181,7 @@ where
         let limit = ticket.body_limit();
         match capture::start(ticket.method(), &response) {
             Start::Empty => {
-                self.state = State::Holding {
+                *state = State::Holding {
                     response: Ok(response),
                     accepting: ticket.complete(crate::Payload::default()),
                 };
@@ -181,7 +193,7 @@ where
             }
             Start::Watch { declared } => {
                 let capture = Capture::new(declared, limit);
-                let disconnect = self.config.disconnect;
+                let disconnect = config.disconnect;
                 Some(Ok(response.map(|body| {
                     ResponseBody::watched(body, capture, ticket, disconnect)
                 })))
@@ -195,8 +207,8 @@ impl<F: Future> Detach for Taken<F> {
         !matches!(self.state, State::Through)
     }
 
-    fn fail(&mut self, reason: FailReason) {
-        match std::mem::replace(&mut self.state, State::Through) {
+    fn fail(self: Pin<&mut Self>, reason: FailReason) {
+        match std::mem::replace(self.project().state, State::Through) {
             State::Waiting { ticket } => ticket.fail(reason),
             State::Holding { accepting, .. } => detach::wait_on(accepting),
             State::Through => {}

@@ -1,5 +1,3 @@
-use std::{future::Future, pin::Pin};
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
@@ -9,6 +7,7 @@ use crate::{
     Dispatcher, Endpoint, Payload, RequestId, Secret,
     admission::Room,
     delivery::DeliveryParts,
+    dispatch::Accepting,
     event::{EventKind, FailReason},
     wire::{GRPC_MESSAGE, GRPC_STATUS},
 };
@@ -36,9 +35,6 @@ struct Head {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
-
-/// Resolves once the outbox has the delivery, or has failed to take it.
-pub(crate) type Accepting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 const FORWARDED: [HeaderName; 5] = [
     CONTENT_TYPE,

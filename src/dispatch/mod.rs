@@ -1,3 +1,4 @@
+mod accepting;
 mod builder;
 mod engine;
 mod retry;
@@ -7,20 +8,18 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
+pub(crate) use self::accepting::Accepting;
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
-use self::{
-    engine::{BoxFuture, Engine},
-    worker::Stop,
-};
+use self::{engine::Engine, worker::Stop};
 use crate::{
     BoxError, Delivery, EndpointPolicy, RequestId,
     admission::{Admission, Room},
     delivery::DeliveryParts,
     endpoint::RecentEndpoints,
-    event::{Counts, EventKind, Events, FailReason},
+    event::{Counts, EventKind, Events},
     outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
 };
 
@@ -231,61 +230,11 @@ impl Dispatcher {
         self.shared.body_limit
     }
 
-    /// Hands a complete response to the outbox. Resolves when it is as safe as it gets.
-    pub(crate) fn accept(&self, parts: DeliveryParts, mut room: Room) -> BoxFuture<()> {
+    /// Hands a complete response to the outbox.
+    pub(crate) fn accept(&self, parts: DeliveryParts, mut room: Room) -> Accepting {
         room.shrink_to(parts.payload.len());
         let delivery = Delivery::in_custody(parts, room, self.shared.events.clone());
-        let dispatcher = self.clone();
-        Box::pin(async move { dispatcher.hand_over(delivery).await })
-    }
-
-    async fn hand_over(self, delivery: Delivery) {
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!("a webhook needs a Tokio runtime to be delivered in");
-            return self.abandon(&delivery);
-        };
-        let Shared {
-            engine,
-            fallback,
-            accept_timeout,
-            ..
-        } = &*self.shared;
-        let stopped = engine.is_stopped();
-        engine.start(&runtime);
-        let accepting = timeout(*accept_timeout, engine.accept(delivery.clone()));
-        let accepted = match accepting.await {
-            Ok(accepted) => accepted,
-            Err(elapsed) => Err(elapsed.into()),
-        };
-        match accepted {
-            Ok(_) if !engine.delivers() => {
-                delivery.settle();
-                self.report(&delivery, EventKind::HandedOver);
-            }
-            // Nobody would deliver it any more.
-            Ok(accepted) if stopped && accepted.durability == Durability::Memory => {
-                self.abandon(&delivery);
-            }
-            Ok(accepted) => self.queued(&delivery, accepted),
-            Err(error) => {
-                let (id, endpoint) = (delivery.id().as_str(), delivery.endpoint());
-                tracing::error!(id, ?endpoint, %error, "the outbox did not take a delivery");
-                self.report(&delivery, EventKind::OutboxFailed);
-                if !engine.delivers() {
-                    delivery.settle();
-                    let failed = EventKind::Failed(FailReason::OutboxFailed);
-                    return self.report(&delivery, failed);
-                }
-                if stopped {
-                    return self.abandon(&delivery);
-                }
-                fallback.start(&runtime);
-                // It is dropped, and reports that, where the process has no memory outbox either.
-                if let Ok(accepted) = fallback.accept(delivery.clone()).await {
-                    self.queued(&delivery, accepted);
-                }
-            }
-        }
+        Accepting::new(self.clone(), delivery)
     }
 
     fn queued(&self, delivery: &Delivery, accepted: Accepted) {

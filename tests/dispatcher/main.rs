@@ -3,5 +3,6 @@
 mod admission;
 mod dead_letters;
 mod faults;
+mod runtime;
 mod shutdown;
 mod world;

@@ -1,0 +1,154 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
+
+use super::{Dispatcher, engine::BoxFuture};
+use crate::{
+    BoxError, Delivery,
+    event::{EventKind, FailReason},
+    outbox::{Accepted, Durability},
+};
+
+/// A delivery on its way into the outbox. Resolves when it is as safe as it gets.
+///
+/// An outbox in memory takes it the first time that this is polled: nothing but the sink's future
+/// is boxed for it, and no timer is set.
+pub(crate) struct Accepting {
+    dispatcher: Dispatcher,
+    delivery: Delivery,
+    state: State,
+}
+
+enum State {
+    /// The outbox was not asked yet.
+    New,
+    Asked {
+        answer: Answer,
+        /// Set once it had to be waited for.
+        deadline: Option<Pin<Box<Sleep>>>,
+        /// Whether the dispatcher had been shut down before.
+        stopped: bool,
+    },
+    /// The outbox did not take it: it goes to the one in memory.
+    FallingBack {
+        answer: Answer,
+    },
+    Done,
+}
+
+type Answer = BoxFuture<Result<Accepted, BoxError>>;
+
+impl Accepting {
+    pub(super) fn new(dispatcher: Dispatcher, delivery: Delivery) -> Self {
+        Self {
+            dispatcher,
+            delivery,
+            state: State::New,
+        }
+    }
+
+    fn ask(&self) -> State {
+        let Ok(runtime) = Handle::try_current() else {
+            tracing::error!("a webhook needs a Tokio runtime to be delivered in");
+            self.dispatcher.abandon(&self.delivery);
+            return State::Done;
+        };
+        let engine = &self.dispatcher.shared.engine;
+        let stopped = engine.is_stopped();
+        engine.start(&runtime);
+        State::Asked {
+            answer: engine.accept(self.delivery.clone()),
+            deadline: None,
+            stopped,
+        }
+    }
+
+    /// What the outbox's answer leads to.
+    fn answered(&self, accepted: Result<Accepted, BoxError>, stopped: bool) -> State {
+        let (dispatcher, delivery) = (&self.dispatcher, &self.delivery);
+        let engine = &dispatcher.shared.engine;
+        match accepted {
+            Ok(_) if !engine.delivers() => {
+                delivery.settle();
+                dispatcher.report(delivery, EventKind::HandedOver);
+            }
+            // Nobody would deliver it any more.
+            Ok(accepted) if stopped && accepted.durability == Durability::Memory => {
+                dispatcher.abandon(delivery);
+            }
+            Ok(accepted) => dispatcher.queued(delivery, accepted),
+            Err(error) => {
+                let (id, endpoint) = (delivery.id().as_str(), delivery.endpoint());
+                tracing::error!(id, ?endpoint, %error, "the outbox did not take a delivery");
+                dispatcher.report(delivery, EventKind::OutboxFailed);
+                if !engine.delivers() {
+                    delivery.settle();
+                    let failed = EventKind::Failed(FailReason::OutboxFailed);
+                    dispatcher.report(delivery, failed);
+                } else if stopped {
+                    dispatcher.abandon(delivery);
+                } else {
+                    return self.fall_back();
+                }
+            }
+        }
+        State::Done
+    }
+
+    fn fall_back(&self) -> State {
+        let fallback = &self.dispatcher.shared.fallback;
+        if let Ok(runtime) = Handle::try_current() {
+            fallback.start(&runtime);
+        }
+        State::FallingBack {
+            answer: fallback.accept(self.delivery.clone()),
+        }
+    }
+}
+
+impl Future for Accepting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            let next = match &mut this.state {
+                State::New => this.ask(),
+                State::Asked {
+                    answer,
+                    deadline,
+                    stopped,
+                } => {
+                    let stopped = *stopped;
+                    let accepted = match answer.as_mut().poll(cx) {
+                        Poll::Ready(accepted) => accepted,
+                        Poll::Pending => {
+                            let timeout = this.dispatcher.shared.accept_timeout;
+                            let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                            ready!(deadline.as_mut().poll(cx));
+                            Err("it took too long".into())
+                        }
+                    };
+                    this.answered(accepted, stopped)
+                }
+                State::FallingBack { answer } => {
+                    // It is dropped, and reports that, where the process has no memory outbox
+                    // either.
+                    if let Ok(accepted) = ready!(answer.as_mut().poll(cx)) {
+                        this.dispatcher.queued(&this.delivery, accepted);
+                    }
+                    State::Done
+                }
+                State::Done => return Poll::Ready(()),
+            };
+            this.state = next;
+        }
+    }
+}
