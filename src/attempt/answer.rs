@@ -1,12 +1,14 @@
 use std::{
-    pin::pin,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
 use bytes::Buf;
 use http::{HeaderMap, Response, header::RETRY_AFTER};
 use http_body::Body;
-use http_body_util::BodyExt;
+use pin_project_lite::pin_project;
 
 use super::error::classify;
 use crate::{
@@ -17,35 +19,67 @@ use crate::{
 /// How much of an answer's body is read, so that its connection can be used again.
 const MAX_ANSWER: usize = 16 << 10;
 
-/// Reads an answer to its end, or as far as it is worth it.
-pub(super) async fn read<B>(response: Response<B>) -> Result<Outcome, AttemptError>
+/// What an answer comes to.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    /// Whether it was read to its end.
+    pub(super) whole: bool,
+}
+
+pin_project! {
+    /// Reads an answer to its end, or as far as it is worth it.
+    ///
+    /// Not an `async` block: that would take the body's size twice.
+    pub(super) struct Reading<B> {
+        #[pin]
+        body: B,
+        outcome: Outcome,
+        read: usize,
+    }
+}
+
+pub(super) fn read<B: Body>(response: Response<B>) -> Reading<B> {
+    Reading {
+        outcome: Outcome::Answered {
+            status: response.status(),
+            retry_after: retry_after(response.headers(), SystemTime::now),
+        },
+        body: response.into_body(),
+        read: 0,
+    }
+}
+
+impl<B> Future for Reading<B>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let outcome = Outcome::Answered {
-        status: response.status(),
-        retry_after: retry_after(response.headers(), SystemTime::now()),
-    };
-    let mut body = pin!(response.into_body());
-    let mut read = 0;
-    while read <= MAX_ANSWER
-        && let Some(frame) = body.frame().await
-    {
-        let frame = frame.map_err(|error| classify(&*error.into()))?;
-        read += frame.data_ref().map_or(0, Buf::remaining);
+    type Output = Result<Answer, AttemptError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let outcome = *this.outcome;
+        while *this.read <= MAX_ANSWER {
+            let Some(frame) = ready!(this.body.as_mut().poll_frame(cx)) else {
+                let whole = true;
+                return Poll::Ready(Ok(Answer { outcome, whole }));
+            };
+            let frame = frame.map_err(|error| classify(&*error.into()))?;
+            *this.read += frame.data_ref().map_or(0, Buf::remaining);
+        }
+        let whole = false;
+        Poll::Ready(Ok(Answer { outcome, whole }))
     }
-    Ok(outcome)
 }
 
 /// Seconds or a date; rubbish and what is over already is no wish.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    date.duration_since(now).ok()
+    date.duration_since(now()).ok()
 }
 
 #[cfg(test)]
@@ -60,7 +94,7 @@ mod tests {
         let wish = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
-            retry_after(&headers, now)
+            retry_after(&headers, || now)
         };
         assert_eq!(wish("120"), Some(Duration::from_secs(120)));
         assert_eq!(

@@ -1,6 +1,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -8,10 +12,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
 };
-
-use super::hold::Held;
 
 /// How much a receiver may send in one attempt: what it says before its answer has no limit in
 /// HTTP, and `100 Continue` can be said for ever.
@@ -24,24 +25,24 @@ const MAX_READ: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
-    held: Held,
-    may_be_kept: Option<OwnedSemaphorePermit>,
+    heard: Heard,
+}
+
+/// How many bytes were read from a socket since its attempt began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<AtomicUsize>);
+
+impl Heard {
+    pub(super) fn begin_anew(&self) {
+        self.0.store(0, Ordering::Release);
+    }
 }
 
 impl CappedSocket {
-    /// Without a permit it is used for one request only.
-    pub(super) fn new(tcp: TcpStream, may_be_kept: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
-            held: Held::default(),
-            may_be_kept,
-        }
-    }
-
-    fn end_if_cut(&self, cx: &Context<'_>) -> io::Result<()> {
-        match self.held.is_cut(cx.waker()) {
-            true => Err(io::Error::other("the attempt is over")),
-            false => Ok(()),
+            heard: Heard::default(),
         }
     }
 }
@@ -52,13 +53,13 @@ impl AsyncRead for CappedSocket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.end_if_cut(cx)?;
-        if self.held.read() >= MAX_READ {
+        if self.heard.0.load(Ordering::Acquire) >= MAX_READ {
             return Poll::Ready(Err(io::Error::other("the receiver sends without end")));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        self.held.has_read(buf.filled().len() - before);
+        let read = buf.filled().len() - before;
+        self.heard.0.fetch_add(read, Ordering::AcqRel);
         Poll::Ready(Ok(()))
     }
 }
@@ -69,8 +70,6 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.end_if_cut(cx)?;
-        self.held.writes();
         Pin::new(&mut self.tcp).poll_write(cx, buf)
     }
 
@@ -79,8 +78,6 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.end_if_cut(cx)?;
-        self.held.writes();
         Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
     }
 
@@ -89,9 +86,7 @@ impl AsyncWrite for CappedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.tcp).poll_flush(cx))?;
-        self.held.is_flushed();
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -99,13 +94,10 @@ impl AsyncWrite for CappedSocket {
     }
 }
 
+/// Tells what it has heard, through TLS.
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.held.clone());
-        if self.may_be_kept.is_none() {
-            connected.poison();
-        }
-        connected
+        Connected::new().extra(self.heard.clone())
     }
 }
 
@@ -124,7 +116,7 @@ mod tests {
             .await
             .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (CappedSocket::new(near, None), far)
+        (CappedSocket::new(near), far)
     }
 
     /// Talks without end; ends with the number of bytes that were read of it.
@@ -162,7 +154,7 @@ mod tests {
         for _ in 0..3 {
             let both = tokio::join!(far.write_all(&said), socket.read_exact(&mut heard));
             assert!(matches!(both, (Ok(()), Ok(_))));
-            socket.held.attempt_is_over(true);
+            socket.heard.begin_anew();
         }
     }
 
@@ -175,16 +167,5 @@ mod tests {
             socket.flush().await.unwrap();
             assert!(socket.read(&mut [0]).await.is_err());
         }
-    }
-
-    #[tokio::test]
-    async fn a_cut_wakes_who_waits() {
-        let (mut socket, _far) = pair().await;
-        let held = socket.held.clone();
-        held.writes();
-        let reading = tokio::spawn(async move { socket.read(&mut [0]).await });
-        tokio::task::yield_now().await;
-        held.attempt_is_over(false);
-        assert!(reading.await.unwrap().is_err());
     }
 }

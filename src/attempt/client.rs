@@ -1,32 +1,29 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use http::{Request, Response, Uri};
+use futures_util::future::Either;
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
-};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower::ServiceExt;
 use tower_service::Service;
 
 use super::{
     answer,
-    error::{ConnectError, classify},
+    connection::Connection,
+    error::{classify, classify_connecting},
     guard::Guard,
-    hold::Hold,
+    pool::{Origin, Pool},
     resolver::{JudgingResolver, Resolve, SystemResolver},
     roots::{self, InvalidCertificate},
 };
 use crate::{
-    BoxError, EndpointPolicy, Payload,
+    BoxError, Endpoint, EndpointPolicy, Payload,
     event::{AttemptError, Outcome},
 };
 
@@ -36,9 +33,11 @@ pub(crate) enum Client {
     Own(Arc<dyn Exchange>),
 }
 
-/// hyper-util's client behind the guard.
+/// hyper's connections behind the guard.
 pub(crate) struct GuardedClient {
-    client: legacy::Client<Deadline, Payload>,
+    connector: HttpsConnector<Guard>,
+    connect_timeout: Duration,
+    pool: Pool,
 }
 
 /// What the guarded client can be told.
@@ -47,12 +46,6 @@ pub(crate) struct GuardedSettings {
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
     more_roots: Option<RootCertStore>,
 }
-
-/// An idle connection is closed after this time; most receivers keep one for longer.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The head of an answer: bytes, and headers.
-const MAX_HEAD: usize = 16 << 10;
-const MAX_HEADERS: usize = 64;
 
 impl GuardedSettings {
     pub(crate) fn add_roots(&mut self, pem: &[u8]) -> Result<(), InvalidCertificate> {
@@ -85,40 +78,83 @@ impl Client {
             .resolver
             .unwrap_or_else(|| Arc::new(SystemResolver::default()));
         let resolver = JudgingResolver::new(resolver, policy.clone());
-        let guard = Guard::new(resolver, policy.clone(), in_all);
-        let connector = Deadline {
-            connector: tls(guard, settings.more_roots.unwrap_or_else(roots::public)),
-            timeout: connect_timeout,
-        };
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(per_host)
-            .http1_max_buf_size(MAX_HEAD)
-            .http1_max_headers(MAX_HEADERS)
-            .build(connector);
-        Self::Guarded(Box::new(GuardedClient { client }))
+        let guard = Guard::new(resolver, policy.clone());
+        let roots = settings.more_roots.unwrap_or_else(roots::public);
+        Self::Guarded(Box::new(GuardedClient {
+            connector: tls(guard, roots),
+            connect_timeout,
+            pool: Pool::new(in_all, per_host),
+        }))
     }
 
-    pub(crate) async fn post(&self, request: Request<Payload>) -> Result<Outcome, AttemptError> {
+    /// The `Host` of a request: a client of one's own sets it by itself.
+    pub(crate) fn host_header(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
         match self {
-            Self::Guarded(client) => client.post(request).await,
-            Self::Own(client) => client.exchange(request).await,
+            Self::Guarded(_) => Some(endpoint.host_header()),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// Posts a request that names the whole endpoint.
+    ///
+    /// `answered` is set as soon as there is an outcome, while what becomes of the connection may
+    /// still be open.
+    pub(crate) fn post<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        request: Request<Payload>,
+        answered: &'a OnceLock<Outcome>,
+    ) -> impl Future<Output = Result<Outcome, AttemptError>> + use<'a> {
+        match self {
+            Self::Guarded(client) => Either::Left(client.post(endpoint, request, answered)),
+            Self::Own(client) => Either::Right(client.exchange(request)),
         }
     }
 }
 
 impl GuardedClient {
-    async fn post(&self, mut request: Request<Payload>) -> Result<Outcome, AttemptError> {
-        let mut hold = Hold::on(&mut request);
-        match self.client.request(request).await {
-            Ok(response) => {
-                hold.is_answered();
-                answer::read(response).await
+    fn post<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        mut request: Request<Payload>,
+        answered: &'a OnceLock<Outcome>,
+    ) -> impl Future<Output = Result<Outcome, AttemptError>> + use<'a> {
+        *request.uri_mut() = endpoint.origin_form();
+        let mut unsent = Some(request);
+        async move {
+            while let Some(request) = unsent.take() {
+                let kept = self.pool.take(&Origin::of(endpoint));
+                let was_kept = kept.is_some();
+                let mut connection = match kept {
+                    Some(connection) => connection,
+                    None => Box::pin(self.connect(endpoint)).await?,
+                };
+                match connection.send(request).await {
+                    Ok(response) => {
+                        let answer = answer::read(response).await?;
+                        let _ = answered.set(answer.outcome);
+                        if answer.whole && connection.is_free().await {
+                            self.pool.put(Origin::of(endpoint), connection);
+                        }
+                        return Ok(answer.outcome);
+                    }
+                    // The receiver has closed it meanwhile, and has not seen a byte of the
+                    // request.
+                    Err(mut error) if was_kept && error.message().is_some() => {
+                        unsent = error.take_message();
+                    }
+                    Err(error) => return Err(classify(error.error())),
+                }
             }
-            Err(error) => Err(classify(&error)),
+            unreachable!("what is not sent is tried again")
         }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
+        let uri = endpoint.uri().clone();
+        Connection::open(self.connector.clone(), uri, self.connect_timeout)
+            .await
+            .map_err(|error| classify_connecting(&*error))
     }
 }
 
@@ -133,35 +169,6 @@ fn tls(guard: Guard, roots: RootCertStore) -> HttpsConnector<Guard> {
         .https_or_http()
         .enable_http1()
         .wrap_connector(guard)
-}
-
-/// Ends connecting, the TLS handshake included. hyper-util goes on connecting in the background
-/// when an attempt found another connection or was given up: without this it could go on for
-/// ever.
-#[derive(Clone)]
-pub(crate) struct Deadline {
-    connector: HttpsConnector<Guard>,
-    timeout: Duration,
-}
-
-impl Service<Uri> for Deadline {
-    type Response = <HttpsConnector<Guard> as Service<Uri>>::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx)
-    }
-
-    fn call(&mut self, endpoint: Uri) -> Self::Future {
-        let connecting = self.connector.call(endpoint);
-        let timeout = self.timeout;
-        Box::pin(async move {
-            tokio::time::timeout(timeout, connecting)
-                .await
-                .map_err(|_elapsed| ConnectError::TimedOut)?
-        })
-    }
 }
 
 /// A client of the user's, its types erased.
@@ -184,7 +191,7 @@ where
         let exchanging = self.clone().oneshot(request);
         Box::pin(async {
             let response = exchanging.await.map_err(|error| classify(&*error.into()))?;
-            answer::read(response).await
+            Ok(answer::read(response).await?.outcome)
         })
     }
 }

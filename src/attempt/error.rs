@@ -27,16 +27,14 @@ impl Error for ConnectError {}
 
 /// What a client's error means, from the causes it carries.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> AttemptError {
-    let mut known = AttemptError::Client;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(kind) = exactly(error) {
-            return kind;
-        }
-        known = roughly(error, known);
-        next = cause(error);
-    }
-    known
+    let known = causes(error).find_map(exactly);
+    known.unwrap_or_else(|| causes(error).fold(AttemptError::Client, roughly))
+}
+
+/// What an error means that came while connecting.
+pub(super) fn classify_connecting(error: &(dyn Error + 'static)) -> AttemptError {
+    let known = causes(error).find_map(exactly);
+    known.unwrap_or(AttemptError::Connect)
 }
 
 fn exactly(error: &(dyn Error + 'static)) -> Option<AttemptError> {
@@ -50,7 +48,7 @@ fn exactly(error: &(dyn Error + 'static)) -> Option<AttemptError> {
     error.is::<rustls::Error>().then_some(AttemptError::Tls)
 }
 
-fn roughly(error: &(dyn Error + 'static), known: AttemptError) -> AttemptError {
+fn roughly(known: AttemptError, error: &(dyn Error + 'static)) -> AttemptError {
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return match error.is_connect() {
             true => AttemptError::Connect,
@@ -62,6 +60,11 @@ fn roughly(error: &(dyn Error + 'static), known: AttemptError) -> AttemptError {
         AttemptError::Client if lost => AttemptError::ConnectionLost,
         known => known,
     }
+}
+
+/// An error, and what it was caused by.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
 }
 
 /// An I/O error's `source` leaves out the error that it wraps.

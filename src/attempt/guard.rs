@@ -2,13 +2,11 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -23,21 +21,14 @@ use crate::{BoxError, EndpointPolicy};
 pub(crate) struct Guard {
     connector: HttpConnector<JudgingResolver>,
     policy: EndpointPolicy,
-    keep_open: Arc<Semaphore>,
 }
 
 impl Guard {
-    /// Of the sockets that are open at any time, `keep_open` may be used for more than one
-    /// request.
-    pub(super) fn new(resolver: JudgingResolver, policy: EndpointPolicy, keep_open: usize) -> Self {
+    pub(super) fn new(resolver: JudgingResolver, policy: EndpointPolicy) -> Self {
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.enforce_http(false);
         connector.set_nodelay(true);
-        Self {
-            connector,
-            policy,
-            keep_open: Arc::new(Semaphore::new(keep_open.min(Semaphore::MAX_PERMITS))),
-        }
+        Self { connector, policy }
     }
 
     async fn connect(self, endpoint: Uri) -> Result<TokioIo<CappedSocket>, BoxError> {
@@ -50,8 +41,7 @@ impl Guard {
         if !self.policy.permits(peer) {
             return Err(ConnectError::Forbidden.into());
         }
-        let may_be_kept = self.keep_open.try_acquire_owned().ok();
-        Ok(TokioIo::new(CappedSocket::new(tcp, may_be_kept)))
+        Ok(TokioIo::new(CappedSocket::new(tcp)))
     }
 }
 
@@ -135,7 +125,7 @@ mod tests {
     fn guard(policy: EndpointPolicy) -> (Guard, Loopback) {
         let resolver = Loopback::default();
         let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone());
-        (Guard::new(judging, policy, 1), resolver)
+        (Guard::new(judging, policy), resolver)
     }
 
     /// Listeners on one port of both loopback addresses, where the machine has both.

@@ -1,28 +1,26 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{CONTENT_LENGTH, USER_AGENT},
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::timeout;
 
-use super::{Client, FarEnd};
+use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
+
+use super::{
+    Client, FarEnd, Timer,
+    headers::{Field, Headers},
+};
 use crate::{
     Brand, Delivery, EndpointPolicy, Payload,
     event::{AttemptError, Outcome},
-    signature::sign,
-    wire::{
-        ATTEMPT, LOOP_MARK, OUR_USER_AGENT, REQUEST_ID, RESPONSE_STATUS, WEBHOOK_ID,
-        WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
-    },
+    signature::{Mac, sign},
 };
 
 /// Posts a delivery to its endpoint.
 pub(crate) struct Post {
     client: Client,
     policy: EndpointPolicy,
-    brand: Brand,
-    standard_headers: bool,
+    signed: Headers,
+    unsigned: Headers,
     timeout: Duration,
 }
 
@@ -30,68 +28,100 @@ impl Post {
     pub(crate) fn new(
         client: Client,
         policy: EndpointPolicy,
-        brand: Brand,
+        brand: &Brand,
         standard_headers: bool,
         timeout: Duration,
     ) -> Self {
         Self {
             client,
             policy,
-            brand,
-            standard_headers,
+            signed: Headers::new(brand, standard_headers, true),
+            unsigned: Headers::new(brand, standard_headers, false),
             timeout,
         }
     }
 
     fn request(&self, delivery: &Delivery, attempt: u32, now: SystemTime) -> Request<Payload> {
+        let id = delivery.id();
+        let timestamp = unix_seconds(now);
+        let sign = |secret| {
+            let payload = delivery.payload().segments();
+            sign(secret, id.as_str(), timestamp, payload)
+        };
+        let mac = delivery.secret().map(sign);
+        let content_type = delivery
+            .headers()
+            .iter()
+            .find(|(name, _)| *name == CONTENT_TYPE);
+        let headers = match mac {
+            Some(_) => &self.signed,
+            None => &self.unsigned,
+        };
+        let mut headers = headers.with(|field| match field {
+            Field::Host => self.client.host_header(delivery.endpoint()),
+            Field::Id => Some(id.header()),
+            Field::ContentLength => Some(delivery.payload().len().into()),
+            Field::ContentType => content_type.map(|(_, value)| value.clone()),
+            Field::Attempt => Some(attempt_header(attempt)),
+            Field::Status => Some(status_header(delivery.status())),
+            Field::Timestamp => Some(timestamp.into()),
+            Field::BrandedSignature => mac.as_ref().map(Mac::cerebrium),
+            Field::StandardSignature => mac.as_ref().map(Mac::standard),
+            Field::Fixed(value) => Some(value.clone()),
+        });
+        for (name, value) in delivery.headers() {
+            if name != CONTENT_TYPE {
+                headers.insert(name, value.clone());
+            }
+        }
         let mut request = Request::new(delivery.payload().clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = delivery.endpoint().uri().clone();
-        let headers = request.headers_mut();
-        headers.reserve(16);
-        headers.insert(&REQUEST_ID, delivery.id().header());
-        headers.insert(CONTENT_LENGTH, delivery.payload().len().into());
-        headers.insert(USER_AGENT, OUR_USER_AGENT);
-        headers.insert(LOOP_MARK, HeaderValue::from_static("1"));
-        headers.insert(ATTEMPT, attempt.into());
-        headers.insert(RESPONSE_STATUS, delivery.status().as_u16().into());
-        for (name, value) in delivery.headers() {
-            headers.insert(name, value.clone());
-        }
-        self.sign(headers, delivery, now);
+        *request.headers_mut() = headers;
         request
     }
+}
 
-    fn sign(&self, headers: &mut HeaderMap, delivery: &Delivery, now: SystemTime) {
-        let timestamp = unix_seconds(now);
-        let mut insert = |name: &HeaderName, value| headers.insert(name.clone(), value);
-        insert(self.brand.timestamp(), timestamp.into());
-        if self.standard_headers {
-            insert(&WEBHOOK_ID, delivery.id().header());
-            insert(&WEBHOOK_TIMESTAMP, timestamp.into());
-        }
-        let Some(secret) = delivery.secret() else {
-            return;
-        };
-        let payload = delivery.payload().segments();
-        let mac = sign(secret, delivery.id().as_str(), timestamp, payload);
-        insert(self.brand.signature(), mac.cerebrium());
-        if self.standard_headers {
-            insert(&WEBHOOK_SIGNATURE, mac.standard());
-        }
+/// Most deliveries need one attempt.
+fn attempt_header(attempt: u32) -> HeaderValue {
+    match attempt {
+        1 => HeaderValue::from_static("1"),
+        _ => attempt.into(),
+    }
+}
+
+/// Most responses are a 200.
+fn status_header(status: StatusCode) -> HeaderValue {
+    match status {
+        StatusCode::OK => HeaderValue::from_static("200"),
+        _ => status.as_u16().into(),
     }
 }
 
 impl FarEnd for Post {
-    async fn attempt(&self, delivery: &Delivery, attempt: u32) -> Outcome {
-        if !self.policy.accepts(delivery.endpoint()) {
+    async fn attempt(&self, delivery: &Delivery, attempt: u32, timer: &mut Timer) -> Outcome {
+        let endpoint = delivery.endpoint();
+        if !self.policy.accepts(endpoint) {
             return Outcome::Failed(AttemptError::Forbidden);
         }
-        let request = self.request(delivery, attempt, SystemTime::now());
-        match timeout(self.timeout, self.client.post(request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Outcome::Failed(error),
-            Err(_elapsed) => Outcome::Failed(AttemptError::TimedOut),
+        let answered = OnceLock::new();
+        // In one expression: what is bound to a name first takes its size twice.
+        match timer
+            .within(
+                self.timeout,
+                self.client.post(
+                    endpoint,
+                    self.request(delivery, attempt, SystemTime::now()),
+                    &answered,
+                ),
+            )
+            .await
+        {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => Outcome::Failed(error),
+            None => answered
+                .into_inner()
+                .unwrap_or(Outcome::Failed(AttemptError::TimedOut)),
         }
     }
 }

@@ -5,10 +5,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Dispatcher, Shared,
-    engine::OutboxEngine,
-    retry::RetryPolicy,
-    worker::{Attempts, Places},
+    Dispatcher, Shared, engine::OutboxEngine, places::Places, retry::RetryPolicy, worker::Attempts,
 };
 use crate::{
     BoxError, Brand, Delivery, EndpointPolicy, Payload,
@@ -164,8 +161,9 @@ impl<O> DispatcherBuilder<O> {
     /// as that is known: budget / limit is the number of such requests that can be handled at
     /// once.
     ///
-    /// Besides its payload a webhook under way takes less than 4 KiB, and an attempt under way
-    /// less than 128 KiB: with every default that is a bound of 1,092 MiB for everything.
+    /// Besides its payload a webhook under way takes less than 4 KiB, an attempt under way less
+    /// than 128 KiB, and a connection that is kept for a later attempt, of which there are at most
+    /// as many, less than 64 KiB: with every default that is a bound of 1,124 MiB for everything.
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
         self
@@ -181,8 +179,11 @@ impl<O> DispatcherBuilder<O> {
     }
 
     /// How many attempts may be under way, at least one: in all, and for each endpoint host.
-    /// Default: 512 and 64. A host never gets more than half of what is free, so that however many receivers
-    /// stall, the next one still finds a place.
+    /// Default: 512 and 64. That many connections are kept open for later attempts, too.
+    ///
+    /// A host begins with at most 4 and has one more for each of its answers, until none of its
+    /// attempts is under way any more; and it never gets more than half of what is free. So it
+    /// takes well over a hundred hosts that stall until another one has to wait.
     pub fn with_max_attempts(mut self, in_all: usize, per_host: usize) -> Self {
         self.attempts = (in_all.max(1), per_host.max(1));
         self
@@ -255,7 +256,7 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
             far_end: Post::new(
                 client,
                 self.policy.clone(),
-                self.brand,
+                &self.brand,
                 self.standard_headers,
                 self.attempt_timeout,
             ),

@@ -1,15 +1,14 @@
 mod accepting;
 mod builder;
 mod engine;
+mod lanes;
+mod places;
 mod retry;
 mod worker;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime::Handle, time::timeout_at};
 
 pub(crate) use self::accepting::Accepting;
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
@@ -17,6 +16,7 @@ use self::{engine::Engine, worker::Stop};
 use crate::{
     BoxError, Delivery, EndpointPolicy, RequestId,
     admission::{Admission, Room},
+    attempt,
     delivery::DeliveryParts,
     endpoint::RecentEndpoints,
     event::{Counts, EventKind, Events},
@@ -83,9 +83,6 @@ pub struct Shutdown {
     pub unfinished: usize,
 }
 
-/// An `Instant` that is later than some clocks can tell cannot be made: 30 years.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
-
 impl Dispatcher {
     /// A dispatcher with every default.
     #[must_use]
@@ -139,7 +136,7 @@ impl Dispatcher {
             ..
         } = &*self.shared;
         let before = events.counts();
-        let deadline = Instant::now() + within.min(LONGEST);
+        let deadline = attempt::deadline(within);
         admission.close();
         let _ = timeout_at(deadline, admission.all_given_back()).await;
         let mut abandoned = Vec::new();

@@ -1,27 +1,27 @@
 use std::{
+    future::Future,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use futures_util::FutureExt;
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::coop::consume_budget,
     time::{Instant, sleep},
 };
 use tracing::Instrument;
 
-use super::RetryPolicy;
+use super::{
+    RetryPolicy,
+    lanes::{Job, Lanes},
+    places::{Place, Places},
+};
 use crate::{
-    Delivery,
     admission::Admission,
-    attempt::FarEnd,
+    attempt::{FarEnd, Timer},
     event::{AttemptError, EventKind, Events, Outcome},
-    host_counts::{HostCounts, HostPlace},
     outbox::{AttemptRecord, Claim, Demand, Source, Verdict},
 };
 
@@ -35,18 +35,6 @@ pub(super) struct Attempts<F> {
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
     pub(super) places: Places,
-}
-
-/// The attempts that may be under way: in all, and for each endpoint host.
-pub(super) struct Places {
-    limit: usize,
-    taken: AtomicUsize,
-    hosts: HostCounts,
-}
-
-struct Place<F> {
-    attempts: Arc<Attempts<F>>,
-    _host: HostPlace,
 }
 
 /// How the worker is told to end.
@@ -106,14 +94,26 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     // Last, so that it is home before the worker counts as ended.
     mut source: OnLoan<S>,
 ) {
-    let mut under_way = JoinSet::new();
-    let room = |host: &str| attempts.places.room(host);
+    let mut lanes = Lanes::new();
+    let places = &attempts.places;
+    let ear = places.listen();
+    let room = |host: &str| places.room(host);
     let mut handles_gone = false;
     let mut source_failed = false;
     let mut told = *stop.borrow_and_update();
     while told == Stop::No {
-        let free = attempts.places.free();
+        // A source may always have something: others, and the end of the runtime, have their turn.
+        consume_budget().await;
+        let freed = ear.take();
+        for host in &freed.hosts {
+            source.get().has_room(Some(host));
+        }
+        if freed.any {
+            source.get().has_room(None);
+        }
+        let free = places.free();
         tokio::select! {
+            biased;
             changed = stop.changed(), if !handles_gone => match changed {
                 Ok(()) => told = *stop.borrow_and_update(),
                 Err(_) => handles_gone = true,
@@ -121,26 +121,50 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             () = attempts.admission.all_given_back(), if handles_gone => {
                 told = Stop::AfterAttempts;
             }
-            Some(_) = under_way.join_next() => {}
+            () = ear.freed() => {}
             claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
                 for claim in claims.unwrap_or_default() {
-                    let place = Place::take(&attempts, claim.delivery());
-                    under_way.spawn(attempt(claim, place));
+                    let place = places.take(Arc::clone(claim.delivery().endpoint().host_key()));
+                    let attempts = Arc::clone(&attempts);
+                    lanes.run(Attempt { claim, place, attempts });
                 }
             }
         }
     }
-    while told != Stop::Now && !under_way.is_empty() {
+    lanes.close();
+    while told != Stop::Now {
         tokio::select! {
             changed = stop.changed(), if !handles_gone => match changed {
                 Ok(()) => told = *stop.borrow_and_update(),
                 Err(_) => handles_gone = true,
             },
-            Some(_) = under_way.join_next() => {}
+            ended = lanes.ended() => if ended.is_none() {
+                break;
+            },
         }
     }
-    under_way.shutdown().await;
+    lanes.shutdown().await;
+}
+
+/// One attempt of a claim.
+struct Attempt<C, F> {
+    claim: C,
+    place: Place,
+    attempts: Arc<Attempts<F>>,
+}
+
+impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
+    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
+        let delivery = self.claim.delivery();
+        let span = tracing::info_span!(
+            "delivery",
+            id = delivery.id().as_str(),
+            endpoint = ?delivery.endpoint(),
+            attempt = self.claim.attempt(),
+        );
+        self.finish(timer).instrument(span)
+    }
 }
 
 async fn next<S: Source>(
@@ -156,129 +180,55 @@ async fn next<S: Source>(
     })
 }
 
-async fn attempt<C: Claim, F: FarEnd>(claim: C, place: Place<F>) {
-    let delivery = claim.delivery().clone();
-    let span = tracing::info_span!(
-        "delivery",
-        id = delivery.id().as_str(),
-        endpoint = ?delivery.endpoint(),
-        attempt = claim.attempt(),
-    );
-    run_claim(claim, delivery, place).instrument(span).await;
-}
-
-async fn run_claim<C: Claim, F: FarEnd>(claim: C, delivery: Delivery, place: Place<F>) {
-    let attempts = Arc::clone(&place.attempts);
-    let attempt = claim.attempt();
-    let at = SystemTime::now();
-    let started = Instant::now();
-    let outcome = if claim.is_unreadable() {
-        Outcome::Failed(AttemptError::Unreadable)
-    } else {
-        AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt))
-            .catch_unwind()
-            .await
-            .unwrap_or(Outcome::Failed(AttemptError::Panicked))
-    };
-    let took = started.elapsed();
-    drop(place);
-
-    let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
-    let record = AttemptRecord::new(attempt, at, took, outcome);
-    let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
-    report(EventKind::Attempted {
-        attempt,
-        outcome,
-        took,
-        again_in: match verdict {
-            Verdict::AgainIn(delay) => Some(delay),
-            Verdict::Delivered | Verdict::Dead(_) => None,
-        },
-    });
-    if let Err(error) = claim.settle(verdict, record).await {
-        tracing::error!(%error, "the outbox did not note what an attempt came to");
-        return;
-    }
-    match verdict {
-        Verdict::AgainIn(_) => return,
-        Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
-        Verdict::Dead(last) => report(EventKind::Dead {
-            attempts: attempt,
-            last,
-        }),
-    }
-    delivery.settle();
-}
-
-impl Places {
-    pub(super) fn new(limit: usize, per_host: usize) -> Self {
-        Self {
-            limit,
-            taken: AtomicUsize::new(0),
-            hosts: HostCounts::new(per_host),
+impl<C: Claim, F: FarEnd> Attempt<C, F> {
+    async fn finish(self, timer: &mut Timer) {
+        let Self {
+            claim,
+            mut place,
+            attempts,
+        } = self;
+        let delivery = claim.delivery().clone();
+        let attempt = claim.attempt();
+        let at = SystemTime::now();
+        let started = Instant::now();
+        let outcome = if claim.is_unreadable() {
+            Outcome::Failed(AttemptError::Unreadable)
+        } else {
+            AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt, timer))
+                .catch_unwind()
+                .await
+                .unwrap_or(Outcome::Failed(AttemptError::Panicked))
+        };
+        let took = started.elapsed();
+        if matches!(outcome, Outcome::Answered { .. }) {
+            place.host_has_answered();
         }
-    }
+        drop(place);
 
-    fn free(&self) -> usize {
-        self.limit
-            .saturating_sub(self.taken.load(Ordering::Acquire))
-    }
-
-    /// A host may hold its own limit, and never more than half of what is free: however many
-    /// hosts stall, the next one still finds a place.
-    fn room(&self, host: &str) -> usize {
-        let (taken, free) = (self.hosts.count(host), self.free());
-        let own = self.hosts.limit().saturating_sub(taken);
-        // The most whose last one still finds `taken + n - 1` below half of `free - n + 1`.
-        let share = (free + 1).saturating_sub(2 * taken) / 3;
-        own.min(if taken == 0 { share.max(1) } else { share })
-    }
-}
-
-impl<F> Place<F> {
-    fn take(attempts: &Arc<Attempts<F>>, delivery: &Delivery) -> Self {
-        attempts.places.taken.fetch_add(1, Ordering::AcqRel);
-        Self {
-            attempts: Arc::clone(attempts),
-            _host: attempts
-                .places
-                .hosts
-                .take(Arc::clone(delivery.endpoint().host_key())),
+        let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
+        let record = AttemptRecord::new(attempt, at, took, outcome);
+        let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
+        report(EventKind::Attempted {
+            attempt,
+            outcome,
+            took,
+            again_in: match verdict {
+                Verdict::AgainIn(delay) => Some(delay),
+                Verdict::Delivered | Verdict::Dead(_) => None,
+            },
+        });
+        if let Err(error) = claim.settle(verdict, record).await {
+            tracing::error!(%error, "the outbox did not note what an attempt came to");
+            return;
         }
-    }
-}
-
-impl<F> Drop for Place<F> {
-    fn drop(&mut self) {
-        self.attempts.places.taken.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_as_much_room_as_it_gets_one_by_one() {
-        for (limit, per_host) in [(1, 1), (2, 9), (9, 2), (10, 10), (512, 64), (512, 512)] {
-            for before in 0..4.min(limit) {
-                let places = Places::new(limit, per_host);
-                let take = |host: &str| {
-                    places.taken.fetch_add(1, Ordering::AcqRel);
-                    places.hosts.take(host.into())
-                };
-                let mut taken: Vec<_> = (0..before).map(|n| take(&n.to_string())).collect();
-                let room = places.room("host");
-                assert!(room > 0, "a host without attempts finds a place");
-                for left in (0..room).rev() {
-                    taken.push(take("host"));
-                    assert_eq!(
-                        places.room("host") > 0,
-                        left > 0,
-                        "{limit} {per_host} {left}"
-                    );
-                }
-            }
+        match verdict {
+            Verdict::AgainIn(_) => return,
+            Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
+            Verdict::Dead(last) => report(EventKind::Dead {
+                attempts: attempt,
+                last,
+            }),
         }
+        delivery.settle();
     }
 }

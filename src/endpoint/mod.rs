@@ -10,7 +10,7 @@ mod rules;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 pub(crate) use self::recent::{RecentEndpoints, Written};
 pub use self::{
@@ -41,6 +41,9 @@ pub struct Endpoint {
 
 struct Inner {
     uri: Uri,
+    /// The URI's path and query, as a request's target.
+    origin_form: Uri,
+    host_header: HeaderValue,
     host: Arc<str>,
     address: Option<IpAddr>,
     port: u16,
@@ -67,6 +70,16 @@ impl Endpoint {
     /// The host, to be kept as a key.
     pub(crate) fn host_key(&self) -> &Arc<str> {
         &self.inner.host
+    }
+
+    /// What a request to this endpoint is for: its path and query.
+    pub(crate) fn origin_form(&self) -> Uri {
+        self.inner.origin_form.clone()
+    }
+
+    /// The value of a request's `Host`.
+    pub(crate) fn host_header(&self) -> HeaderValue {
+        self.inner.host_header.clone()
     }
 
     /// The port, be it named in the URL or the scheme's default.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use url::{Host, ParseError, Position, Url};
 
 use super::{
@@ -99,8 +99,15 @@ fn build(url: &Url) -> Result<Endpoint, EndpointErrorKind> {
     if uri.scheme_str() != Some(url.scheme()) || uri.host() != Some(dialled) || uri_port != port {
         return Err(EndpointErrorKind::Malformed);
     }
+    let (Some(authority), Some(target)) = (uri.authority(), uri.path_and_query()) else {
+        return Err(EndpointErrorKind::Malformed);
+    };
+    let host_header =
+        HeaderValue::from_str(authority.as_str()).map_err(|_| EndpointErrorKind::Malformed)?;
     Ok(Endpoint {
         inner: Arc::new(Inner {
+            origin_form: target.clone().into(),
+            host_header,
             uri,
             host: host.into(),
             address,

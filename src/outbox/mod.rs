@@ -130,6 +130,15 @@ pub trait Source: Send + 'static {
         demand: Demand<'_>,
     ) -> impl Future<Output = Result<Vec<Self::Claim>, BoxError>> + Send;
 
+    /// Says that a host may have room for which [`Demand`] had none; `None`: any host.
+    ///
+    /// A source that keeps what is due by host looks at these again and at no other. It is called
+    /// between two calls of [`next`](Self::next). Default: nothing, for one that asks
+    /// [`Demand`] each time.
+    fn has_room(&mut self, host: Option<&str>) {
+        let _ = host;
+    }
+
     /// Takes what is lost when the process ends now. A durable outbox has nothing to give.
     fn drain(&mut self) -> Vec<Delivery> {
         Vec::new()

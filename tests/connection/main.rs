@@ -6,7 +6,6 @@ mod authority;
 mod hostile;
 
 mod addresses;
-mod background;
 mod environment;
 mod literals;
 mod lookups;

@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, time::sleep};
 
 use crate::{
     answered, ended,
-    hostile::{Api, Conn, Receiver, pause, resume},
+    hostile::{ATTEMPT_TIMEOUT, Api, Conn, Receiver, pause, resume},
 };
 
 /// More than all the buffers on its way can hold.
@@ -69,6 +69,26 @@ async fn answers_and_never_reads_the_upload() {
         ended_without_over(api, receiver).await;
         resume();
     }
+}
+
+/// The answer was read in time: what is left of the upload is not waited for beyond the deadline,
+/// and makes no other outcome of it.
+#[tokio::test]
+async fn answers_late_and_never_reads_the_upload() {
+    let mut receiver = Receiver::new(|mut conn| async move {
+        conn.here();
+        sleep(ATTEMPT_TIMEOUT - Duration::from_millis(500)).await;
+        conn.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await;
+        closed_long_after(conn).await;
+    });
+    let mut api = api();
+    send(&api, &receiver).await;
+    receiver.reached().await;
+    pause();
+    assert_eq!(api.only_attempt().await.outcome, answered(200));
+    receiver.over().await;
+    ended_without_over(api, receiver).await;
 }
 
 #[tokio::test]

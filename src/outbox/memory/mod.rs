@@ -45,6 +45,8 @@ pub struct MemorySource {
     back: Back,
     ready: VecDeque<Entry>,
     aside: HashMap<Arc<str>, VecDeque<Entry>>,
+    /// Of the hosts aside those that may have room.
+    may_have_room: VecDeque<Arc<str>>,
     later: BinaryHeap<Reverse<Later>>,
     /// Keeps what is due at the same moment in order.
     sequence: u64,
@@ -135,6 +137,7 @@ impl Outbox for MemoryOutbox {
             back: back.clone(),
             ready: VecDeque::new(),
             aside: HashMap::new(),
+            may_have_room: VecDeque::new(),
             later: BinaryHeap::new(),
             sequence: 0,
         };
@@ -186,6 +189,16 @@ impl Source for MemorySource {
         }
     }
 
+    fn has_room(&mut self, host: Option<&str>) {
+        match host {
+            Some(host) => {
+                let host = self.aside.get_key_value(host).map(|(host, _)| host);
+                self.may_have_room.extend(host.cloned());
+            }
+            None => self.may_have_room = self.aside.keys().cloned().collect(),
+        }
+    }
+
     fn drain(&mut self) -> Vec<Delivery> {
         while let Ok(queued) = self.queue.try_recv() {
             self.put(queued);
@@ -225,32 +238,64 @@ impl MemorySource {
         }
     }
 
+    /// What is claimed at once is for one host: it changes what all have room for.
     fn claim(&mut self, demand: Demand<'_>) -> Vec<MemoryClaim> {
-        let mut claims = Vec::new();
-        let back = &self.back;
-        let claimed = |entry| MemoryClaim {
-            entry: Some(entry),
-            back: back.clone(),
-        };
-        // At most one claim a call for each host: a claim changes what its host has room for.
-        self.aside.retain(|host, entries| {
-            if claims.len() < demand.at_most() && !demand.is_full(host) {
-                claims.extend(entries.pop_front().map(claimed));
+        if demand.at_most() == 0 {
+            return Vec::new();
+        }
+        self.claim_aside(demand)
+            .or_else(|| self.claim_ready(demand))
+            .unwrap_or_default()
+    }
+
+    fn claim_aside(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
+        while let Some(host) = self.may_have_room.front() {
+            let room = demand.room(host).min(demand.at_most());
+            match self.aside.get_mut(host) {
+                Some(entries) if room > 0 => {
+                    let entries = entries.drain(..room.min(entries.len()));
+                    let claims: Vec<_> = entries.map(|entry| claim(entry, &self.back)).collect();
+                    if !claims.is_empty() {
+                        return Some(claims);
+                    }
+                    self.aside.remove(host);
+                }
+                _ => {}
             }
-            !entries.is_empty()
-        });
-        while claims.is_empty()
-            && demand.at_most() > 0
-            && let Some(entry) = self.ready.pop_front()
-        {
+            self.may_have_room.pop_front();
+        }
+        None
+    }
+
+    fn claim_ready(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
+        while let Some(entry) = self.ready.pop_front() {
             let host = Arc::clone(entry.delivery.endpoint().host_key());
-            if self.aside.contains_key(&host) || demand.is_full(&host) {
+            let room = match self.aside.contains_key(&host) {
+                true => 0,
+                false => demand.room(&host).min(demand.at_most()),
+            };
+            if room == 0 {
                 self.aside.entry(host).or_default().push_back(entry);
                 continue;
             }
-            claims.push(claimed(entry));
+            let mut claims = vec![claim(entry, &self.back)];
+            // One host's deliveries often come together.
+            while claims.len() < room
+                && self.ready.front().is_some_and(|next| next.is_for(&host))
+                && let Some(entry) = self.ready.pop_front()
+            {
+                claims.push(claim(entry, &self.back));
+            }
+            return Some(claims);
         }
-        claims
+        None
+    }
+}
+
+fn claim(entry: Entry, back: &Back) -> MemoryClaim {
+    MemoryClaim {
+        entry: Some(entry),
+        back: back.clone(),
     }
 }
 
@@ -272,6 +317,10 @@ impl Entry {
             accepted_at,
             attempts,
         }
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        self.delivery.endpoint().host() == host
     }
 }
 

@@ -81,7 +81,8 @@ impl SqliteSource {
     fn ask(&mut self, demand: Demand<'_>) -> Result<(), BoxError> {
         // No host has an empty name: this one has nothing under way.
         let room_elsewhere = demand.room("");
-        self.hosts.retain(|host| demand.room(host) < room_elsewhere);
+        self.hosts
+            .retain(|host| demand.room(host) != room_elsewhere);
         let mut rooms: HashMap<_, _> = self
             .hosts
             .iter()

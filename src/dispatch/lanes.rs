@@ -1,0 +1,241 @@
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::attempt::Timer;
+
+/// Idle lanes that are kept: as many as one host's attempts, by default.
+const MOST_IDLE: usize = 64;
+
+/// Tasks that each run one job after the other.
+///
+/// The future of an attempt takes some KiB: a new task for each would have them allocated and
+/// freed again and again, on different threads.
+pub(super) struct Lanes<J> {
+    shared: Arc<Shared<J>>,
+    tasks: JoinSet<()>,
+}
+
+pub(super) trait Job: Send + 'static {
+    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send;
+}
+
+struct Shared<J> {
+    /// Each is for a lane that is idle no more.
+    jobs: Mutex<VecDeque<J>>,
+    /// A permit for each job.
+    ready: Semaphore,
+    idle: AtomicUsize,
+}
+
+impl<J: Job> Lanes<J> {
+    pub(super) fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                jobs: Mutex::default(),
+                ready: Semaphore::new(0),
+                idle: AtomicUsize::new(0),
+            }),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Has an idle lane run this job, or a new one.
+    pub(super) fn run(&mut self, job: J) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.shared.take_idle() {
+            self.shared.push(job);
+        } else {
+            self.tasks.spawn(lane(Arc::clone(&self.shared), job));
+        }
+    }
+
+    /// Lets idle lanes end, and each other one after its job.
+    pub(super) fn close(&self) {
+        self.shared.ready.close();
+    }
+
+    /// Resolves once a lane has ended; `None` when there is none.
+    pub(super) async fn ended(&mut self) -> Option<()> {
+        self.tasks.join_next().await.map(drop)
+    }
+
+    /// Cuts off all jobs.
+    pub(super) async fn shutdown(&mut self) {
+        self.tasks.shutdown().await;
+        self.shared.take_all();
+    }
+}
+
+async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
+    let mut timer = Timer::default();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        job.run(&mut timer).await;
+        next = shared.next().await;
+    }
+}
+
+impl<J> Shared<J> {
+    /// `None` when the lane is to end.
+    async fn next(&self) -> Option<J> {
+        let one_more = |idle| (idle < MOST_IDLE).then_some(idle + 1);
+        self.change_idle(one_more).then_some(())?;
+        if let Ok(permit) = self.ready.acquire().await {
+            permit.forget();
+        }
+        self.take()
+    }
+
+    fn take_idle(&self) -> bool {
+        self.change_idle(|idle: usize| idle.checked_sub(1))
+    }
+
+    fn change_idle(&self, change: impl FnMut(usize) -> Option<usize>) -> bool {
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.idle.fetch_update(set, fetch, change).is_ok()
+    }
+
+    fn push(&self, job: J) {
+        self.jobs().push_back(job);
+        self.ready.add_permits(1);
+    }
+
+    fn take(&self) -> Option<J> {
+        self.jobs().pop_front()
+    }
+
+    fn take_all(&self) {
+        let jobs = std::mem::take(&mut *self.jobs());
+        drop(jobs);
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, VecDeque<J>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use tokio::{
+        sync::oneshot,
+        task::{Id, id, yield_now},
+    };
+
+    use super::*;
+
+    struct Fake {
+        began: oneshot::Sender<Id>,
+        until: Pin<Box<dyn Future<Output = ()> + Send>>,
+    }
+
+    impl Job for Fake {
+        async fn run(self, _: &mut Timer) {
+            let _ = self.began.send(id());
+            self.until.await;
+        }
+    }
+
+    fn job(until: impl Future<Output = ()> + Send + 'static) -> (Fake, oneshot::Receiver<Id>) {
+        let (began, lane) = oneshot::channel();
+        let until = Box::pin(until);
+        (Fake { began, until }, lane)
+    }
+
+    #[tokio::test]
+    async fn an_idle_lane_is_used_again() {
+        let mut lanes = Lanes::new();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let (job, lane) = job(async {});
+            lanes.run(job);
+            ids.push(lane.await.unwrap());
+            yield_now().await;
+        }
+        assert_eq!(ids, [ids[0]; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_busy_lane_is_not_waited_for() {
+        let mut lanes = Lanes::new();
+        let (stuck, lane) = job(std::future::pending());
+        lanes.run(stuck);
+        let first = lane.await.unwrap();
+        let (other, lane) = job(async {});
+        lanes.run(other);
+        assert_ne!(lane.await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_some_stay_idle() {
+        let mut lanes = Lanes::new();
+        let mut begun = Vec::new();
+        for _ in 0..2 * MOST_IDLE {
+            let (job, lane) = job(async {});
+            lanes.run(job);
+            begun.push(lane);
+        }
+        for lane in begun {
+            lane.await.unwrap();
+        }
+        for _ in 0..MOST_IDLE {
+            lanes.ended().await.unwrap();
+        }
+        assert_eq!(lanes.tasks.len(), MOST_IDLE);
+    }
+
+    #[tokio::test]
+    async fn closed_they_end_after_their_jobs() {
+        let mut lanes = Lanes::new();
+        let (idle, lane) = job(async {});
+        lanes.run(idle);
+        lane.await.unwrap();
+        yield_now().await;
+        let (waits, lane) = job(async {});
+        lanes.run(waits);
+        let (finish, finished) = oneshot::channel::<()>();
+        let (busy, _lane) = job(async { finished.await.unwrap() });
+        lanes.run(busy);
+        lanes.close();
+        lanes.ended().await.unwrap();
+        lane.await.expect("a job that was handed over is run");
+        finish.send(()).unwrap();
+        lanes.ended().await.unwrap();
+        assert!(lanes.ended().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_lane_alone() {
+        let mut lanes = Lanes::new();
+        let (bad, _lane) = job(async { panic!("as a test") });
+        lanes.run(bad);
+        lanes.ended().await.unwrap();
+        let (good, lane) = job(async {});
+        lanes.run(good);
+        lane.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn shut_down_they_drop_what_they_have() {
+        let mut lanes = Lanes::new();
+        let (dropped, is_dropped) = oneshot::channel::<()>();
+        let (stuck, lane) = job(async move {
+            std::future::pending::<()>().await;
+            drop(dropped);
+        });
+        lanes.run(stuck);
+        lane.await.unwrap();
+        lanes.shutdown().await;
+        is_dropped.await.unwrap_err();
+        assert!(lanes.ended().await.is_none());
+    }
+}

@@ -1,0 +1,331 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+use crate::host_counts::HostCounts;
+
+/// The attempts that a host may have under way before it has answered any.
+const UNANSWERED: usize = 4;
+
+/// The attempts that may be under way: in all, and for each endpoint host. Cheap to clone.
+///
+/// Whoever finds no room is told of the next place that could make some, and of no other: beside
+/// receivers that stall, the others' attempts come and go without anybody looking at them all.
+#[derive(Clone)]
+pub(super) struct Places {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limit: usize,
+    taken: AtomicUsize,
+    hosts: HostCounts,
+    /// A host had no room for want of places in all: any place makes a difference.
+    any_is_wanted: AtomicBool,
+    ears: Mutex<Vec<Arc<Ear>>>,
+}
+
+/// Hears of places that were wanted. There is one for each worker that shares the places, and all
+/// hear of all: whoever wanted one is not told apart.
+#[derive(Default)]
+struct Ear {
+    freed: Mutex<Freed>,
+    is_freed: Notify,
+}
+
+/// A worker's ear, for as long as it listens.
+pub(super) struct Listening {
+    shared: Arc<Shared>,
+    ear: Arc<Ear>,
+}
+
+/// Who may have room that had none.
+#[derive(Default)]
+pub(super) struct Freed {
+    pub(super) any: bool,
+    pub(super) hosts: Vec<Arc<str>>,
+}
+
+/// A place for one attempt.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    host: Arc<str>,
+    host_has_answered: bool,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize, per_host: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                limit,
+                taken: AtomicUsize::new(0),
+                hosts: HostCounts::new(per_host),
+                any_is_wanted: AtomicBool::new(false),
+                ears: Mutex::default(),
+            }),
+        }
+    }
+
+    /// How many there are. Of none, [`Listening`] tells when that changes.
+    pub(super) fn free(&self) -> usize {
+        match self.count_free() {
+            0 => {
+                self.want_any();
+                self.count_free()
+            }
+            free => free,
+        }
+    }
+
+    /// How many there are for this host. Of none, [`Listening`] tells when that may have changed.
+    pub(super) fn room(&self, host: &str) -> usize {
+        let (own, share) = self.count(host);
+        if own > 0 && share > 0 {
+            return own.min(share);
+        }
+        match own {
+            0 => self.shared.hosts.want(host),
+            _ => self.want_any(),
+        }
+        // Again: a place may have been given back just before.
+        let (own, share) = self.count(host);
+        own.min(share)
+    }
+
+    /// A host may hold its own limit, and never more than half of what is free: however many
+    /// hosts stall, the next one still finds a place. For the same reason it begins with a few,
+    /// and has one more for each of its answers.
+    fn count(&self, host: &str) -> (usize, usize) {
+        let hosts = &self.shared.hosts;
+        let (taken, answers) = hosts.count(host);
+        let free = self.count_free();
+        let limit = hosts.limit().min(UNANSWERED.saturating_add(answers));
+        // The most whose last one still finds `taken + n - 1` below half of `free - n + 1`.
+        let share = (free + 1).saturating_sub(2 * taken) / 3;
+        let share = if taken == 0 { share.max(1) } else { share };
+        (limit.saturating_sub(taken), share)
+    }
+
+    fn count_free(&self) -> usize {
+        let taken = self.shared.taken.load(Ordering::SeqCst);
+        self.shared.limit.saturating_sub(taken)
+    }
+
+    fn want_any(&self) {
+        self.shared.any_is_wanted.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn take(&self, host: Arc<str>) -> Place {
+        self.shared.taken.fetch_add(1, Ordering::SeqCst);
+        self.shared.hosts.take(&host);
+        Place {
+            shared: Arc::clone(&self.shared),
+            host,
+            host_has_answered: false,
+        }
+    }
+
+    pub(super) fn listen(&self) -> Listening {
+        let ear = Arc::<Ear>::default();
+        lock(&self.shared.ears).push(Arc::clone(&ear));
+        Listening {
+            shared: Arc::clone(&self.shared),
+            ear,
+        }
+    }
+}
+
+impl Shared {
+    fn tell(&self, host: Option<&Arc<str>>, any: bool) {
+        for ear in lock(&self.ears).iter() {
+            let mut freed = lock(&ear.freed);
+            freed.any |= any;
+            freed.hosts.extend(host.cloned());
+            drop(freed);
+            ear.is_freed.notify_one();
+        }
+    }
+}
+
+impl Listening {
+    /// Resolves when there is something to [`take`](Self::take).
+    pub(super) async fn freed(&self) {
+        self.ear.is_freed.notified().await;
+    }
+
+    pub(super) fn take(&self) -> Freed {
+        std::mem::take(&mut *lock(&self.ear.freed))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        lock(&self.shared.ears).retain(|ear| !Arc::ptr_eq(ear, &self.ear));
+    }
+}
+
+/// Every update is one statement: a panic elsewhere leaves none half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Place {
+    pub(super) fn host_has_answered(&mut self) {
+        self.host_has_answered = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let host_is_wanted = shared.hosts.give_back(&self.host, self.host_has_answered);
+        shared.taken.fetch_sub(1, Ordering::SeqCst);
+        let any_is_wanted = shared.any_is_wanted.swap(false, Ordering::SeqCst);
+        if host_is_wanted || any_is_wanted {
+            shared.tell(host_is_wanted.then_some(&self.host), any_is_wanted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn answered(mut place: Place) {
+        place.host_has_answered();
+    }
+
+    #[test]
+    fn a_host_has_as_much_room_as_it_gets_one_by_one() {
+        for (limit, per_host) in [(1, 1), (2, 9), (9, 2), (10, 10), (512, 64), (512, 512)] {
+            for before in 0..4.min(limit) {
+                let places = Places::new(limit, per_host);
+                let take = |host: &str| places.take(host.into());
+                let mut taken: Vec<_> = (0..before).map(|n| take(&n.to_string())).collect();
+                let room = places.room("host");
+                assert!(room > 0, "a host without attempts finds a place");
+                for left in (0..room).rev() {
+                    taken.push(take("host"));
+                    assert_eq!(
+                        places.room("host") > 0,
+                        left > 0,
+                        "{limit} {per_host} {left}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_answers_has_more_room() {
+        let places = Places::new(512, 64);
+        let take = || places.take("host".into());
+        let mut taken: Vec<_> = (0..UNANSWERED).map(|_| take()).collect();
+        assert_eq!(places.room("host"), 0);
+        for answers in 1..=100 {
+            answered(taken.remove(0));
+            taken.extend((0..places.room("host")).map(|_| take()));
+            assert_eq!(taken.len(), (UNANSWERED + answers).min(64));
+        }
+    }
+
+    #[test]
+    fn hosts_that_stall_leave_room_for_many_others() {
+        let places = Places::new(512, 64);
+        let mut taken = Vec::new();
+        for host in 0..100 {
+            let host: Arc<str> = host.to_string().into();
+            while places.room(&host) > 0 {
+                taken.push(places.take(Arc::clone(&host)));
+            }
+        }
+        assert_eq!(taken.len(), 100 * UNANSWERED);
+        assert_eq!(places.room("another"), UNANSWERED, "as if none stalled");
+    }
+
+    #[test]
+    fn whoever_finds_no_place_hears_of_the_next() {
+        let places = Places::new(1, 1);
+        let ear = places.listen();
+        let place = places.take("host".into());
+        drop(place);
+        assert!(ear.freed().now_or_never().is_none(), "nobody wanted it");
+
+        let place = places.take("host".into());
+        assert_eq!(places.free(), 0);
+        drop(place);
+        assert!(ear.freed().now_or_never().is_some());
+        assert!(ear.take().any);
+    }
+
+    #[test]
+    fn whoever_finds_no_room_for_a_host_hears_of_its_places_alone() {
+        let places = Places::new(100, 1);
+        let ear = places.listen();
+        let place = places.take("full".into());
+        let other = places.take("other".into());
+        assert_eq!(places.room("full"), 0);
+        drop(other);
+        assert!(ear.freed().now_or_never().is_none());
+        drop(place);
+        assert!(ear.freed().now_or_never().is_some());
+        let freed = ear.take();
+        assert_eq!((freed.any, freed.hosts), (false, vec!["full".into()]));
+    }
+
+    #[test]
+    fn a_host_that_has_its_share_hears_of_any_place() {
+        let places = Places::new(8, 8);
+        let ear = places.listen();
+        let _own = places.take("host".into());
+        let mut others: Vec<_> = (0..5).map(|n| places.take(n.to_string().into())).collect();
+        assert_eq!(places.room("host"), 0, "one is its own, two are free");
+        others.clear();
+        assert!(ear.freed().now_or_never().is_some());
+        assert!(ear.take().any);
+        assert_eq!(places.room("host"), 2);
+    }
+
+    /// Giving back races with looking and wanting: a place that is not heard of would be waited
+    /// for for ever. The looks sweep over the moment at which it is given back.
+    #[test]
+    fn no_place_is_given_back_unheard() {
+        let (give_back, given) = std::sync::mpsc::channel::<Place>();
+        let giving_back = std::thread::spawn(move || given.into_iter().for_each(drop));
+        for (limit, per_host) in [(1, 1), (9, 1)] {
+            let places = Places::new(limit, per_host);
+            let ear = places.listen();
+            for round in 0..50_000 {
+                give_back.send(places.take("host".into())).unwrap();
+                for _ in 0..round % 200 {
+                    std::hint::spin_loop();
+                }
+                while places.free() == 0 || places.room("host") == 0 {
+                    futures::executor::block_on(ear.freed());
+                }
+            }
+        }
+        drop(give_back);
+        giving_back.join().unwrap();
+    }
+
+    #[test]
+    fn all_who_listen_hear_it() {
+        let places = Places::new(1, 1);
+        let place = places.take("host".into());
+        let ears = [places.listen(), places.listen()];
+        drop(places.listen());
+        assert_eq!(places.room("host"), 0);
+        drop(place);
+        for ear in &ears {
+            assert!(ear.freed().now_or_never().is_some());
+            assert_eq!(ear.take().hosts, ["host".into()]);
+        }
+        assert_eq!(lock(&places.shared.ears).len(), 2);
+    }
+}
