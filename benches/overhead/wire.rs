@@ -113,8 +113,8 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
     let apps = Apps::start();
     let sides = [
         ("none", apps.plain),
-        ("layer", apps.discarding),
-        ("handwritten", apps.handwritten),
+        ("tower-webhook", apps.discarding),
+        ("hand-written", apps.handwritten),
     ];
     let mut table = vec![row![
         "response",

@@ -2,7 +2,9 @@
 
 use super::{
     endpoints::{dispatcher, endpoint},
-    peer::{Compared, Handwritten, Layered, Load, Peer, axum, compare, http, https, plain},
+    peer::{
+        Compared, Handwritten, Layered, Load, Peer, axum, compare, http, https, plain, unguarded,
+    },
     receiver::Receiver,
 };
 use crate::{
@@ -26,6 +28,9 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) {
     }
     if args.wants(&["deliveries_tls_vs_hyper"]) {
         over_tls(args, report).await;
+    }
+    if args.wants(&["guarded_vs_plain"]) {
+        guarded(args, report).await;
     }
     if args.wants(&["known_receivers_ratio"]) {
         many_known(args, report).await;
@@ -69,6 +74,8 @@ async fn one_receiver(args: &Args, report: &mut Report) {
         &compared,
         &rows,
     );
+    plot(report, "1-receiver", peers, &compared, &[0, 1]);
+    plot(report, "1-receiver,-from-axum", peers, &compared, &[2, 3]);
     report.figure("deliveries_vs_hyper", compared.rates.ratio(0, 1));
     report.figure("deliveries_vs_handwritten", compared.rates.ratio(2, 3));
 }
@@ -90,6 +97,7 @@ async fn many_receivers(args: &Args, report: &mut Report) {
         &compared,
         &rows,
     );
+    plot(report, "100-receivers", peers, &compared, &[0, 1]);
     report.figure("deliveries_100_vs_hyper", compared.rates.ratio(0, 1));
 }
 
@@ -112,7 +120,30 @@ async fn over_tls(args: &Args, report: &mut Report) {
         &compared,
         &rows,
     );
+    plot(report, "1-receiver,-TLS", peers, &compared, &[0, 1]);
     report.figure("deliveries_tls_vs_hyper", compared.rates.ratio(0, 1));
+}
+
+/// What the guard and the capped socket cost: the same dispatcher posts with hyper-util's client
+/// and its plain connector instead.
+async fn guarded(args: &Args, report: &mut Report) {
+    let receiver = Receiver::start();
+    let load = load(args, OUTSTANDING);
+    let to = vec![endpoint("http", 0, receiver.http)];
+    let mut ours = Layered::new(dispatcher(), to.clone(), plain);
+    let unguarded = dispatcher().with_client(unguarded());
+    let mut unguarded = Layered::new(unguarded, to.clone(), plain);
+    let peers: &mut [&mut dyn Peer] = &mut [&mut ours, &mut unguarded];
+    let compared = compare(args.pick(101, 2), load, peers).await;
+    let rows = [("guarded", 1), ("plain connector", 1)];
+    table(
+        report,
+        "Deliveries of 1 KiB to one receiver, by what connects",
+        peers,
+        &compared,
+        &rows,
+    );
+    report.figure("guarded_vs_plain", compared.rates.ratio(0, 1));
 }
 
 /// Known is a receiver that was delivered to before.
@@ -168,6 +199,14 @@ async fn by_outstanding(args: &Args, report: &mut Report) {
         table.push(cells);
     }
     report.table("Deliveries/s by how many are outstanding", &table);
+}
+
+/// A bar of the plot for each of these peers.
+fn plot(report: &mut Report, x: &str, peers: &[&mut dyn Peer], compared: &Compared, at: &[usize]) {
+    for &at in at {
+        let rate = compared.rates.median(at);
+        report.point("deliveries", x, peers[at].name(), rate);
+    }
 }
 
 /// A row for each peer: what it is, and which peer it is measured against.

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use tokio::time::sleep;
+use tokio::task::yield_now;
 use tower::service_fn;
 use tower_webhook::{Dispatcher, Payload, RetryPolicy, WebhookLayer};
 
@@ -79,7 +79,7 @@ async fn outstanding(waiting: bool) -> f64 {
         let request = request(&format!("http://{host}/hook/{number}"));
         forward(&mut service, request).await;
         while attempted.load(SeqCst) <= number {
-            sleep(Duration::from_millis(1)).await;
+            yield_now().await;
         }
         if number == 0 {
             before = resident();

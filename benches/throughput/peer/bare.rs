@@ -42,16 +42,24 @@ pub(crate) struct Bare<C> {
 
 impl<C: Connect + Clone + Send + Sync + 'static> Bare<C> {
     async fn with(connector: C, number: usize, endpoints: &[String]) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(AT_ONCE)
-            .build(connector);
         Self {
-            client,
+            client: client(connector),
             prepared: prepare(number, endpoints).await,
         }
     }
+}
+
+fn client<C: Connect + Clone>(connector: C) -> Client<C, Payload> {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(AT_ONCE)
+        .build(connector)
+}
+
+/// The client by itself, over plain HTTP, for a dispatcher to post with.
+pub(crate) fn unguarded() -> Client<impl Connect + Clone + Send + Sync + 'static, Payload> {
+    client(connector())
 }
 
 /// Over plain HTTP.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::LocalBoxFuture;
 
 pub(crate) use self::{
-    bare::{http, https},
+    bare::{http, https, unguarded},
     handwritten::Handwritten,
     layered::{Layered, axum, forward, plain},
 };
