@@ -52,12 +52,12 @@ pub(super) enum Stop {
 pub(super) type Home<S> = Arc<Mutex<Option<S>>>;
 
 /// A source in use. It goes home when the worker ends, also when its runtime ends first.
-pub(super) struct OnLoan<S> {
+pub(super) struct OnLoan<S: Source> {
     source: Option<S>,
     home: Home<S>,
 }
 
-impl<S> OnLoan<S> {
+impl<S: Source> OnLoan<S> {
     /// `None` when another worker has it.
     pub(super) fn take(home: &Home<S>) -> Option<Self> {
         let source = lock(home).take()?;
@@ -74,8 +74,9 @@ impl<S> OnLoan<S> {
     }
 }
 
-impl<S> Drop for OnLoan<S> {
+impl<S: Source> Drop for OnLoan<S> {
     fn drop(&mut self) {
+        self.get().rest();
         *lock(&self.home) = self.source.take();
     }
 }

@@ -139,6 +139,10 @@ pub trait Source: Send + 'static {
         let _ = host;
     }
 
+    /// Says that the worker has ended, be it that its runtime has: what was claimed and not
+    /// handed out is due again. Default: nothing, for a source that claims nothing ahead.
+    fn rest(&mut self) {}
+
     /// Takes what is lost when the process ends now. A durable outbox has nothing to give.
     fn drain(&mut self) -> Vec<Delivery> {
         Vec::new()

@@ -106,12 +106,17 @@ async fn both_of_two_with_the_same_id_are_kept_and_delivered() {
 fn a_runtime_that_ends_loses_nothing() {
     let folder = Folder::new();
     let dispatcher = folder.dispatcher();
-    let runtime = || tokio::runtime::Runtime::new().unwrap();
-    runtime().block_on(async {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap()
+    };
+    // Open beyond the end of the runtime: the attempt is cut off, it does not fail.
+    let _silent = runtime().block_on(async {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", silent.local_addr().unwrap());
         call(&dispatcher, "stalled", &url).await;
-        let (_connection, _) = silent.accept().await.unwrap();
+        let (connection, _) = silent.accept().await.unwrap();
+        (silent, connection)
     });
     assert_eq!(dispatcher.counts(), {
         let mut counts = Counts::default();

@@ -18,7 +18,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    BoxError, Delivery,
+    BoxError,
     outbox::{Claim, Demand, Source},
 };
 
@@ -144,11 +144,10 @@ impl Source for SqliteSource {
         }
     }
 
-    /// What is claimed ahead is another process's business from now on.
-    fn drain(&mut self) -> Vec<Delivery> {
+    fn rest(&mut self) {
         self.ready.clear();
         self.asked = None;
-        Vec::new()
+        self.rest = None;
     }
 }
 

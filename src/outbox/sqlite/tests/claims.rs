@@ -1,5 +1,6 @@
 use std::{collections::HashSet, time::Duration};
 
+use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::{builder, count, delivery, folder, ids, many_segments, open, settle, sql};
@@ -75,6 +76,21 @@ async fn a_source_that_is_dropped_gives_back_what_it_has_claimed() {
         0,
         "it took its leave"
     );
+}
+
+/// What a request for claims brings after the worker has ended must not lie there, claimed, for as
+/// long as the process lives.
+#[tokio::test]
+async fn a_source_at_rest_holds_nothing() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    outbox.accept("a").await.unwrap();
+    // Polled once: it has asked, and did not get an answer.
+    assert!(outbox.next(9).now_or_never().is_none());
+    super::until(|| count(&folder, "state = 'claimed'") == 1).await;
+    outbox.source.rest();
+    super::until(|| count(&folder, "state = 'waiting'") == 1).await;
+    assert_eq!(ids(&outbox.next(9).await), ["a"]);
 }
 
 #[tokio::test]
