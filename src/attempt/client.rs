@@ -131,7 +131,7 @@ impl GuardedClient {
                 };
                 match connection.send(request).await {
                     Ok(response) => {
-                        let answer = answer::read(response).await?;
+                        let answer = connection.read(response).await?;
                         let _ = answered.set(answer.outcome);
                         if answer.whole && connection.is_free().await {
                             self.pool.put(Origin::of(endpoint), connection);

@@ -1,19 +1,33 @@
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::{Extensions, Request, Response, Uri};
 use hyper::{
     body::Incoming,
     client::conn::{
         TrySendError,
-        http1::{Builder, SendRequest},
+        http1::{self, Builder, SendRequest},
     },
 };
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::Connection as _;
-use tokio::{task::AbortHandle, time::timeout};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::Connection as _, rt::TokioIo};
+use pin_project_lite::pin_project;
+use tokio::{
+    task::{Unconstrained, unconstrained},
+    time::timeout,
+};
 use tower::ServiceExt;
 
-use super::{capped::Heard, error::ConnectError, guard::Guard};
+use super::{
+    answer::{self, Reading},
+    capped::{CappedSocket, Heard},
+    error::ConnectError,
+    guard::Guard,
+};
 use crate::{BoxError, Payload};
 
 /// The head of an answer: bytes, and headers.
@@ -24,11 +38,17 @@ const MAX_HEADERS: usize = 64;
 const SENDING: Duration = Duration::from_secs(1);
 
 /// A connection to a receiver, for one attempt at a time. Dropped, it is closed, whatever it does.
+///
+/// It has no task of its own: an attempt moves it on while it waits for it, and between two
+/// attempts nobody does. What a receiver does meanwhile is seen by whoever looks next.
 pub(super) struct Connection {
     sender: SendRequest<Payload>,
+    io: Io,
     heard: Heard,
-    task: AbortHandle,
 }
+
+/// What reads and writes; `None` once it has come to its end.
+struct Io(Option<Box<http1::Connection<MaybeHttpsStream<TokioIo<CappedSocket>>, Payload>>>);
 
 impl Connection {
     /// Connects, the TLS handshake included, within that time.
@@ -48,23 +68,25 @@ impl Connection {
             .max_headers(MAX_HEADERS)
             .handshake(stream)
             .await?;
-        // What it ends with, the attempt that uses it hears as well.
-        let task = tokio::spawn(async { drop(connection.await) }).abort_handle();
-        Ok(Self {
-            sender,
-            heard,
-            task,
-        })
+        let io = Io(Some(Box::new(connection)));
+        Ok(Self { sender, io, heard })
     }
 
     /// Sends a request in origin form, with its `Host`.
     pub(super) fn send(
         &mut self,
         request: Request<Payload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>> + use<>
-    {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>> {
         self.heard.begin_anew();
-        self.sender.try_send_request(request)
+        Driven::new(&mut self.io, self.sender.try_send_request(request))
+    }
+
+    /// Reads an answer to its end, or as far as it is worth it.
+    pub(super) fn read(
+        &mut self,
+        response: Response<Incoming>,
+    ) -> impl Future<Output = <Reading<Incoming> as Future>::Output> {
+        Driven::new(&mut self.io, answer::read(response))
     }
 
     /// Whether it can take another request, once the answer to the last one was read.
@@ -75,18 +97,67 @@ impl Connection {
         if self.is_idle() {
             return true;
         }
-        let ready = Box::pin(timeout(SENDING, self.sender.ready()));
-        matches!(ready.await, Ok(Ok(())))
+        let ready = poll_fn(|cx| match self.io.drive(cx) {
+            Poll::Pending if !self.sender.is_ready() => Poll::Pending,
+            _ => Poll::Ready(()),
+        });
+        let waited = Box::pin(timeout(SENDING, ready)).await;
+        waited.is_ok() && self.is_idle()
     }
 
-    /// Whether it can take another request at this moment.
-    pub(super) fn is_idle(&self) -> bool {
-        self.sender.is_ready()
+    /// Whether it can take another request at this moment. Nobody is woken by it any more.
+    pub(super) fn is_idle(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.io.drive(&mut nobody).is_pending() && self.sender.is_ready()
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Io {
+    /// Reads and writes what can be. Ready once it has come to its end; what it ends with, the
+    /// attempt that uses it hears as well.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(connection) = &mut self.0
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.0 = None;
+        }
+        match self.0 {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+pin_project! {
+    /// A future and the connection that it waits for.
+    struct Driven<'c, F> {
+        io: &'c mut Io,
+        #[pin]
+        future: Unconstrained<F>,
+    }
+}
+
+impl<'c, F> Driven<'c, F> {
+    fn new(io: &'c mut Io, future: F) -> Self {
+        let future = unconstrained(future);
+        Self { io, future }
+    }
+}
+
+/// Whatever the future waits for is done by the connection, and that is polled right here: it is
+/// the connection that wakes the task. Woken by the future as well, the task would be polled once
+/// more for each step, for nothing.
+impl<F: Future> Future for Driven<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let mut nobody = Context::from_waker(Waker::noop());
+        let polled = this.future.as_mut().poll(&mut nobody);
+        if polled.is_ready() {
+            return polled;
+        }
+        let _ended = this.io.drive(cx);
+        this.future.poll(&mut nobody)
     }
 }

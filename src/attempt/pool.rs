@@ -32,7 +32,7 @@ pub(super) struct Pool<C: Idle = Connection> {
 
 /// What a pool can keep.
 pub(super) trait Idle: Send + 'static {
-    fn is_idle(&self) -> bool;
+    fn is_idle(&mut self) -> bool;
 }
 
 struct Inner<C> {
@@ -66,7 +66,7 @@ impl Origin {
 }
 
 impl Idle for Connection {
-    fn is_idle(&self) -> bool {
+    fn is_idle(&mut self) -> bool {
         Connection::is_idle(self)
     }
 }
@@ -91,7 +91,7 @@ impl<C: Idle> Pool<C> {
         let inner = &*self.inner;
         let mut shard = inner.shard(inner.place_of(origin));
         let idle = shard.get_mut(origin)?;
-        while let Some((_, connection)) = idle.pop() {
+        while let Some((_, mut connection)) = idle.pop() {
             inner.kept.fetch_sub(1, Ordering::AcqRel);
             if connection.is_idle() {
                 return Some(connection);
@@ -170,7 +170,7 @@ impl<C: Idle> Inner<C> {
             let mut shard = self.shard(at);
             shard.retain(|_, idle| {
                 let before = idle.len();
-                idle.retain(|(since, connection)| {
+                idle.retain_mut(|(since, connection)| {
                     connection.is_idle() && since.elapsed() < IDLE_TIMEOUT
                 });
                 self.kept.fetch_sub(before - idle.len(), Ordering::AcqRel);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     impl Idle for Fake {
-        fn is_idle(&self) -> bool {
+        fn is_idle(&mut self) -> bool {
             self.open.load(Ordering::SeqCst)
         }
     }
