@@ -8,18 +8,17 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{
-    event::Refusal,
-    host_counts::{HostCounts, HostPlace},
-};
+use crate::{endpoint::Host, event::Refusal, per_host::PerHost};
 
-/// Room for the webhooks that are under way: places in all, places for each endpoint host, and
-/// bytes. It is taken with a try, never with a wait.
+/// Room for the webhooks that are under way: places and bytes, in all and for each endpoint host.
+/// It is taken with a try, never with a wait.
 pub(crate) struct Admission {
     places: Count,
-    hosts: HostCounts,
-    /// In units of [`UNIT`] bytes.
+    /// In units of [`UNIT`] bytes, as all memory here.
     memory: Count,
+    /// The most that one host may have.
+    share: Share,
+    hosts: PerHost<Share>,
     body_units: usize,
     is_closed: AtomicBool,
     none_is_left: Notify,
@@ -27,18 +26,17 @@ pub(crate) struct Admission {
 
 /// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
 pub(crate) struct Room {
-    memory: Memory,
-    _host: HostPlace,
-    // Last, so that whoever hears that none is left finds everything given back.
-    _place: Place,
-}
-
-struct Memory {
     units: usize,
+    host: Host,
     admission: Arc<Admission>,
 }
 
-struct Place(Arc<Admission>);
+/// What one host has taken.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Share {
+    places: usize,
+    units: usize,
+}
 
 /// How much of something is taken.
 struct Count {
@@ -57,36 +55,69 @@ const UNIT: usize = 1024;
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
+        let units = limits.memory / UNIT;
+        let body_units = limits.body.div_ceil(UNIT);
         Self {
             places: Count::new(limits.outstanding),
-            hosts: HostCounts::new(limits.outstanding_per_host),
-            memory: Count::new(limits.memory / UNIT),
-            body_units: limits.body.div_ceil(UNIT),
+            memory: Count::new(units),
+            share: Share {
+                places: limits.outstanding_per_host,
+                // One body fits, whatever the budget is.
+                units: (units - units / 8).max(body_units),
+            },
+            hosts: PerHost::new(),
+            body_units,
             is_closed: AtomicBool::new(false),
             none_is_left: Notify::new(),
         }
     }
 
-    pub(crate) fn try_admit(self: &Arc<Self>, host: Arc<str>) -> Result<Room, Refusal> {
-        let take =
-            |count: &Count, number| count.try_take(number).then_some(()).ok_or(Refusal::NoRoom);
-        take(&self.places, 1)?;
-        let place = Place(Arc::clone(self));
-        // Once the place is taken: whoever closes sees that, or is seen here.
-        if self.is_closed.load(Ordering::SeqCst) {
+    pub(crate) fn try_admit(self: &Arc<Self>, host: &Host) -> Result<Room, Refusal> {
+        if !self.places.try_take(1) {
             return Err(Refusal::NoRoom);
         }
-        let host = self.hosts.try_take(host).ok_or(Refusal::NoRoomForHost)?;
-        take(&self.memory, self.body_units)?;
-        let memory = Memory {
-            units: self.body_units,
-            admission: Arc::clone(self),
+        // Once the place is taken: whoever closes sees that, or is seen here.
+        let taken = match self.is_closed.load(Ordering::SeqCst) {
+            true => Err(Refusal::NoRoom),
+            false => self.take_rest(host),
         };
-        Ok(Room {
-            memory,
-            _host: host,
-            _place: place,
-        })
+        match taken {
+            Ok(()) => Ok(Room {
+                units: self.body_units,
+                host: host.clone(),
+                admission: Arc::clone(self),
+            }),
+            Err(refusal) => {
+                self.give_back_place();
+                Err(refusal)
+            }
+        }
+    }
+
+    fn take_rest(&self, host: &Host) -> Result<(), Refusal> {
+        let units = self.body_units;
+        if !self.memory.try_take(units) {
+            return Err(Refusal::NoRoom);
+        }
+        let taken = self.hosts.change(host, |has| {
+            let fits = has.places < self.share.places && has.units + units <= self.share.units;
+            if fits {
+                has.places += 1;
+                has.units += units;
+            }
+            fits
+        });
+        if !taken {
+            self.memory.give_back(units);
+            return Err(Refusal::NoRoomForHost);
+        }
+        Ok(())
+    }
+
+    fn give_back_place(&self) {
+        if self.places.give_back(1) {
+            self.none_is_left.notify_waiters();
+        }
     }
 
     /// Refuses everybody from now on.
@@ -114,10 +145,15 @@ impl Admission {
 impl Room {
     /// Gives back what a payload of `len` bytes does not need.
     pub(crate) fn shrink_to(&mut self, len: usize) {
-        let Memory { units, admission } = &mut self.memory;
-        let surplus = units.saturating_sub(len.div_ceil(UNIT));
-        *units -= surplus;
-        admission.memory.give_back(surplus);
+        let surplus = self.units.saturating_sub(len.div_ceil(UNIT));
+        if surplus > 0 {
+            self.units -= surplus;
+            let Self {
+                host, admission, ..
+            } = self;
+            admission.hosts.change(host, |has| has.units -= surplus);
+            admission.memory.give_back(surplus);
+        }
     }
 }
 
@@ -141,17 +177,20 @@ impl Count {
     }
 }
 
-impl Drop for Memory {
+impl Drop for Room {
     fn drop(&mut self) {
-        self.admission.memory.give_back(self.units);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.0.places.give_back(1) {
-            self.0.none_is_left.notify_waiters();
-        }
+        let Self {
+            units,
+            host,
+            admission,
+        } = self;
+        admission.hosts.change(host, |has| {
+            has.places -= 1;
+            has.units -= *units;
+        });
+        admission.memory.give_back(*units);
+        // Last, so that whoever hears that none is left finds everything given back.
+        admission.give_back_place();
     }
 }
 
@@ -180,7 +219,7 @@ mod tests {
     }
 
     fn refusal(admission: &Arc<Admission>, host: &str) -> Option<Refusal> {
-        admission.try_admit(host.into()).err()
+        admission.try_admit(&host.into()).err()
     }
 
     fn memory_taken(admission: &Admission) -> usize {
@@ -190,8 +229,8 @@ mod tests {
     #[test]
     fn places_run_out_and_come_back() {
         let admission = admission(2, 2, 0, 0);
-        let first = admission.try_admit("a".into()).unwrap();
-        let _second = admission.try_admit("b".into()).unwrap();
+        let first = admission.try_admit(&"a".into()).unwrap();
+        let _second = admission.try_admit(&"b".into()).unwrap();
         assert_eq!(refusal(&admission, "c"), Some(Refusal::NoRoom));
         assert_eq!(admission.taken(), 2);
         drop(first);
@@ -201,16 +240,33 @@ mod tests {
     #[test]
     fn a_host_has_its_share() {
         let admission = admission(9, 1, 0, 0);
-        let _room = admission.try_admit("a".into()).unwrap();
+        let _room = admission.try_admit(&"a".into()).unwrap();
         assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoomForHost));
         assert_eq!(refusal(&admission, "b"), None);
         assert_eq!(admission.taken(), 1, "a refusal gives back what it took");
     }
 
     #[test]
+    fn a_host_leaves_an_eighth_of_the_memory_to_others() {
+        let admission = admission(99, 99, 4 * UNIT, 12 * UNIT);
+        let mut rooms = vec![
+            admission.try_admit(&"a".into()).unwrap(),
+            admission.try_admit(&"a".into()).unwrap(),
+        ];
+        assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoomForHost));
+        rooms.push(admission.try_admit(&"b".into()).unwrap());
+        assert_eq!(memory_taken(&admission), 12);
+        rooms[0].shrink_to(0);
+        rooms.push(admission.try_admit(&"a".into()).unwrap());
+        assert_eq!(memory_taken(&admission), 12);
+        drop(rooms);
+        assert_eq!((memory_taken(&admission), admission.hosts.len()), (0, 0));
+    }
+
+    #[test]
     fn the_surplus_of_memory_is_given_back() {
         let admission = admission(9, 9, 4 * UNIT, 4 * UNIT);
-        let mut room = admission.try_admit("a".into()).unwrap();
+        let mut room = admission.try_admit(&"a".into()).unwrap();
         assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoom));
         room.shrink_to(1);
         assert_eq!(memory_taken(&admission), 1);
@@ -223,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn closing_refuses_and_waits() {
         let admission = admission(9, 9, UNIT, UNIT);
-        let room = admission.try_admit("a".into()).unwrap();
+        let room = admission.try_admit(&"a".into()).unwrap();
         admission.close();
         assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoom));
         let waiting = admission.all_given_back();

@@ -13,10 +13,10 @@ mod durability;
 mod endpoint;
 mod event;
 mod future;
-mod host_counts;
 mod layer;
 pub mod outbox;
 mod payload;
+mod per_host;
 mod problem;
 mod request;
 mod request_id;
@@ -33,7 +33,7 @@ pub use self::{
     brand::{Brand, InvalidBrand},
     delivery::{Delivery, DeliveryParts},
     dispatch::{Dispatcher, DispatcherBuilder, RetryPolicy, Shutdown},
-    endpoint::{Endpoint, EndpointError, EndpointErrorKind, EndpointPolicy},
+    endpoint::{Endpoint, EndpointError, EndpointErrorKind, EndpointPolicy, Host},
     event::{AttemptError, Counts, Event, EventKind, FailReason, Outcome, Refusal},
     future::ResponseFuture,
     layer::WebhookLayer,

@@ -1,6 +1,5 @@
 use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +13,10 @@ use tokio::{
 };
 
 use super::connection::Connection;
-use crate::Endpoint;
+use crate::{
+    Endpoint,
+    endpoint::{Host, HostMap},
+};
 
 /// An idle connection is closed after this time; most receivers keep one for longer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,18 +41,17 @@ struct Inner<C> {
     limit: usize,
     limit_per_origin: usize,
     kept: AtomicUsize,
-    hasher: RandomState,
     shards: [Mutex<Shard<C>>; SHARDS],
     sweeper: Mutex<Option<AbortHandle>>,
 }
 
 /// The oldest come first. A receiver's list may be empty: it is likely to be used again.
-type Shard<C> = HashMap<Origin, Vec<(Instant, C)>>;
+type Shard<C> = HostMap<Origin, Vec<(Instant, C)>>;
 
 /// Whom a connection leads to.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Origin {
-    host: Arc<str>,
+    host: Host,
     port: u16,
     https: bool,
 }
@@ -58,10 +59,18 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         Self {
-            host: Arc::clone(endpoint.host_key()),
+            host: endpoint.host_key().clone(),
             port: endpoint.port(),
             https: endpoint.is_https(),
         }
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Most hosts have one port and one scheme.
+        let rest = u64::from(self.port) << 1 | u64::from(self.https);
+        state.write_u64(self.host.hash_value() ^ rest);
     }
 }
 
@@ -79,7 +88,6 @@ impl<C: Idle> Pool<C> {
                 limit,
                 limit_per_origin,
                 kept: AtomicUsize::new(0),
-                hasher: RandomState::new(),
                 shards: std::array::from_fn(|_| Mutex::default()),
                 sweeper: Mutex::new(None),
             }),
@@ -89,7 +97,7 @@ impl<C: Idle> Pool<C> {
     /// The connection that was used last, of those that are still open.
     pub(super) fn take(&self, origin: &Origin) -> Option<C> {
         let inner = &*self.inner;
-        let mut shard = inner.shard(inner.place_of(origin));
+        let mut shard = inner.shard(place_of(origin));
         let idle = shard.get_mut(origin)?;
         while let Some((_, mut connection)) = idle.pop() {
             inner.kept.fetch_sub(1, Ordering::AcqRel);
@@ -104,9 +112,9 @@ impl<C: Idle> Pool<C> {
     pub(super) fn put(&self, origin: Origin, connection: C) {
         let inner = &*self.inner;
         if inner.kept.fetch_add(1, Ordering::AcqRel) >= inner.limit {
-            inner.close_one(inner.place_of(&origin));
+            inner.close_one(place_of(&origin));
         }
-        let mut shard = inner.shard(inner.place_of(&origin));
+        let mut shard = inner.shard(place_of(&origin));
         let idle = shard.entry(origin).or_default();
         if idle.len() >= inner.limit_per_origin {
             inner.kept.fetch_sub(1, Ordering::AcqRel);
@@ -140,10 +148,6 @@ async fn sweep<C: Idle>(pool: Weak<Inner<C>>) {
 }
 
 impl<C: Idle> Inner<C> {
-    fn place_of(&self, origin: &Origin) -> usize {
-        self.hasher.hash_one(origin) as usize % SHARDS
-    }
-
     fn shard(&self, at: usize) -> MutexGuard<'_, Shard<C>> {
         lock(&self.shards[at])
     }
@@ -180,6 +184,11 @@ impl<C: Idle> Inner<C> {
         }
         left
     }
+}
+
+fn place_of(origin: &Origin) -> usize {
+    // Other bits than those by which the map looks.
+    (origin.host.hash_value() >> 32) as usize % SHARDS
 }
 
 impl<C> Drop for Inner<C> {

@@ -159,7 +159,8 @@ impl<O> DispatcherBuilder<O> {
     /// Each request that asks for a webhook first takes the whole [body
     /// limit](Self::with_body_limit) out of it, and gives back what its body did not need as soon
     /// as that is known: budget / limit is the number of such requests that can be handled at
-    /// once.
+    /// once. A single endpoint host has at most seven eighths of it, so that some is left for
+    /// others however slow that host is.
     ///
     /// Besides its payload a webhook under way takes less than 4 KiB, an attempt under way less
     /// than 128 KiB, and a connection that is kept for a later attempt, of which there are at most

@@ -5,7 +5,7 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use crate::host_counts::HostCounts;
+use crate::{Host, per_host::PerHost};
 
 /// The attempts that a host may have under way before it has answered any.
 const UNANSWERED: usize = 4;
@@ -22,10 +22,31 @@ pub(super) struct Places {
 struct Shared {
     limit: usize,
     taken: AtomicUsize,
-    hosts: HostCounts,
+    per_host: usize,
+    hosts: PerHost<Count>,
     /// A host had no room for want of places in all: any place makes a difference.
     any_is_wanted: AtomicBool,
     ears: Mutex<Vec<Arc<Ear>>>,
+}
+
+/// What a host has under way.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Count {
+    taken: usize,
+    /// Since nothing was under way the last time.
+    answers: usize,
+    /// Somebody is to hear of the next place that is given back.
+    wanted: bool,
+}
+
+/// What there is for a host.
+#[derive(Clone, Copy, PartialEq)]
+enum Found {
+    Places(usize),
+    /// It has as many as it may.
+    HostIsFull,
+    /// There are too few in all for it to have more.
+    FewInAll,
 }
 
 /// Hears of places that were wanted. There is one for each worker that shares the places, and all
@@ -46,13 +67,13 @@ pub(super) struct Listening {
 #[derive(Default)]
 pub(super) struct Freed {
     pub(super) any: bool,
-    pub(super) hosts: Vec<Arc<str>>,
+    pub(super) hosts: Vec<Host>,
 }
 
 /// A place for one attempt.
 pub(super) struct Place {
     shared: Arc<Shared>,
-    host: Arc<str>,
+    host: Host,
     host_has_answered: bool,
 }
 
@@ -62,7 +83,8 @@ impl Places {
             shared: Arc::new(Shared {
                 limit,
                 taken: AtomicUsize::new(0),
-                hosts: HostCounts::new(per_host),
+                per_host,
+                hosts: PerHost::new(),
                 any_is_wanted: AtomicBool::new(false),
                 ears: Mutex::default(),
             }),
@@ -81,32 +103,38 @@ impl Places {
     }
 
     /// How many there are for this host. Of none, [`Listening`] tells when that may have changed.
-    pub(super) fn room(&self, host: &str) -> usize {
-        let (own, share) = self.count(host);
-        if own > 0 && share > 0 {
-            return own.min(share);
+    pub(super) fn room(&self, host: &Host) -> usize {
+        let mut found = self.look_for(host);
+        loop {
+            match found {
+                Found::Places(number) => return number,
+                Found::HostIsFull => self.shared.hosts.change(host, Count::want),
+                Found::FewInAll => self.want_any(),
+            }
+            // Again: a place may have been given back just before it was wanted.
+            let again = self.look_for(host);
+            if again == found {
+                return 0;
+            }
+            found = again;
         }
-        match own {
-            0 => self.shared.hosts.want(host),
-            _ => self.want_any(),
-        }
-        // Again: a place may have been given back just before.
-        let (own, share) = self.count(host);
-        own.min(share)
     }
 
     /// A host may hold its own limit, and never more than half of what is free: however many
     /// hosts stall, the next one still finds a place. For the same reason it begins with a few,
     /// and has one more for each of its answers.
-    fn count(&self, host: &str) -> (usize, usize) {
-        let hosts = &self.shared.hosts;
-        let (taken, answers) = hosts.count(host);
+    fn look_for(&self, host: &Host) -> Found {
+        let Count { taken, answers, .. } = self.shared.hosts.get(host);
         let free = self.count_free();
-        let limit = hosts.limit().min(UNANSWERED.saturating_add(answers));
+        let limit = self.shared.per_host.min(UNANSWERED.saturating_add(answers));
         // The most whose last one still finds `taken + n - 1` below half of `free - n + 1`.
         let share = (free + 1).saturating_sub(2 * taken) / 3;
         let share = if taken == 0 { share.max(1) } else { share };
-        (limit.saturating_sub(taken), share)
+        match (limit.saturating_sub(taken), share) {
+            (0, _) => Found::HostIsFull,
+            (_, 0) => Found::FewInAll,
+            (own, share) => Found::Places(own.min(share)),
+        }
     }
 
     fn count_free(&self) -> usize {
@@ -118,9 +146,9 @@ impl Places {
         self.shared.any_is_wanted.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn take(&self, host: Arc<str>) -> Place {
+    pub(super) fn take(&self, host: Host) -> Place {
         self.shared.taken.fetch_add(1, Ordering::SeqCst);
-        self.shared.hosts.take(&host);
+        self.shared.hosts.change(&host, |count| count.taken += 1);
         Place {
             shared: Arc::clone(&self.shared),
             host,
@@ -139,7 +167,7 @@ impl Places {
 }
 
 impl Shared {
-    fn tell(&self, host: Option<&Arc<str>>, any: bool) {
+    fn tell(&self, host: Option<&Host>, any: bool) {
         for ear in lock(&self.ears).iter() {
             let mut freed = lock(&ear.freed);
             freed.any |= any;
@@ -178,10 +206,30 @@ impl Place {
     }
 }
 
+impl Count {
+    /// Says whether the place was wanted.
+    fn give_back(&mut self, answered: bool) -> bool {
+        self.taken -= 1;
+        self.answers += usize::from(answered);
+        let wanted = std::mem::take(&mut self.wanted);
+        if self.taken == 0 {
+            *self = Self::default();
+        }
+        wanted
+    }
+
+    /// The next place that is given back is wanted, if there is one.
+    fn want(&mut self) {
+        self.wanted = self.taken > 0;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let shared = &self.shared;
-        let host_is_wanted = shared.hosts.give_back(&self.host, self.host_has_answered);
+        let host_is_wanted = shared
+            .hosts
+            .change(&self.host, |count| count.give_back(self.host_has_answered));
         shared.taken.fetch_sub(1, Ordering::SeqCst);
         let any_is_wanted = shared.any_is_wanted.swap(false, Ordering::SeqCst);
         if host_is_wanted || any_is_wanted {
@@ -207,12 +255,12 @@ mod tests {
                 let places = Places::new(limit, per_host);
                 let take = |host: &str| places.take(host.into());
                 let mut taken: Vec<_> = (0..before).map(|n| take(&n.to_string())).collect();
-                let room = places.room("host");
+                let room = places.room(&"host".into());
                 assert!(room > 0, "a host without attempts finds a place");
                 for left in (0..room).rev() {
                     taken.push(take("host"));
                     assert_eq!(
-                        places.room("host") > 0,
+                        places.room(&"host".into()) > 0,
                         left > 0,
                         "{limit} {per_host} {left}"
                     );
@@ -226,10 +274,10 @@ mod tests {
         let places = Places::new(512, 64);
         let take = || places.take("host".into());
         let mut taken: Vec<_> = (0..UNANSWERED).map(|_| take()).collect();
-        assert_eq!(places.room("host"), 0);
+        assert_eq!(places.room(&"host".into()), 0);
         for answers in 1..=100 {
             answered(taken.remove(0));
-            taken.extend((0..places.room("host")).map(|_| take()));
+            taken.extend((0..places.room(&"host".into())).map(|_| take()));
             assert_eq!(taken.len(), (UNANSWERED + answers).min(64));
         }
     }
@@ -239,13 +287,17 @@ mod tests {
         let places = Places::new(512, 64);
         let mut taken = Vec::new();
         for host in 0..100 {
-            let host: Arc<str> = host.to_string().into();
+            let host = Host::from(&*host.to_string());
             while places.room(&host) > 0 {
-                taken.push(places.take(Arc::clone(&host)));
+                taken.push(places.take(host.clone()));
             }
         }
         assert_eq!(taken.len(), 100 * UNANSWERED);
-        assert_eq!(places.room("another"), UNANSWERED, "as if none stalled");
+        assert_eq!(
+            places.room(&"another".into()),
+            UNANSWERED,
+            "as if none stalled"
+        );
     }
 
     #[test]
@@ -269,7 +321,7 @@ mod tests {
         let ear = places.listen();
         let place = places.take("full".into());
         let other = places.take("other".into());
-        assert_eq!(places.room("full"), 0);
+        assert_eq!(places.room(&"full".into()), 0);
         drop(other);
         assert!(ear.freed().now_or_never().is_none());
         drop(place);
@@ -283,12 +335,18 @@ mod tests {
         let places = Places::new(8, 8);
         let ear = places.listen();
         let _own = places.take("host".into());
-        let mut others: Vec<_> = (0..5).map(|n| places.take(n.to_string().into())).collect();
-        assert_eq!(places.room("host"), 0, "one is its own, two are free");
+        let mut others: Vec<_> = (0..5)
+            .map(|n| places.take((&*n.to_string()).into()))
+            .collect();
+        assert_eq!(
+            places.room(&"host".into()),
+            0,
+            "one is its own, two are free"
+        );
         others.clear();
         assert!(ear.freed().now_or_never().is_some());
         assert!(ear.take().any);
-        assert_eq!(places.room("host"), 2);
+        assert_eq!(places.room(&"host".into()), 2);
     }
 
     /// Giving back races with looking and wanting: a place that is not heard of would be waited
@@ -305,7 +363,7 @@ mod tests {
                 for _ in 0..round % 200 {
                     std::hint::spin_loop();
                 }
-                while places.free() == 0 || places.room("host") == 0 {
+                while places.free() == 0 || places.room(&"host".into()) == 0 {
                     futures::executor::block_on(ear.freed());
                 }
             }
@@ -320,7 +378,7 @@ mod tests {
         let place = places.take("host".into());
         let ears = [places.listen(), places.listen()];
         drop(places.listen());
-        assert_eq!(places.room("host"), 0);
+        assert_eq!(places.room(&"host".into()), 0);
         drop(place);
         for ear in &ears {
             assert!(ear.freed().now_or_never().is_some());

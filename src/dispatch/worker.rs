@@ -19,6 +19,7 @@ use super::{
     places::{Place, Places},
 };
 use crate::{
+    Host,
     admission::Admission,
     attempt::{FarEnd, Timer},
     event::{AttemptError, EventKind, Events, Outcome},
@@ -98,7 +99,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     let mut lanes = Lanes::new();
     let places = &attempts.places;
     let ear = places.listen();
-    let room = |host: &str| places.room(host);
+    let room = |host: &Host| places.room(host);
     let mut handles_gone = false;
     let mut source_failed = false;
     let mut told = *stop.borrow_and_update();
@@ -126,7 +127,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
                 for claim in claims.unwrap_or_default() {
-                    let place = places.take(Arc::clone(claim.delivery().endpoint().host_key()));
+                    let place = places.take(claim.delivery().endpoint().host_key().clone());
                     let attempts = Arc::clone(&attempts);
                     lanes.run(Attempt { claim, place, attempts });
                 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod error;
+mod host;
 mod name;
 mod policy;
 mod read;
@@ -12,10 +13,14 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderValue, Uri};
 
-pub(crate) use self::recent::{RecentEndpoints, Written};
 pub use self::{
     error::{EndpointError, EndpointErrorKind},
+    host::Host,
     policy::EndpointPolicy,
+};
+pub(crate) use self::{
+    host::HostMap,
+    recent::{RecentEndpoints, Written},
 };
 
 /// A URL that a caller named and an [`EndpointPolicy`] accepted.
@@ -44,7 +49,7 @@ struct Inner {
     /// The URI's path and query, as a request's target.
     origin_form: Uri,
     host_header: HeaderValue,
-    host: Arc<str>,
+    host: Host,
     address: Option<IpAddr>,
     port: u16,
     https: bool,
@@ -64,11 +69,12 @@ impl Endpoint {
     /// form, an IPv6 address without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.host_key()
+        self.host_key().as_str()
     }
 
-    /// The host, to be kept as a key.
-    pub(crate) fn host_key(&self) -> &Arc<str> {
+    /// The host as a key of maps.
+    #[must_use]
+    pub fn host_key(&self) -> &Host {
         &self.inner.host
     }
 
@@ -149,8 +155,8 @@ mod tests {
             .check("https://example.com")
             .unwrap();
         assert!(Arc::ptr_eq(
-            endpoint.host_key(),
-            endpoint.clone().host_key()
+            endpoint.host_key().name(),
+            endpoint.clone().host_key().name()
         ));
     }
 }

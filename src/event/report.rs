@@ -56,7 +56,7 @@ impl Events {
         let Some(hook) = &self.inner.hook else { return };
         let event = Event {
             id: id.cloned(),
-            host: endpoint.map(|endpoint| endpoint.host_key().clone()),
+            host: endpoint.map(|endpoint| endpoint.host_key().name().clone()),
             kind,
         };
         if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {

@@ -37,7 +37,7 @@ pub use self::{
     sink_only::{NoLedger, NoSource, SinkOnly},
 };
 pub use crate::durability::Durability;
-use crate::{BoxError, Delivery, event::Outcome};
+use crate::{BoxError, Delivery, Host, event::Outcome};
 
 /// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them, a [`Source`] that hands
 /// them out, and a [`Ledger`] to look at them.
@@ -135,7 +135,7 @@ pub trait Source: Send + 'static {
     /// A source that keeps what is due by host looks at these again and at no other. It is called
     /// between two calls of [`next`](Self::next). Default: nothing, for one that asks
     /// [`Demand`] each time.
-    fn has_room(&mut self, host: Option<&str>) {
+    fn has_room(&mut self, host: Option<&Host>) {
         let _ = host;
     }
 
@@ -194,11 +194,11 @@ pub enum Verdict {
 #[derive(Clone, Copy)]
 pub struct Demand<'a> {
     at_most: usize,
-    room: &'a (dyn Fn(&str) -> usize + Sync),
+    room: &'a (dyn Fn(&Host) -> usize + Sync),
 }
 
 impl<'a> Demand<'a> {
-    pub(crate) fn new(at_most: usize, room: &'a (dyn Fn(&str) -> usize + Sync)) -> Self {
+    pub(crate) fn new(at_most: usize, room: &'a (dyn Fn(&Host) -> usize + Sync)) -> Self {
         Self { at_most, room }
     }
 
@@ -212,13 +212,13 @@ impl<'a> Demand<'a> {
     ///
     /// What is handed out for such a host all the same exceeds its limit.
     #[must_use]
-    pub fn is_full(&self, host: &str) -> bool {
+    pub fn is_full(&self, host: &Host) -> bool {
         self.room(host) == 0
     }
 
     /// How many more attempts this endpoint host may have under way.
     #[must_use]
-    pub fn room(&self, host: &str) -> usize {
+    pub fn room(&self, host: &Host) -> usize {
         (self.room)(host)
     }
 }

@@ -2,10 +2,9 @@ mod dead;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
     fmt,
     future::{Ready, ready},
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -21,7 +20,7 @@ use super::{
     Accepted, AttemptRecord, Claim, DeliveryFilter, DeliveryRecord, Demand, Ledger, Outbox, Source,
     Verdict,
 };
-use crate::{BoxError, Delivery};
+use crate::{BoxError, Delivery, Host, endpoint::HostMap};
 
 /// Deliveries wait in this process, and are gone with it.
 ///
@@ -44,9 +43,9 @@ pub struct MemorySource {
     queue: UnboundedReceiver<Queued>,
     back: Back,
     ready: VecDeque<Entry>,
-    aside: HashMap<Arc<str>, VecDeque<Entry>>,
+    aside: HostMap<Host, VecDeque<Entry>>,
     /// Of the hosts aside those that may have room.
-    may_have_room: VecDeque<Arc<str>>,
+    may_have_room: VecDeque<Host>,
     later: BinaryHeap<Reverse<Later>>,
     /// Keeps what is due at the same moment in order.
     sequence: u64,
@@ -136,7 +135,7 @@ impl Outbox for MemoryOutbox {
             queue: queued,
             back: back.clone(),
             ready: VecDeque::new(),
-            aside: HashMap::new(),
+            aside: HostMap::default(),
             may_have_room: VecDeque::new(),
             later: BinaryHeap::new(),
             sequence: 0,
@@ -189,11 +188,12 @@ impl Source for MemorySource {
         }
     }
 
-    fn has_room(&mut self, host: Option<&str>) {
+    fn has_room(&mut self, host: Option<&Host>) {
         match host {
             Some(host) => {
-                let host = self.aside.get_key_value(host).map(|(host, _)| host);
-                self.may_have_room.extend(host.cloned());
+                if self.aside.contains_key(host) {
+                    self.may_have_room.push_back(host.clone());
+                }
             }
             None => self.may_have_room = self.aside.keys().cloned().collect(),
         }
@@ -269,7 +269,7 @@ impl MemorySource {
 
     fn claim_ready(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
         while let Some(entry) = self.ready.pop_front() {
-            let host = Arc::clone(entry.delivery.endpoint().host_key());
+            let host = entry.delivery.endpoint().host_key().clone();
             let room = match self.aside.contains_key(&host) {
                 true => 0,
                 false => demand.room(&host).min(demand.at_most()),
@@ -319,8 +319,8 @@ impl Entry {
         }
     }
 
-    fn is_for(&self, host: &str) -> bool {
-        self.delivery.endpoint().host() == host
+    fn is_for(&self, host: &Host) -> bool {
+        self.delivery.endpoint().host_key() == host
     }
 }
 

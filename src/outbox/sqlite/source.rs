@@ -18,7 +18,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    BoxError,
+    BoxError, Host,
     outbox::{Claim, Demand, Source},
 };
 
@@ -33,11 +33,11 @@ pub struct SqliteSource {
     asked: Option<oneshot::Receiver<Result<Batch, SqliteOutboxError>>>,
     ready: VecDeque<SqliteClaim>,
     /// Hosts that may have attempts under way.
-    hosts: HashSet<Arc<str>>,
+    hosts: HashSet<Host>,
     /// Nothing was due: it is of no use to ask again before then,
     rest: Option<Instant>,
     /// unless one of these hosts, which had no room, has some.
-    full: Vec<Arc<str>>,
+    full: Vec<Host>,
 }
 
 impl SqliteSource {
@@ -58,10 +58,10 @@ impl SqliteSource {
     /// What is here and has room.
     fn hand_out(&mut self, demand: Demand<'_>) -> Vec<SqliteClaim> {
         let mut claims: Vec<SqliteClaim> = Vec::new();
-        let mut given = HashMap::<Arc<str>, usize>::new();
+        let mut given = HashMap::<Host, usize>::new();
         for claim in std::mem::take(&mut self.ready) {
             let host = claim.delivery().endpoint().host_key();
-            let of_host = given.entry(Arc::clone(host)).or_default();
+            let of_host = given.entry(host.clone()).or_default();
             if claims.len() < demand.at_most() && *of_host < demand.room(host) {
                 *of_host += 1;
                 claims.push(claim);
@@ -74,29 +74,32 @@ impl SqliteSource {
     }
 
     fn may_ask(&self, demand: Demand<'_>) -> bool {
-        let has_room = |host: &Arc<str>| !demand.is_full(host);
+        let has_room = |host: &Host| !demand.is_full(host);
         self.rest.is_none() || self.full.iter().any(has_room)
     }
 
     fn ask(&mut self, demand: Demand<'_>) -> Result<(), BoxError> {
         // No host has an empty name: this one has nothing under way.
-        let room_elsewhere = demand.room("");
+        let room_elsewhere = demand.room(&Host::from(""));
         self.hosts
             .retain(|host| demand.room(host) != room_elsewhere);
         let mut rooms: HashMap<_, _> = self
             .hosts
             .iter()
-            .map(|host| (Arc::clone(host), demand.room(host)))
+            .map(|host| (host.clone(), demand.room(host)))
             .collect();
         for claim in &self.ready {
-            rooms.insert(Arc::clone(claim.delivery().endpoint().host_key()), 0);
+            rooms.insert(claim.delivery().endpoint().host_key().clone(), 0);
         }
         let full = rooms.iter().filter(|(_, room)| **room == 0);
-        self.full = full.map(|(host, _)| Arc::clone(host)).collect();
+        self.full = full.map(|(host, _)| host.clone()).collect();
         let (reply, answer) = oneshot::channel();
         self.handle.send(Command::Claim(ClaimRequest {
             at_most: demand.at_most(),
-            rooms,
+            rooms: rooms
+                .into_iter()
+                .map(|(host, room)| (Arc::clone(host.name()), room))
+                .collect(),
             room_elsewhere,
             handle: self.handle.clone(),
             reply,

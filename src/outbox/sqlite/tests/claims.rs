@@ -4,7 +4,10 @@ use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::{builder, count, delivery, folder, ids, many_segments, open, settle, sql};
-use crate::outbox::{Claim, Demand, Source, Verdict};
+use crate::{
+    Host,
+    outbox::{Claim, Demand, Source, Verdict},
+};
 
 #[tokio::test]
 async fn a_delivery_comes_back_as_it_was() {
@@ -63,7 +66,7 @@ async fn a_source_that_is_dropped_gives_back_what_it_has_claimed() {
     for id in ["a", "b", "c"] {
         outbox.accept(id).await.unwrap();
     }
-    let room = |_: &str| 1;
+    let room = |_: &Host| 1;
     let one = outbox.source.next(Demand::new(9, &room)).await.unwrap();
     assert_eq!(one.len(), 1);
     drop(one);
@@ -108,7 +111,7 @@ async fn hosts_without_room_hold_nobody_up() {
              INSERT INTO payload SELECT seq, x'' FROM delivery WHERE id LIKE 's-%';"
         ))
         .unwrap();
-    let few = |_: &str| 2;
+    let few = |_: &Host| 2;
     let claims = outbox.source.next(Demand::new(3, &few)).await.unwrap();
     assert_eq!(ids(&claims)[..2], ["s-1", "s-2"]);
     assert_eq!(
@@ -118,7 +121,13 @@ async fn hosts_without_room_hold_nobody_up() {
     );
 
     outbox.put(delivery("last", "b.example", "")).await.unwrap();
-    let full = |host: &str| if host == "stalled.example" { 0 } else { 2 };
+    let full = |host: &Host| {
+        if host.as_str() == "stalled.example" {
+            0
+        } else {
+            2
+        }
+    };
     let demand = Demand::new(9, &full);
     let more = outbox.source.next(demand).await.unwrap();
     assert_eq!(ids(&more), ["last"]);

@@ -3,9 +3,12 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{builder, count, folder, open, settle, sql};
-use crate::outbox::{
-    Durability, Verdict,
-    sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
+use crate::{
+    Host,
+    outbox::{
+        Durability, Verdict,
+        sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
+    },
 };
 
 fn kind(error: &crate::BoxError) -> SqliteOutboxErrorKind {
@@ -55,7 +58,7 @@ async fn a_panic_is_told_to_whoever_waits() {
         kind(&settle(claim, Verdict::Delivered).await.unwrap_err()),
         gone
     );
-    let room = |_: &str| 1;
+    let room = |_: &Host| 1;
     let demand = crate::outbox::Demand::new(1, &room);
     let next = crate::outbox::Source::next(&mut outbox.source, demand).await;
     assert_eq!(kind(&next.unwrap_err()), gone);

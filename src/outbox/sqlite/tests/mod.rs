@@ -18,7 +18,7 @@ use super::{
     SqliteSource, text::endpoint_from_text,
 };
 use crate::{
-    BoxError, Delivery, DeliveryParts, Outcome, Payload, RequestId, Secret,
+    BoxError, Delivery, DeliveryParts, Host, Outcome, Payload, RequestId, Secret,
     outbox::{Accepted, AttemptRecord, Claim, Demand, Outbox, Source, Verdict},
 };
 
@@ -82,7 +82,7 @@ impl Open {
 
     /// At most so many, from hosts of which each has room for everything.
     async fn next(&mut self, at_most: usize) -> Vec<SqliteClaim> {
-        let demand = |_: &str| at_most;
+        let demand = |_: &Host| at_most;
         self.source
             .next(Demand::new(at_most, &demand))
             .await
