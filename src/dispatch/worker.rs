@@ -100,6 +100,8 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     let places = &attempts.places;
     let ear = places.listen();
     let room = |host: &Host| places.room(host);
+    // Whoever had none when the last worker ended may have some now.
+    source.get().has_room(None);
     let mut handles_gone = false;
     let mut source_failed = false;
     let mut told = *stop.borrow_and_update();
