@@ -130,6 +130,11 @@ impl Delivery {
         &self.inner.parts.payload
     }
 
+    /// Whether it takes room: a dead letter that is redelivered does not.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inner.custody.is_some()
+    }
+
     /// The same delivery, without the room that this one takes.
     pub(crate) fn detached(&self) -> Self {
         self.inner.parts.clone().into()

@@ -126,7 +126,8 @@ impl Dispatcher {
     /// reported as [abandoned](EventKind::Abandoned), and returned.
     ///
     /// With a durable outbox deliveries that wait are not waited for and not given up: they stay
-    /// for the next start.
+    /// for the next start. Dead letters that are being redelivered from memory are not waited for,
+    /// but are given up.
     pub async fn shutdown(&self, within: Duration) -> Shutdown {
         let Shared {
             admission,
@@ -155,7 +156,9 @@ impl Dispatcher {
         }
         Shutdown {
             counts: events.counts().since(before),
-            unfinished: admission.taken().saturating_sub(abandoned.len()),
+            unfinished: admission
+                .taken()
+                .saturating_sub(abandoned.iter().filter(|one| one.has_room()).count()),
             abandoned,
         }
     }
@@ -182,7 +185,8 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// When the outbox cannot be written.
+    /// When the outbox cannot be written; with one in memory, after [`shutdown`](Self::shutdown).
+    /// The dead letter is then kept.
     pub async fn redeliver(&self, id: &RequestId) -> Result<bool, BoxError> {
         let one = DeliveryFilter::new().with_id(id.clone());
         Ok(self.redeliver_all(&one).await? > 0)
@@ -192,7 +196,7 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// When the outbox cannot be written.
+    /// As of [`redeliver`](Self::redeliver).
     pub async fn redeliver_all(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
         let Shared {
             engine, fallback, ..

@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime};
 
+use tower::{Layer, ServiceExt};
 use tower_webhook::{
-    AttemptError, Dispatcher, EventKind, Outcome, RequestId,
+    AttemptError, Dispatcher, EventKind, Outcome, RequestId, WebhookLayer,
     outbox::{DeliveryFilter, DeliveryState, MemoryOutbox},
 };
 
-use crate::world::{World, call};
+use crate::world::{World, ask, call, gated};
 
 async fn die(world: &mut World, dispatcher: &Dispatcher, host: &str, id: &str) {
     call(dispatcher, host, id).await;
@@ -44,6 +45,40 @@ async fn a_dead_letter_is_listed_with_its_attempts() {
         .collect();
     assert_eq!(outcomes, [0, 404, 500]);
     assert_eq!(record.attempts[2].attempt, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_shut_down_keeps_its_dead_letters() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    die(&mut world, &dispatcher, "example.com", "a").await;
+    dispatcher.shutdown(Duration::ZERO).await;
+    let id = RequestId::parse("a").unwrap();
+    assert!(dispatcher.redeliver(&id).await.is_err());
+    let kept = dispatcher.deliveries(&DeliveryFilter::new()).await.unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+/// It takes no room: whether a handler is unfinished is another matter.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_on_its_way_is_given_up_by_a_shutdown() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    die(&mut world, &dispatcher, "example.com", "a").await;
+    let id = RequestId::parse("a").unwrap();
+    assert!(dispatcher.redeliver(&id).await.unwrap());
+    world.post().await.answer(404);
+    assert!(matches!(world.event().await, EventKind::Attempted { .. }));
+    let (open, service) = gated();
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+    let handled = tokio::spawn(layer.layer(service).oneshot(ask("example.com", "b")));
+    while dispatcher.outstanding() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let report = dispatcher.shutdown(Duration::from_millis(1)).await;
+    assert_eq!((report.abandoned.len(), report.unfinished), (1, 1));
+    open.send(()).unwrap();
+    assert!(handled.await.unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

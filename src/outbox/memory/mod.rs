@@ -200,6 +200,8 @@ impl Source for MemorySource {
     }
 
     fn drain(&mut self) -> Vec<Delivery> {
+        // What comes later would lie here for ever.
+        self.queue.close();
         while let Ok(queued) = self.queue.try_recv() {
             self.put(queued);
         }
@@ -304,9 +306,11 @@ fn send(
     due: Option<Instant>,
     entry: Entry,
 ) -> Result<(), BoxError> {
-    queue
-        .send(Queued { due, entry })
-        .map_err(|_| "the memory outbox has no source any more".into())
+    queue.send(Queued { due, entry }).map_err(|_| closed())
+}
+
+fn closed() -> BoxError {
+    "the memory outbox has no source any more".into()
 }
 
 impl Entry {
@@ -330,6 +334,10 @@ impl Ledger for MemoryLedger {
     }
 
     async fn redeliver(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
+        if self.back.queue.is_closed() {
+            let none = self.back.dead.list(filter).is_empty();
+            return if none { Ok(0) } else { Err(closed()) };
+        }
         let letters = self.back.dead.take(filter);
         let number = letters.len();
         for letter in letters {
