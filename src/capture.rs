@@ -68,6 +68,9 @@ impl Capture {
 
     /// What was collected.
     pub(crate) fn into_payload(mut self) -> Payload {
+        if self.kept.is_empty() {
+            return self.small.freeze().into();
+        }
         self.close_small();
         self.kept.into()
     }

@@ -2,7 +2,6 @@ use std::fmt::{self, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
-use http::HeaderValue;
 use sha2::Sha256;
 
 use crate::secret::Secret;
@@ -48,23 +47,23 @@ impl Mac {
     pub(crate) const BASE64_LEN: usize = Self::LEN.div_ceil(3) * 4;
 
     /// `v1,` and lower-case hex.
-    pub(crate) fn cerebrium(&self) -> HeaderValue {
+    pub(crate) fn cerebrium(&self) -> [u8; VERSION.len() + Self::HEX_LEN] {
         let mut text = [0; VERSION.len() + Self::HEX_LEN];
         let (version, digits) = text.split_at_mut(VERSION.len());
         version.copy_from_slice(VERSION.as_bytes());
         hex::encode_to_slice(self.0, digits).expect("the buffer has two digits for each byte");
-        HeaderValue::from_bytes(&text).expect("hex is visible ASCII")
+        text
     }
 
     /// `v1,` and padded base64.
-    pub(crate) fn standard(&self) -> HeaderValue {
+    pub(crate) fn standard(&self) -> [u8; VERSION.len() + Self::BASE64_LEN] {
         let mut text = [0; VERSION.len() + Self::BASE64_LEN];
         let (version, digits) = text.split_at_mut(VERSION.len());
         version.copy_from_slice(VERSION.as_bytes());
         BASE64
             .encode_slice(self.0, digits)
             .expect("the buffer has four digits for three bytes");
-        HeaderValue::from_bytes(&text).expect("base64 is visible ASCII")
+        text
     }
 
     /// Compares in constant time.

@@ -73,7 +73,7 @@ impl Headers {
     }
 
     /// A copy with these values; a header without a value is left out.
-    pub(super) fn with(&self, value: impl Fn(Field) -> Option<HeaderValue>) -> HeaderMap {
+    pub(super) fn with(&self, mut value: impl FnMut(Field) -> Option<HeaderValue>) -> HeaderMap {
         let mut headers = self.template.clone();
         let mut missing: Vec<HeaderName> = Vec::new();
         for (&field, (name, place)) in self.fields.iter().zip(headers.iter_mut()) {

@@ -12,8 +12,11 @@ mod post;
 mod resolver;
 mod roots;
 mod timer;
+mod values;
 
-use std::future::Future;
+use std::{future::Future, time::SystemTime};
+
+use tokio::time::Instant;
 
 pub(crate) use self::{
     client::{Client, GuardedSettings},
@@ -26,13 +29,32 @@ pub use self::{
 };
 use crate::{Delivery, event::Outcome};
 
+/// The attempt that is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun {
+    /// Which one it is, from 1.
+    pub(crate) attempt: u32,
+    pub(crate) at: SystemTime,
+    pub(crate) started: Instant,
+}
+
+impl Begun {
+    pub(crate) fn now(attempt: u32) -> Self {
+        Self {
+            attempt,
+            at: SystemTime::now(),
+            started: Instant::now(),
+        }
+    }
+}
+
 /// Where a worker's claims go, one attempt each.
 pub(crate) trait FarEnd: Send + Sync + 'static {
     /// The timer is the lane's, for one attempt after the other.
     fn attempt(
         &self,
         delivery: &Delivery,
-        attempt: u32,
+        begun: Begun,
         timer: &mut Timer,
     ) -> impl Future<Output = Outcome> + Send;
 }

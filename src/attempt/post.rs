@@ -1,4 +1,5 @@
 use std::{
+    pin::pin,
     sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -6,13 +7,14 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use super::{
-    Client, FarEnd, Timer,
+    Begun, Client, FarEnd, Timer, deadline,
     headers::{Field, Headers},
+    values::Values,
 };
 use crate::{
     Brand, Delivery, EndpointPolicy, Payload,
     event::{AttemptError, Outcome},
-    signature::{Mac, sign},
+    signature::sign,
 };
 
 /// Posts a delivery to its endpoint.
@@ -41,14 +43,16 @@ impl Post {
         }
     }
 
-    fn request(&self, delivery: &Delivery, attempt: u32, now: SystemTime) -> Request<Payload> {
+    fn request(&self, delivery: &Delivery, begun: Begun) -> Request<Payload> {
         let id = delivery.id();
-        let timestamp = unix_seconds(now);
+        let timestamp = unix_seconds(begun.at);
         let sign = |secret| {
             let payload = delivery.payload().segments();
             sign(secret, id.as_str(), timestamp, payload)
         };
         let mac = delivery.secret().map(sign);
+        let mut values = Values::new();
+        let timestamp = values.number(timestamp);
         let content_type = delivery
             .headers()
             .iter()
@@ -60,13 +64,13 @@ impl Post {
         let mut headers = headers.with(|field| match field {
             Field::Host => self.client.host_header(delivery.endpoint()),
             Field::Id => Some(id.header()),
-            Field::ContentLength => Some(delivery.payload().len().into()),
+            Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
-            Field::Attempt => Some(attempt_header(attempt)),
+            Field::Attempt => Some(attempt_header(begun.attempt)),
             Field::Status => Some(status_header(delivery.status())),
-            Field::Timestamp => Some(timestamp.into()),
-            Field::BrandedSignature => mac.as_ref().map(Mac::cerebrium),
-            Field::StandardSignature => mac.as_ref().map(Mac::standard),
+            Field::Timestamp => Some(timestamp.clone()),
+            Field::BrandedSignature => mac.as_ref().map(|mac| values.ascii(&mac.cerebrium())),
+            Field::StandardSignature => mac.as_ref().map(|mac| values.ascii(&mac.standard())),
             Field::Fixed(value) => Some(value.clone()),
         });
         for (name, value) in delivery.headers() {
@@ -99,28 +103,21 @@ fn status_header(status: StatusCode) -> HeaderValue {
 }
 
 impl FarEnd for Post {
-    async fn attempt(&self, delivery: &Delivery, attempt: u32, timer: &mut Timer) -> Outcome {
+    async fn attempt(&self, delivery: &Delivery, begun: Begun, timer: &mut Timer) -> Outcome {
         let endpoint = delivery.endpoint();
         if !self.policy.accepts(endpoint) {
             return Outcome::Failed(AttemptError::Forbidden);
         }
         let answered = OnceLock::new();
-        // In one expression: what is bound to a name first takes its size twice.
-        match timer
-            .within(
-                self.timeout,
-                self.client.post(
-                    endpoint,
-                    self.request(delivery, attempt, SystemTime::now()),
-                    &answered,
-                ),
-            )
-            .await
-        {
+        let deadline = deadline(begun.started, self.timeout);
+        let request = self.request(delivery, begun);
+        let posting = pin!(self.client.post(endpoint, request, &answered));
+        match timer.within(deadline, posting).await {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => Outcome::Failed(error),
             None => answered
-                .into_inner()
+                .get()
+                .copied()
                 .unwrap_or(Outcome::Failed(AttemptError::TimedOut)),
         }
     }

@@ -10,9 +10,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The moment after that time. An `Instant` that is later than some clocks can tell cannot be made:
 /// at most 30 years.
-pub(crate) fn deadline(time: Duration) -> Instant {
+pub(crate) fn deadline(start: Instant, time: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
-    Instant::now() + time.min(LONGEST)
+    start + time.min(LONGEST)
 }
 
 /// Gives one future after the other its time. To put a timer off costs next to nothing; to set
@@ -48,11 +48,11 @@ impl<F: Future> Future for Within<'_, F> {
 }
 
 impl Timer {
-    pub(crate) fn within<F: Future>(&mut self, time: Duration, future: F) -> Within<'_, F> {
+    pub(crate) fn within<F: Future>(&mut self, deadline: Instant, future: F) -> Within<'_, F> {
         Within {
             future,
             timer: self,
-            deadline: deadline(time),
+            deadline,
         }
     }
 
@@ -82,9 +82,12 @@ mod tests {
         let mut timer = Timer::default();
         for seconds in [3, 1, 5, 5] {
             let began = Instant::now();
-            let over = timer.within(seconds * SECOND, pending::<()>()).await;
+            let over = timer
+                .within(began + seconds * SECOND, pending::<()>())
+                .await;
             assert_eq!((over, began.elapsed()), (None, seconds * SECOND));
-            let slept = timer.within(seconds * SECOND, sleep(SECOND / 2)).await;
+            let until = deadline(Instant::now(), seconds * SECOND);
+            let slept = timer.within(until, sleep(SECOND / 2)).await;
             assert_eq!(slept, Some(()));
         }
     }
@@ -92,8 +95,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_ready_needs_no_time() {
         let mut timer = Timer::default();
-        assert_eq!(timer.within(Duration::ZERO, ready(1)).await, Some(1));
-        assert_eq!(timer.within(Duration::MAX, ready(2)).await, Some(2));
+        let now = Instant::now();
+        assert_eq!(timer.within(now, ready(1)).await, Some(1));
+        let never = deadline(now, Duration::MAX);
+        assert_eq!(timer.within(never, ready(2)).await, Some(2));
         assert!(timer.sleep.is_none());
     }
 }

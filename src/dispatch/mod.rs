@@ -8,7 +8,10 @@ mod worker;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 pub(crate) use self::accepting::Accepting;
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
@@ -137,7 +140,7 @@ impl Dispatcher {
             ..
         } = &*self.shared;
         let before = events.counts();
-        let deadline = attempt::deadline(within);
+        let deadline = attempt::deadline(Instant::now(), within);
         admission.close();
         let _ = timeout_at(deadline, admission.all_given_back()).await;
         let mut abandoned = Vec::new();

@@ -1,17 +1,13 @@
 use std::{
-    future::Future,
-    panic::AssertUnwindSafe,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    task::Poll,
+    time::Duration,
 };
 
-use futures_util::FutureExt;
-use tokio::{
-    sync::watch,
-    task::coop::consume_budget,
-    time::{Instant, sleep},
-};
-use tracing::Instrument;
+use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
 
 use super::{
     RetryPolicy,
@@ -21,7 +17,7 @@ use super::{
 use crate::{
     Host,
     admission::Admission,
-    attempt::{FarEnd, Timer},
+    attempt::{Begun, FarEnd, Timer},
     event::{AttemptError, EventKind, Events, Outcome},
     outbox::{AttemptRecord, Claim, Demand, Source, Verdict},
 };
@@ -159,7 +155,8 @@ struct Attempt<C, F> {
 }
 
 impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
-    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
+    // Futures of some size are pinned where they are made: each wrapper that takes one moves it.
+    async fn run(self, timer: &mut Timer) {
         let delivery = self.claim.delivery();
         let span = tracing::info_span!(
             "delivery",
@@ -167,7 +164,8 @@ impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
             endpoint = ?delivery.endpoint(),
             attempt = self.claim.attempt(),
         );
-        self.finish(timer).instrument(span)
+        let mut finishing = pin!(self.finish(timer));
+        poll_fn(|cx| span.in_scope(|| finishing.as_mut().poll(cx))).await;
     }
 }
 
@@ -192,25 +190,24 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
             attempts,
         } = self;
         let delivery = claim.delivery().clone();
-        let attempt = claim.attempt();
-        let at = SystemTime::now();
-        let started = Instant::now();
+        let begun = Begun::now(claim.attempt());
         let outcome = if claim.is_unreadable() {
             Outcome::Failed(AttemptError::Unreadable)
         } else {
-            AssertUnwindSafe(attempts.far_end.attempt(&delivery, attempt, timer))
-                .catch_unwind()
+            let attempt = pin!(attempts.far_end.attempt(&delivery, begun, timer));
+            caught(attempt)
                 .await
                 .unwrap_or(Outcome::Failed(AttemptError::Panicked))
         };
-        let took = started.elapsed();
+        let took = begun.started.elapsed();
+        let attempt = begun.attempt;
         if matches!(outcome, Outcome::Answered { .. }) {
             place.host_has_answered();
         }
         drop(place);
 
         let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
-        let record = AttemptRecord::new(attempt, at, took, outcome);
+        let record = AttemptRecord::new(attempt, begun.at, took, outcome);
         let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
         report(EventKind::Attempted {
             attempt,
@@ -221,18 +218,51 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
                 Verdict::Delivered | Verdict::Dead(_) => None,
             },
         });
-        if let Err(error) = claim.settle(verdict, record).await {
-            tracing::error!(%error, "the outbox did not note what an attempt came to");
-            return;
+        let end = || {
+            match verdict {
+                Verdict::AgainIn(_) => return,
+                Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
+                Verdict::Dead(last) => report(EventKind::Dead {
+                    attempts: attempt,
+                    last,
+                }),
+            }
+            delivery.settle();
+        };
+        // Cut off from here on, it has told the outbox all the same.
+        let end = OnDrop(Some(end));
+        match claim.settle(verdict, record).await {
+            Ok(()) => drop(end),
+            Err(error) => {
+                end.disarm();
+                tracing::error!(%error, "the outbox did not note what an attempt came to");
+            }
         }
-        match verdict {
-            Verdict::AgainIn(_) => return,
-            Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
-            Verdict::Dead(last) => report(EventKind::Dead {
-                attempts: attempt,
-                last,
-            }),
+    }
+}
+
+/// What a future comes to; `None` when it panics.
+async fn caught<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(cx));
+        catch_unwind(poll).map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
+}
+
+/// Does something when it is dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
         }
-        delivery.settle();
     }
 }

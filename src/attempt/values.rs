@@ -1,0 +1,53 @@
+use std::fmt::Write as _;
+
+use bytes::BytesMut;
+use http::HeaderValue;
+
+/// Makes the header values of one attempt in one piece of memory: they come and go together.
+pub(super) struct Values(BytesMut);
+
+impl Values {
+    /// The numbers and both signatures.
+    const LEN: usize = 192;
+
+    pub(super) fn new() -> Self {
+        Self(BytesMut::with_capacity(Self::LEN))
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> HeaderValue {
+        write!(self.0, "{number}").expect("it grows as is needed");
+        self.done()
+    }
+
+    pub(super) fn ascii(&mut self, text: &[u8]) -> HeaderValue {
+        self.0.extend_from_slice(text);
+        self.done()
+    }
+
+    fn done(&mut self) -> HeaderValue {
+        let text = self.0.split().freeze();
+        HeaderValue::from_maybe_shared(text).expect("it is visible ASCII")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_is_its_own() {
+        let mut values = Values::new();
+        let long = [b'x'; 2 * Values::LEN];
+        let made = [
+            values.number(0),
+            values.ascii(b"v1,"),
+            values.ascii(&long),
+            values.number(u64::MAX),
+        ];
+        drop(values);
+        assert_eq!(made[0], "0");
+        assert_eq!(made[1], "v1,");
+        assert_eq!(made[2].as_bytes(), long);
+        assert_eq!(made[3], "18446744073709551615");
+    }
+}
