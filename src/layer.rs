@@ -3,7 +3,12 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use crate::{Dispatcher, Webhook, config::Config, detach::Disconnect, request::Reader};
+use crate::{
+    Dispatcher, Webhook,
+    config::Config,
+    detach::Disconnect,
+    request::{Parameter, Reader},
+};
 
 /// Gives every call of a service webhook forwarding.
 ///
@@ -66,7 +71,7 @@ impl WebhookLayer {
         Self {
             config: Arc::new(Config {
                 reader: Reader {
-                    endpoint_parameter: Cow::Borrowed("webhookEndpoint"),
+                    endpoint_parameter: Parameter::new("webhookEndpoint"),
                     endpoint_header: None,
                     secret_header: HeaderName::from_static("x-webhook-secret"),
                     secret_required: false,
@@ -88,7 +93,7 @@ impl WebhookLayer {
     /// The query parameter that names the endpoint. Default: `webhookEndpoint`, as Cerebrium's.
     #[must_use]
     pub fn with_endpoint_parameter(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.config_mut().reader.endpoint_parameter = name.into();
+        self.config_mut().reader.endpoint_parameter = Parameter::new(name);
         self
     }
 

@@ -1,12 +1,15 @@
+mod parameter;
+
 use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{CONNECTION, UPGRADE, USER_AGENT},
 };
-use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode;
 
+pub(crate) use self::parameter::Parameter;
+use self::parameter::form_decoded;
 use crate::{
     Endpoint, EndpointPolicy, RequestId, Secret,
     endpoint::{RecentEndpoints, Written},
@@ -17,7 +20,7 @@ use crate::{
 /// How a request says that it wants a webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    pub(crate) endpoint_parameter: Cow<'static, str>,
+    pub(crate) endpoint_parameter: Parameter,
     pub(crate) endpoint_header: Option<HeaderName>,
     pub(crate) secret_header: HeaderName,
     pub(crate) secret_required: bool,
@@ -37,10 +40,8 @@ const MAX_SECRET: usize = 1_024;
 impl Reader {
     /// Whether the request wants a webhook. Allocates nothing.
     pub(crate) fn is_asked<B>(&self, request: &Request<B>) -> bool {
-        let in_query = match request.uri().query() {
-            Some(query) => self.may_be_in(query) && self.in_query(query).next().is_some(),
-            None => false,
-        };
+        let query = request.uri().query();
+        let in_query = query.is_some_and(|query| self.endpoint_parameter.is_in(query));
         let asked = in_query || self.in_headers(request.headers()).next().is_some();
         asked && !never_a_webhook(request)
     }
@@ -85,22 +86,9 @@ impl Reader {
         })
     }
 
-    /// Whether a closer look at the query is worth it. Most have no webhook in them, and are told
-    /// by the first bytes of their names; an encoded name can begin with a `%` or a `+`.
-    fn may_be_in(&self, query: &str) -> bool {
-        let query = query.as_bytes();
-        let Some(&first) = self.endpoint_parameter.as_bytes().first() else {
-            return false;
-        };
-        let likely = |at| matches!(query.get(at), Some(&b) if b == first || b == b'%' || b == b'+');
-        likely(0) || memchr_iter(b'&', query).any(|end| likely(end + 1))
-    }
-
     /// Every value that the query gives the endpoint's parameter.
     fn in_query<'a>(&'a self, query: &'a str) -> impl Iterator<Item = Written<&'a [u8]>> + 'a {
-        pairs(query.as_bytes())
-            .filter(|(name, _)| is_name(name, self.endpoint_parameter.as_bytes()))
-            .map(|(_, value)| Written::Query(value))
+        self.endpoint_parameter.values(query).map(Written::Query)
     }
 
     /// Every value of the endpoint's header, if there is such a header.
@@ -138,41 +126,6 @@ impl Reader {
 
 /// What is no text, once decoded.
 struct NotText;
-
-/// The names and values of a query, as they are written.
-fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = Some(query);
-    std::iter::from_fn(move || {
-        let query = rest?;
-        let name_end = query.iter().position(|byte| matches!(byte, b'=' | b'&'));
-        let name_end = name_end.unwrap_or(query.len());
-        let (name, after) = query.split_at(name_end);
-        let value_end = match after {
-            [b'=', value @ ..] => 1 + memchr(b'&', value).unwrap_or(value.len()),
-            _ => 0,
-        };
-        let (value, after) = after.split_at(value_end);
-        rest = after.get(1..);
-        Some((name, value.get(1..).unwrap_or_default()))
-    })
-}
-
-/// The names are compared as servers read them, decoded.
-fn is_name(raw: &[u8], name: &[u8]) -> bool {
-    raw == name
-        // What is encoded is longer than what it stands for.
-        || raw.len() > name.len()
-            && raw.iter().any(|byte| matches!(byte, b'%' | b'+'))
-            && form_decoded(raw).eq(name.iter().copied())
-}
-
-fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let parts = raw.split(|&byte| byte == b'+').enumerate();
-    parts.flat_map(|(at, part)| {
-        let space = (at > 0).then_some(b' ');
-        space.into_iter().chain(percent_decode(part))
-    })
-}
 
 fn decode(written: Written<&[u8]>) -> Result<Cow<'_, str>, NotText> {
     let raw = match written {

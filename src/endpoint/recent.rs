@@ -11,13 +11,25 @@ use super::Endpoint;
 /// What a text comes to under one policy never changes, so what is here is never out of date.
 pub(crate) struct RecentEndpoints {
     hasher: RandomState,
-    slots: Box<[Slot]>,
+    sets: Box<[Mutex<Set>]>,
 }
 
-type Slot = Mutex<Option<(Written<Box<[u8]>>, Endpoint)>>;
+/// Texts whose hashes end alike: a new one takes the place of the oldest.
+#[derive(Default)]
+struct Set {
+    known: [Option<Known>; WAYS],
+    oldest: usize,
+}
 
-const SLOTS: usize = 256;
-/// A longer text is read each time. With the slots this bounds the memory.
+struct Known {
+    hash: u64,
+    written: Written<Box<[u8]>>,
+    endpoint: Endpoint,
+}
+
+const SETS: usize = 256;
+const WAYS: usize = 4;
+/// A longer text is read each time. With the sets this bounds the memory.
 const MAX_LEN: usize = 512;
 
 /// An endpoint as a request has it.
@@ -33,7 +45,7 @@ impl RecentEndpoints {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            sets: (0..SETS).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -46,17 +58,33 @@ impl RecentEndpoints {
         if written.len() > MAX_LEN {
             return read();
         }
-        let slot = &self.slots[self.hasher.hash_one(written) as usize % SLOTS];
-        // Every update is one statement: a panic elsewhere leaves no slot half written.
-        let lock = || slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, endpoint)) = &*lock()
-            && known.as_slice() == written
-        {
+        let hash = self.hasher.hash_one(written);
+        let set = &self.sets[hash as usize % SETS];
+        // Every update is a small one: a panic elsewhere leaves no set half written.
+        let lock = || set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = lock().find(hash, written) {
             return Ok(endpoint.clone());
         }
         let endpoint = read()?;
-        *lock() = Some((written.to_owned(), endpoint.clone()));
+        lock().put(Known {
+            hash,
+            written: written.to_owned(),
+            endpoint: endpoint.clone(),
+        });
         Ok(endpoint)
+    }
+}
+
+impl Set {
+    fn find(&self, hash: u64, written: Written<&[u8]>) -> Option<&Endpoint> {
+        let same = |known: &&Known| known.hash == hash && known.written.as_slice() == written;
+        let found = self.known.iter().flatten().find(same);
+        found.map(|known| &known.endpoint)
+    }
+
+    fn put(&mut self, known: Known) {
+        self.known[self.oldest] = Some(known);
+        self.oldest = (self.oldest + 1) % WAYS;
     }
 }
 
@@ -98,8 +126,8 @@ mod tests {
     #[test]
     fn says_what_reading_says_also_the_second_time() {
         let recent = RecentEndpoints::new();
-        for at in 0..4 * SLOTS {
-            let text = format!("https://example.com/{}", at % (2 * SLOTS));
+        for at in 0..8 * SETS * WAYS {
+            let text = format!("https://example.com/{}", at % (2 * SETS * WAYS));
             let written = Written::Header(text.as_bytes());
             let endpoint = recent.get_or_read(written, || check(&text)).unwrap();
             assert_eq!(endpoint.uri(), text.as_str());

@@ -1,0 +1,165 @@
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memchr2};
+use percent_encoding::percent_decode;
+
+/// A query's parameter. Its name is compared as servers read it, decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter {
+    name: Cow<'static, str>,
+    /// The byte of the name that is the least likely in other names and values.
+    rarest: u8,
+}
+
+impl Parameter {
+    pub(crate) fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        let name = name.into();
+        Self {
+            rarest: rarest(name.as_bytes()),
+            name,
+        }
+    }
+
+    /// Whether a query has it. Most have no such thing in them, and are told by one search.
+    pub(super) fn is_in(&self, query: &str) -> bool {
+        self.may_be_in(query.as_bytes()) && self.values(query).next().is_some()
+    }
+
+    /// Its values in a query, as they are written.
+    pub(super) fn values<'a>(&'a self, query: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let named = pairs(query.as_bytes()).filter(|(name, _)| self.is_named(name));
+        named.map(|(_, value)| value)
+    }
+
+    fn may_be_in(&self, query: &[u8]) -> bool {
+        let rarest = match self.rarest {
+            b' ' => b'+',
+            rarest => rarest,
+        };
+        memchr2(rarest, b'%', query).is_some() && self.may_begin_in(query)
+    }
+
+    /// Whether one of the names in a query begins as this one does; an encoded one can begin with a
+    /// `%` or a `+`.
+    fn may_begin_in(&self, query: &[u8]) -> bool {
+        let Some(&first) = self.name.as_bytes().first() else {
+            return false;
+        };
+        let likely = |at| matches!(query.get(at), Some(&b) if b == first || b == b'%' || b == b'+');
+        likely(0) || memchr_iter(b'&', query).any(|end| likely(end + 1))
+    }
+
+    fn is_named(&self, raw: &[u8]) -> bool {
+        let name = self.name.as_bytes();
+        raw == name
+            // What is encoded is never shorter than what it stands for.
+            || raw.len() >= name.len()
+                && raw.iter().any(|byte| matches!(byte, b'%' | b'+'))
+                && form_decoded(raw).eq(name.iter().copied())
+    }
+}
+
+/// What is no small letter is rarer than any.
+fn rarest(name: &[u8]) -> u8 {
+    const LIKELY: &[u8; 26] = b"etaoinsrhldcumfpgwybvkxjqz";
+    let rareness = |byte: &&u8| memchr(**byte, LIKELY).unwrap_or(LIKELY.len());
+    name.iter()
+        .max_by_key(rareness)
+        .copied()
+        .unwrap_or_default()
+}
+
+/// The names and values of a query, as they are written.
+fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        let query = rest?;
+        let name_end = query.iter().position(|byte| matches!(byte, b'=' | b'&'));
+        let name_end = name_end.unwrap_or(query.len());
+        let (name, after) = query.split_at(name_end);
+        let value_end = match after {
+            [b'=', value @ ..] => 1 + memchr(b'&', value).unwrap_or(value.len()),
+            _ => 0,
+        };
+        let (value, after) = after.split_at(value_end);
+        rest = after.get(1..);
+        Some((name, value.get(1..).unwrap_or_default()))
+    })
+}
+
+pub(super) fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let parts = raw.split(|&byte| byte == b'+').enumerate();
+    parts.flat_map(|(at, part)| {
+        let space = (at > 0).then_some(b' ');
+        space.into_iter().chain(percent_decode(part))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(name: &'static str, query: &str) -> Vec<String> {
+        let parameter = Parameter::new(name);
+        let values = parameter.values(query);
+        let values: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        assert_eq!(parameter.is_in(query), !values.is_empty(), "{query}");
+        values
+    }
+
+    #[test]
+    fn a_name_is_found_however_it_is_written() {
+        for (name, query) in [
+            ("hook", "hook=1"),
+            ("hook", "a=b&hook=1"),
+            ("hook", "a=hook&h%6Fok=1&hooks=2&hoo=3"),
+            ("hook", "%68%6f%6f%6b=1"),
+            ("hook", "a=b&%68ook=1"),
+            ("a hook", "a+hook=1"),
+            ("a hook", "a%20hook=1"),
+            ("a hook", "b=c&a+h%6fok=1"),
+            (" hook", "+hook=1"),
+            ("höok", "h%C3%B6ok=1"),
+        ] {
+            assert_eq!(values(name, query), ["1"], "{query}");
+        }
+        for (name, query) in [
+            ("hook", ""),
+            ("hook", "hoo=k"),
+            ("hook", "xhook=1&hookx=2&a=hook"),
+            ("hook", "a=%68ook"),
+            ("hook", "h+ok=1"),
+            ("hook", "HOOK=1"),
+        ] {
+            assert!(values(name, query).is_empty(), "{query}");
+        }
+        assert!(!Parameter::new("").is_in("=1"), "no name is none");
+    }
+
+    #[test]
+    fn each_value_is_given_as_it_is_written() {
+        assert_eq!(
+            values("a", "a=1&b=2&a=%31+&a&a=&b=a=3&a==4"),
+            ["1", "%31+", "", "", "=4"]
+        );
+    }
+
+    #[test]
+    fn a_query_is_split_as_servers_split_it() {
+        let split = |query: &str| -> Vec<(String, String)> {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let pairs = pairs(query.as_bytes());
+            pairs
+                .map(|(name, value)| (text(name), text(value)))
+                .collect()
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(split(""), [pair("", "")]);
+        assert_eq!(split("a"), [pair("a", "")]);
+        let odd = [pair("a", "1=2"), pair("", ""), pair("b", ""), pair("c", "")];
+        assert_eq!(split("a=1=2&&b&c="), odd);
+        assert_eq!(split("a&b=&"), [pair("a", ""), pair("b", ""), pair("", "")]);
+    }
+}
