@@ -1,8 +1,8 @@
 use std::{collections::HashMap, mem};
 
 use super::{
+    choice::Memory,
     command::{ClaimId, Command},
-    pick::Memory,
 };
 
 /// What this process has claimed.

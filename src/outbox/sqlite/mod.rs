@@ -86,6 +86,7 @@
 mod answer;
 mod builder;
 mod change;
+mod choice;
 mod claim;
 mod clock;
 mod command;

@@ -2,6 +2,8 @@
 
 mod claims;
 mod groups;
+mod hosts;
+mod memory;
 mod owners;
 mod time;
 
