@@ -18,6 +18,14 @@ pub(super) struct Pick<'c> {
     read: Statement<'c>,
     /// How far the hosts have been gone through.
     last_host: String,
+    /// The round that the next request goes on with.
+    round: Option<Round>,
+}
+
+/// Once through all hosts, in as many requests as it takes.
+struct Round {
+    first: String,
+    wrapped: bool,
 }
 
 /// How many rows, and after those how many hosts, one request looks at.
@@ -70,6 +78,7 @@ impl<'c> Pick<'c> {
                  FROM delivery LEFT JOIN payload USING (seq) WHERE seq = ?1",
             )?,
             last_host: String::new(),
+            round: None,
         })
     }
 
@@ -95,11 +104,13 @@ impl<'c> Pick<'c> {
         now: i64,
     ) -> rusqlite::Result<Picked> {
         let mut choice = Choice::new(request, memory);
+        let round = self.round.take();
         let looked_at = choice.go_through(self.due.query(params![now, ROWS as i64])?)?;
-        let mut more = false;
         if looked_at == ROWS && choice.has_room() {
-            more = self.go_through_hosts(&mut choice, now)? && choice.seqs.is_empty();
+            let left = self.go_through_hosts(round, &mut choice, now)?;
+            self.round = left.filter(|_| choice.seqs.is_empty());
         }
+        let more = self.round.is_some();
         let mut picked = Picked {
             starved: choice.starved,
             more,
@@ -116,25 +127,32 @@ impl<'c> Pick<'c> {
     }
 
     /// When the longest due are all of hosts without room: however many they are, every other
-    /// host gets its turn. Says whether there are hosts left to look at.
-    fn go_through_hosts(&mut self, choice: &mut Choice<'_>, now: i64) -> rusqlite::Result<bool> {
-        let first = self.last_host.clone();
-        let mut wrapped = false;
+    /// host gets its turn. Gives the round back when there are hosts left to look at.
+    fn go_through_hosts(
+        &mut self,
+        round: Option<Round>,
+        choice: &mut Choice<'_>,
+        now: i64,
+    ) -> rusqlite::Result<Option<Round>> {
+        let mut round = round.unwrap_or_else(|| Round {
+            first: self.last_host.clone(),
+            wrapped: false,
+        });
         for _ in 0..HOSTS {
             let next: Option<String> = self
                 .next_host
                 .query_row([&self.last_host], |row| row.get(0))
                 .optional()?;
             let Some(host) = next else {
-                if wrapped {
-                    return Ok(false);
+                if round.wrapped {
+                    return Ok(None);
                 }
-                wrapped = true;
+                round.wrapped = true;
                 self.last_host.clear();
                 continue;
             };
-            if wrapped && host > first {
-                return Ok(false);
+            if round.wrapped && host > round.first {
+                return Ok(None);
             }
             let room = choice.room(&host);
             if room > 0 {
@@ -145,10 +163,10 @@ impl<'c> Pick<'c> {
             }
             self.last_host = host;
             if !choice.has_room() {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(round))
     }
 }
 
