@@ -1,12 +1,15 @@
 use super::{
-    command::{ClaimRequest, Command},
+    command::{ClaimRequest, Command, TakeBack},
     pick::Picked,
     writer::{TICK, Writer},
 };
 
 /// What a command came to. It is told once the group is on the disk.
 pub(super) enum Done {
-    Inserted,
+    Inserted {
+        seq: i64,
+    },
+    TakenBack,
     Settled {
         holds: bool,
     },
@@ -42,9 +45,12 @@ impl Writer<'_> {
         Ok(match command {
             // Its caller was told already that it failed.
             Command::Accept(accept) if accept.reply.is_closed() => Done::Skipped,
-            Command::Accept(accept) => {
-                self.insert.run(accept, now)?;
-                Done::Inserted
+            Command::Accept(accept) => Done::Inserted {
+                seq: self.insert.run(accept, now)?,
+            },
+            Command::TakeBack(TakeBack { seq, id }) => {
+                self.change.forget(*seq, Some(id))?;
+                Done::TakenBack
             }
             Command::Settle(settle) => Done::Settled {
                 holds: self.change.settle(settle, now)?,
@@ -56,7 +62,10 @@ impl Writer<'_> {
             Command::Redeliver(wanted) => Done::Revived(self.change.revive(&wanted.filter, now)?),
             Command::Claim(request) => self.claim(request, now)?,
             #[cfg(test)]
-            Command::Panic => panic!("asked to"),
+            Command::Do(what) => {
+                what();
+                Done::Skipped
+            }
         })
     }
 

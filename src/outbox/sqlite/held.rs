@@ -2,7 +2,7 @@ use std::{collections::HashMap, mem};
 
 use super::{
     choice::Memory,
-    command::{ClaimId, Command},
+    command::{ClaimId, Command, TakeBack},
 };
 
 /// What this process has claimed.
@@ -13,6 +13,8 @@ pub(super) struct Held {
     pub(super) most_bytes: usize,
     /// A claim request had to leave something for want of memory.
     pub(super) starved: bool,
+    /// Kept too late to be told: taken back before anything else is done.
+    pub(super) untold: Vec<TakeBack>,
     /// How deliveries ended that could not be written down yet. It is tried again with each
     /// tick; until then nothing is claimed, so that nothing is sent again and again.
     pub(super) owed: Vec<Command>,
@@ -25,6 +27,7 @@ impl Held {
             bytes: 0,
             most_bytes,
             starved: false,
+            untold: Vec::new(),
             owed: Vec::new(),
         }
     }

@@ -1,8 +1,9 @@
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
+use tower::ServiceExt;
 
-use super::{builder, count, folder, open, settle, sql};
+use super::{Open, builder, count, delivery, folder, ids, open, settle, sql};
 use crate::outbox::{
     Durability, Verdict,
     sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
@@ -10,6 +11,39 @@ use crate::outbox::{
 
 fn kind(error: &crate::BoxError) -> SqliteOutboxErrorKind {
     error.downcast_ref::<SqliteOutboxError>().unwrap().kind()
+}
+
+fn panic(outbox: &Open) -> Result<(), SqliteOutboxError> {
+    let panics = || panic!("asked to");
+    outbox.sink.handle().send(Command::Do(Box::new(panics)))
+}
+
+/// Holds the outbox's thread up within a group, until it is dropped.
+struct Gate {
+    reached: mpsc::Receiver<()>,
+    _open: mpsc::Sender<()>,
+}
+
+impl Gate {
+    fn shut(outbox: &Open) -> Self {
+        let (reach, reached) = mpsc::channel();
+        let (open, opened) = mpsc::channel::<()>();
+        let wait = move || {
+            reach.send(()).unwrap();
+            let _dropped = opened.recv();
+        };
+        let handle = outbox.sink.handle();
+        handle.send(Command::Do(Box::new(wait))).unwrap();
+        Self {
+            reached,
+            _open: open,
+        }
+    }
+
+    fn is_reached(&self) {
+        let patience = Duration::from_secs(20);
+        self.reached.recv_timeout(patience).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -41,14 +75,14 @@ async fn a_panic_is_told_to_whoever_waits() {
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let waiting = tokio::spawn({
         let accepting = outbox.sink.clone();
-        async move { tower::ServiceExt::oneshot(accepting, super::delivery("b", "b.example", "")).await }
+        async move { accepting.oneshot(delivery("b", "b.example", "")).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    outbox.sink.handle().send(Command::Panic).unwrap();
+    panic(&outbox).unwrap();
     lock.execute_batch("COMMIT").unwrap();
     let _either = waiting.await.unwrap();
 
-    super::until(|| outbox.sink.handle().send(Command::Panic).is_err()).await;
+    super::until(|| panic(&outbox).is_err()).await;
     let gone = SqliteOutboxErrorKind::Gone;
     assert_eq!(kind(&outbox.accept("after").await.unwrap_err()), gone);
     assert_eq!(
@@ -78,4 +112,25 @@ async fn what_an_attempt_came_to_is_noted_once_the_file_takes_it() {
     lock.execute_batch("COMMIT").unwrap();
     settling.await.unwrap().unwrap();
     assert_eq!(count(&folder, "TRUE"), 0);
+}
+
+#[tokio::test]
+async fn what_was_kept_for_somebody_who_gave_up_meanwhile_is_taken_back() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    let before = Gate::shut(&outbox);
+    before.is_reached();
+    let sink = outbox.sink.clone();
+    let mut accepting = sink.oneshot(delivery("late", "a.example", "payload"));
+    assert!((&mut accepting).now_or_never().is_none());
+    let within = Gate::shut(&outbox);
+    assert!(outbox.next(9).now_or_never().is_none());
+    drop(before);
+
+    within.is_reached();
+    drop(accepting);
+    drop(within);
+    outbox.accept("in-time").await.unwrap();
+    assert_eq!(ids(&outbox.next(9).await), ["in-time"]);
+    assert_eq!(count(&folder, "TRUE"), 1);
 }
