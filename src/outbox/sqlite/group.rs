@@ -60,6 +60,7 @@ impl Writer<'_> {
                 Done::Released
             }
             Command::Redeliver(wanted) => Done::Revived(self.change.revive(&wanted.filter, now)?),
+            Command::Claim(request) if request.reply.is_closed() => Done::Skipped,
             Command::Claim(request) => self.claim(request, now)?,
             #[cfg(test)]
             Command::Do(what) => {

@@ -5,7 +5,7 @@ use tower::ServiceExt;
 
 use super::{Open, builder, count, delivery, folder, ids, open, settle, sql};
 use crate::outbox::{
-    Durability, Verdict,
+    Durability, Source, Verdict,
     sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
 };
 
@@ -133,4 +133,22 @@ async fn what_was_kept_for_somebody_who_gave_up_meanwhile_is_taken_back() {
     outbox.accept("in-time").await.unwrap();
     assert_eq!(ids(&outbox.next(9).await), ["in-time"]);
     assert_eq!(count(&folder, "TRUE"), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_for_a_source_that_rests() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    outbox.accept("a").await.unwrap();
+    let gate = Gate::shut(&outbox);
+    gate.is_reached();
+    assert!(outbox.next(9).now_or_never().is_none());
+    outbox.source.rest();
+    drop(gate);
+    outbox.accept("b").await.unwrap();
+    let owners = "SELECT count(*) FROM owner";
+    let owners: i64 = sql(&folder)
+        .query_row(owners, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(owners, 0);
 }
