@@ -63,14 +63,13 @@ impl Writer<'_> {
         let untold = &self.held.untold;
         picked
             .rows
-            .retain(|(seq, _)| untold.iter().all(|row| row.seq != *seq));
+            .retain(|(seq, ..)| untold.iter().all(|row| row.seq != *seq));
         // Something else may have been left for their sake.
         let more = picked.more || picked.rows.len() < chosen;
         self.held.starved = picked.starved;
-        let claims = picked.rows.into_iter().map(|(seq, row)| {
+        let claims = picked.rows.into_iter().map(|(seq, share, row)| {
             let claim = ClaimId { seq, owner };
-            self.held
-                .insert(claim, row.payload.as_ref().map_or(0, |bytes| bytes.len()));
+            self.held.insert(claim, share);
             (Hold::new(claim, request.handle.clone()), row)
         });
         let batch = Batch {

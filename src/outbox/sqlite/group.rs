@@ -77,13 +77,12 @@ impl Writer<'_> {
                 picked: Picked::none_for(TICK),
             });
         }
-        let memory = self.held.memory();
         if self.pick.is_any_due(now)? && self.owners.wants_to_beat() {
             // Before anything is claimed in its name.
             self.beat(now)?;
         }
         let owner = self.owners.me();
-        let picked = self.pick.run(request, memory, owner, now)?;
+        let picked = self.pick.run(request, self.held.memory, owner, now)?;
         Ok(Done::Picked { owner, picked })
     }
 

@@ -98,6 +98,7 @@ mod hold;
 mod insert;
 mod key;
 mod ledger;
+mod memory;
 mod owner;
 mod pick;
 mod schema;

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::{
-    choice::{AT_MOST, Choice, Memory},
+    choice::Choice,
     command::{ClaimRequest, StoredRow},
+    memory::{Memory, Share},
 };
 
 /// Chooses what is due and claims it.
 pub(super) struct Pick<'c> {
+    one: Statement<'c>,
     due: Statement<'c>,
     next_host: Statement<'c>,
     of_host: Statement<'c>,
@@ -20,6 +22,8 @@ pub(super) struct Pick<'c> {
     last_host: String,
     /// The round that the next request goes on with.
     round: Option<Round>,
+    /// The row whose turn it is to wait for memory.
+    waits: Option<i64>,
 }
 
 /// Once through all hosts, in as many requests as it takes.
@@ -35,7 +39,7 @@ const HOSTS: usize = 256;
 /// What was chosen, and why it is not more.
 #[derive(Default)]
 pub(super) struct Picked {
-    pub(super) rows: Vec<(i64, StoredRow)>,
+    pub(super) rows: Vec<(i64, Share, StoredRow)>,
     pub(super) next_due: Option<Duration>,
     /// Payloads that are being delivered take all the memory that they may.
     pub(super) starved: bool,
@@ -54,6 +58,10 @@ impl Picked {
 impl<'c> Pick<'c> {
     pub(super) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
+            one: conn.prepare(
+                "SELECT seq, host, payload_len FROM delivery
+                 WHERE seq = ?1 AND state = 'waiting' AND due_at <= ?2",
+            )?,
             due: conn.prepare(
                 "SELECT seq, host, payload_len FROM delivery INDEXED BY delivery_due
                  WHERE state = 'waiting' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
@@ -79,6 +87,7 @@ impl<'c> Pick<'c> {
             )?,
             last_host: String::new(),
             round: None,
+            waits: None,
         })
     }
 
@@ -95,7 +104,8 @@ impl<'c> Pick<'c> {
         Ok(due.map(|due| Duration::from_millis(due.abs_diff(now))))
     }
 
-    /// Claims what is due and has room, the longest due first.
+    /// Claims what is due and has room, the longest due first. What waits for memory is looked at
+    /// before all others, so that it keeps waiting for it, or takes it.
     pub(super) fn run(
         &mut self,
         request: &ClaimRequest,
@@ -105,20 +115,25 @@ impl<'c> Pick<'c> {
     ) -> rusqlite::Result<Picked> {
         let mut choice = Choice::new(request, memory);
         let round = self.round.take();
+        if let Some(seq) = self.waits {
+            choice.go_through(self.one.query([seq, now])?)?;
+        }
         let looked_at = choice.go_through(self.due.query(params![now, ROWS as i64])?)?;
         if looked_at == ROWS && choice.has_room() {
             let left = self.go_through_hosts(round, &mut choice, now)?;
-            self.round = left.filter(|_| choice.seqs.is_empty());
+            self.round = left.filter(|_| choice.rows.is_empty());
         }
         let more = self.round.is_some();
+        self.waits = choice.waits.map(|(seq, _)| seq);
         let mut picked = Picked {
-            starved: choice.starved,
+            starved: choice.waits.is_some(),
             more,
             ..Picked::default()
         };
-        for seq in choice.seqs {
+        for (seq, share) in choice.rows {
             self.claim.execute([seq, owner])?;
-            picked.rows.push((seq, self.read.query_row([seq], stored)?));
+            let row = self.read.query_row([seq], stored)?;
+            picked.rows.push((seq, share, row));
         }
         if picked.rows.is_empty() && !more {
             picked.next_due = self.until_next_due(now)?;
@@ -138,6 +153,7 @@ impl<'c> Pick<'c> {
             first: self.last_host.clone(),
             wrapped: false,
         });
+        let waits = choice.waits;
         for _ in 0..HOSTS {
             let next: Option<String> = self
                 .next_host
@@ -154,16 +170,18 @@ impl<'c> Pick<'c> {
             if round.wrapped && host > round.first {
                 return Ok(None);
             }
-            let room = choice.room(&host);
-            if room > 0 {
-                // Some of them may be chosen already.
-                let limit = (room + choice.seqs.len()).min(AT_MOST) as i64;
-                let of_host = params![host, now, limit];
+            let limit = choice.most_of_host(&host);
+            if limit > 0 {
+                let of_host = params![host, now, limit as i64];
                 choice.go_through(self.of_host.query(of_host)?)?;
             }
             self.last_host = host;
             if !choice.has_room() {
                 return Ok(None);
+            }
+            // The next one to wait is looked for in the hosts behind it.
+            if choice.waits != waits {
+                break;
             }
         }
         Ok(Some(round))

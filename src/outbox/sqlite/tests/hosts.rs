@@ -21,7 +21,7 @@ use crate::outbox::{
 
 /// So many rows of hosts that this SQL expression names by the row's number, `n`. None became due
 /// after what is accepted.
-fn fill(folder: &TempDir, rows: usize, host: &str) {
+pub(super) fn fill(folder: &TempDir, rows: usize, host: &str) {
     let columns = "id, state, host, endpoint, status, headers, payload_len, accepted_at, due_at";
     sql(folder)
         .execute_batch(&format!(
