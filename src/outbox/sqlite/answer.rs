@@ -64,9 +64,10 @@ impl Writer<'_> {
         picked
             .rows
             .retain(|(seq, ..)| untold.iter().all(|row| row.seq != *seq));
-        // Something else may have been left for their sake.
-        let more = picked.more || picked.rows.len() < chosen;
-        self.held.starved = picked.starved;
+        // Something may have been left for the sake of these, or of what the group has given back.
+        let freed = |memory| memory != self.held.memory;
+        let more = picked.more || picked.rows.len() < chosen || picked.starved.is_some_and(freed);
+        self.held.starved = picked.starved.is_some();
         let claims = picked.rows.into_iter().map(|(seq, share, row)| {
             let claim = ClaimId { seq, owner };
             self.held.insert(claim, share);

@@ -3,7 +3,7 @@
 /// One that does not fit waits until it does, and smaller ones go past it. Those that went past
 /// are counted apart: together they never take what it will need, so that it fits at the latest
 /// when the others have gone.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
     most: usize,
     taken: usize,

@@ -41,8 +41,8 @@ const HOSTS: usize = 256;
 pub(super) struct Picked {
     pub(super) rows: Vec<(i64, Share, StoredRow)>,
     pub(super) next_due: Option<Duration>,
-    /// Payloads that are being delivered take all the memory that they may.
-    pub(super) starved: bool,
+    /// Something was left for want of memory, when it was like this.
+    pub(super) starved: Option<Memory>,
     pub(super) more: bool,
 }
 
@@ -126,7 +126,7 @@ impl<'c> Pick<'c> {
         let more = self.round.is_some();
         self.waits = choice.waits.map(|(seq, _)| seq);
         let mut picked = Picked {
-            starved: choice.waits.is_some(),
+            starved: choice.waits.map(|_| memory),
             more,
             ..Picked::default()
         };

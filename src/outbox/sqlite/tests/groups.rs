@@ -1,9 +1,9 @@
-use std::{sync::mpsc, time::Duration};
+use std::time::Duration;
 
 use futures::{FutureExt, future::join_all};
 use tower::ServiceExt;
 
-use super::{Open, builder, count, delivery, folder, ids, open, settle, sql};
+use super::{Gate, Open, builder, count, delivery, folder, ids, open, settle, sql};
 use crate::outbox::{
     Durability, Source, Verdict,
     sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
@@ -16,34 +16,6 @@ fn kind(error: &crate::BoxError) -> SqliteOutboxErrorKind {
 fn panic(outbox: &Open) -> Result<(), SqliteOutboxError> {
     let panics = || panic!("asked to");
     outbox.sink.handle().send(Command::Do(Box::new(panics)))
-}
-
-/// Holds the outbox's thread up within a group, until it is dropped.
-struct Gate {
-    reached: mpsc::Receiver<()>,
-    _open: mpsc::Sender<()>,
-}
-
-impl Gate {
-    fn shut(outbox: &Open) -> Self {
-        let (reach, reached) = mpsc::channel();
-        let (open, opened) = mpsc::channel::<()>();
-        let wait = move || {
-            reach.send(()).unwrap();
-            let _dropped = opened.recv();
-        };
-        let handle = outbox.sink.handle();
-        handle.send(Command::Do(Box::new(wait))).unwrap();
-        Self {
-            reached,
-            _open: open,
-        }
-    }
-
-    fn is_reached(&self) {
-        let patience = Duration::from_secs(20);
-        self.reached.recv_timeout(patience).unwrap();
-    }
 }
 
 #[tokio::test]

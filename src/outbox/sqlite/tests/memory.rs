@@ -1,10 +1,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
-use super::{Open, builder, delivery, folder, hosts::fill, ids, open, settle, sql};
-use crate::outbox::{Demand, Source, Verdict};
+use super::{Gate, Open, builder, delivery, folder, hosts::fill, ids, open, settle, sql};
+use crate::outbox::{Demand, Source, Verdict, sqlite::clock::Clock};
 
 const A: &str = "a.example";
 const MOMENT: Duration = Duration::from_millis(50);
@@ -102,6 +104,32 @@ async fn one_that_is_larger_than_the_memory_has_its_turn_when_nothing_else_takes
     assert!(outbox.is_quiet(MOMENT).await, "it is delivered alone");
     settle(claims.remove(1), Verdict::Delivered).await.unwrap();
     assert_eq!(ids(&outbox.next(9).await), ["late"]);
+}
+
+/// The end of an attempt frees its place first, so it is often written down together with the
+/// request for the next one.
+#[tokio::test]
+async fn what_is_given_back_in_the_group_of_a_request_is_there_for_the_next_one() {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let folder = folder();
+    let outbox = builder(&folder).with_clock(Clock::system(), DAY);
+    let mut outbox = open(outbox.with_payload_memory(1_500));
+    let payload = Bytes::from(vec![7; 1_000]);
+    outbox.put(delivery("a", A, payload.clone())).await.unwrap();
+    let claim = outbox.next(1).await.remove(0);
+    outbox.put(delivery("b", A, payload)).await.unwrap();
+    let gate = Gate::shut(&outbox);
+    gate.is_reached();
+    let settling = settle(claim, Verdict::Delivered);
+    tokio::pin!(settling);
+    assert!(settling.as_mut().now_or_never().is_none());
+    // Nothing but the request itself wakes the source from now on.
+    outbox.sink.handle().due.notified().await;
+    assert!(outbox.next(1).now_or_never().is_none());
+    drop(gate);
+    settling.await.unwrap();
+    let next = timeout(Duration::from_secs(20), outbox.next(1)).await;
+    assert_eq!(ids(&next.unwrap()), ["b"]);
 }
 
 /// Only one is waited for at a time. Those of a host with many must not always be the ones.
