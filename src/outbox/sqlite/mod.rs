@@ -97,6 +97,7 @@ mod held;
 mod hold;
 mod insert;
 mod key;
+mod key_file;
 mod ledger;
 mod memory;
 mod owner;
