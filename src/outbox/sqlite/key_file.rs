@@ -1,6 +1,6 @@
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Write},
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
     path::Path,
 };
 
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     SealingKey, SqliteOutboxError, SqliteOutboxErrorKind,
     key::{LEN, random_failed},
+    schema,
 };
 
 impl SealingKey {
@@ -19,8 +20,6 @@ impl SealingKey {
     ///
     /// [`KeyFile`](SqliteOutboxErrorKind::KeyFile) when it cannot be read or holds anything else.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SqliteOutboxError> {
-        let kind = SqliteOutboxErrorKind::KeyFile;
-        let failed = |error| SqliteOutboxError::with_source(kind, error);
         // One byte more than any key: a longer file is not read to its end.
         let mut read = Zeroizing::new([0; 2 * LEN + 3]);
         let file = File::open(path).map_err(failed)?;
@@ -34,7 +33,8 @@ impl SealingKey {
                 some => text.extend_from_slice(&read[..some]),
             }
         }
-        parse(&text).map(Self::of).ok_or(kind.into())
+        let key = parse(&text).ok_or(SqliteOutboxErrorKind::KeyFile)?;
+        Ok(Self::of(key))
     }
 
     /// The key in this file, or a new random one if there is no such file: it is then created, for
@@ -48,31 +48,42 @@ impl SealingKey {
     /// As [`from_file`](Self::from_file), and when the file cannot be created.
     pub fn from_file_or_new(path: impl AsRef<Path>) -> Result<Self, SqliteOutboxError> {
         let path = path.as_ref();
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(path) {
-            Ok(mut file) => {
-                let failed =
-                    |error| SqliteOutboxError::with_source(SqliteOutboxErrorKind::KeyFile, error);
-                let bytes = Zeroizing::new(<[u8; LEN]>::try_generate().map_err(random_failed)?);
-                let text = Zeroizing::new(hex::encode(*bytes) + "\n");
-                file.write_all(text.as_bytes()).map_err(failed)?;
-                // What is sealed may be on the disk before the next write-back would be.
-                file.sync_all().map_err(failed)?;
-                super::schema::sync_folder(path);
-                Ok(Self::of(bytes))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Self::from_file(path)
-            }
-            Err(error) => Err(SqliteOutboxError::with_source(
-                SqliteOutboxErrorKind::KeyFile,
-                error,
-            )),
+        if path.try_exists().map_err(failed)? {
+            return Self::from_file(path);
         }
+        // Under another name until it is whole: nobody finds half a key, not after a crash either.
+        let mut new = path.to_owned().into_os_string();
+        new.push(format!(".new-{:016x}", fastrand::u64(..)));
+        let key = create(new.as_ref()).and_then(|bytes| match fs::hard_link(&new, path) {
+            Ok(()) => Ok(Self::of(bytes)),
+            // Another process was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::from_file(path),
+            Err(error) => Err(failed(error)),
+        });
+        let _ = fs::remove_file(&new);
+        if key.is_ok() {
+            schema::sync_folder(path);
+        }
+        key
     }
+}
+
+/// A new random key, on the disk under this name: what is sealed with it may be on the disk soon.
+fn create(path: &Path) -> Result<Zeroizing<[u8; LEN]>, SqliteOutboxError> {
+    let bytes = Zeroizing::new(<[u8; LEN]>::try_generate().map_err(random_failed)?);
+    let text = Zeroizing::new(hex::encode(*bytes) + "\n");
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(bytes)
+}
+
+fn failed(error: std::io::Error) -> SqliteOutboxError {
+    SqliteOutboxError::with_source(SqliteOutboxErrorKind::KeyFile, error)
 }
 
 fn parse(text: &[u8]) -> Option<Zeroizing<[u8; LEN]>> {
