@@ -28,8 +28,7 @@ async fn filled() -> Folder {
     }
     dispatcher.shutdown(Duration::from_secs(5)).await;
     drop(dispatcher);
-    let log = folder.file().with_extension("db-wal");
-    until(|| !log.exists()).await;
+    until(|| !folder.log().exists()).await;
     folder
 }
 
@@ -71,6 +70,34 @@ async fn a_file_that_was_cut_short_is_told_and_kept() {
         );
         assert_eq!(fs::metadata(folder.file()).unwrap().len(), len as u64);
     }
+}
+
+#[tokio::test]
+async fn a_log_whose_file_is_empty_or_missing_is_told_and_kept() {
+    let (running, folder) = (Folder::new(), Folder::new());
+    let dispatcher = running.dispatcher();
+    call(&dispatcher, "in-the-log", "http://127.0.0.1:1/").await;
+    let log = fs::read(running.log()).unwrap();
+    fs::write(folder.log(), &log).unwrap();
+    assert_eq!(refusal(&folder.file()), Kind::Corrupt);
+    assert!(!folder.file().exists());
+
+    fs::write(folder.file(), "").unwrap();
+    let mut paths = vec![folder.file()];
+    #[cfg(unix)]
+    {
+        let link = folder.file().with_extension("link");
+        std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+        paths.push(link);
+    }
+    for path in paths {
+        assert_eq!(refusal(&path), Kind::Corrupt);
+        assert_eq!(fs::metadata(folder.file()).unwrap().len(), 0);
+        assert_eq!(fs::read(folder.log()).unwrap(), log);
+    }
+
+    fs::write(folder.log(), "").unwrap();
+    drop(folder.outbox());
 }
 
 #[tokio::test]

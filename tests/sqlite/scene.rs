@@ -56,6 +56,11 @@ impl Folder {
         self.0.path().join("webhooks.db")
     }
 
+    /// Where its write-ahead log is.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.file().with_extension("db-wal")
+    }
+
     pub(crate) fn outbox(&self) -> SqliteOutbox {
         SqliteOutbox::open(self.file(), key(1)).unwrap()
     }

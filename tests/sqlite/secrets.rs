@@ -1,3 +1,5 @@
+use std::{collections::HashSet, fs, sync::Barrier, thread};
+
 use tower_webhook::{
     AttemptError, Outcome, RetryPolicy,
     outbox::{
@@ -152,15 +154,35 @@ fn a_key_file_is_made_once_and_for_its_owner() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    std::fs::write(&path, "short").unwrap();
+    fs::write(&path, "short").unwrap();
     assert_eq!(
         SealingKey::from_file_or_new(&path).unwrap_err().kind(),
         Kind::KeyFile
     );
-    assert_eq!(std::fs::read(&path).unwrap(), b"short");
+    assert_eq!(fs::read(&path).unwrap(), b"short");
     let missing = SealingKey::from_file(path.join("missing"));
     assert_eq!(missing.unwrap_err().kind(), Kind::KeyFile);
+}
+
+#[test]
+fn a_new_key_file_is_there_whole_or_not_at_all() {
+    for _ in 0..20 {
+        let folder = Folder::new();
+        let path = folder.file();
+        let start = Barrier::new(8);
+        let made = || {
+            start.wait();
+            format!("{:?}", SealingKey::from_file_or_new(&path).unwrap())
+        };
+        let keys: HashSet<_> = thread::scope(|threads| {
+            let made: Vec<_> = (0..8).map(|_| threads.spawn(made)).collect();
+            made.into_iter().map(|key| key.join().unwrap()).collect()
+        });
+        assert_eq!(keys.len(), 1);
+        let left = fs::read_dir(path.parent().unwrap()).unwrap();
+        assert_eq!(left.count(), 1, "nothing else is left in the folder");
+    }
 }

@@ -1,6 +1,6 @@
 use super::{
     SqliteOutboxError, SqliteOutboxErrorKind,
-    command::{Accept, Batch, ClaimId, ClaimRequest, Command, Redeliver, Settle},
+    command::{Accept, Batch, ClaimId, ClaimRequest, Command, Redeliver, Settle, TakeBack},
     group::Done,
     hold::Hold,
     pick::Picked,
@@ -13,14 +13,19 @@ impl Writer<'_> {
     /// Says whether there may be something to claim now.
     pub(super) fn tell(&mut self, command: Command, done: Done) -> bool {
         match (command, done) {
-            (Command::Accept(accept), Done::Inserted) => {
+            (Command::Accept(accept), Done::Inserted { seq }) => {
                 let Accept {
                     delivery, reply, ..
                 } = accept;
+                let id = delivery.id().clone();
                 // On the disk now: it takes no room any more.
                 drop(delivery);
-                let _ = reply.send(Ok(Accepted::with(Durability::LocalDisk)));
-                true
+                let accepted = Accepted::with(Durability::LocalDisk);
+                let told = reply.send(Ok(accepted)).is_ok();
+                if !told {
+                    self.held.untold.push(TakeBack { seq, id });
+                }
+                told
             }
             (Command::Settle(settle), Done::Settled { holds }) => {
                 let Settle {
@@ -53,18 +58,25 @@ impl Writer<'_> {
         }
     }
 
-    fn hand_out(&mut self, request: ClaimRequest, owner: i64, picked: Picked) {
-        self.held.starved = picked.starved;
-        let claims = picked.rows.into_iter().map(|(seq, row)| {
+    fn hand_out(&mut self, request: ClaimRequest, owner: i64, mut picked: Picked) {
+        let chosen = picked.rows.len();
+        let untold = &self.held.untold;
+        picked
+            .rows
+            .retain(|(seq, ..)| untold.iter().all(|row| row.seq != *seq));
+        // Something may have been left for the sake of these, or of what the group has given back.
+        let freed = |memory| memory != self.held.memory;
+        let more = picked.more || picked.rows.len() < chosen || picked.starved.is_some_and(freed);
+        self.held.starved = picked.starved.is_some();
+        let claims = picked.rows.into_iter().map(|(seq, share, row)| {
             let claim = ClaimId { seq, owner };
-            self.held
-                .insert(claim, row.payload.as_ref().map_or(0, |bytes| bytes.len()));
+            self.held.insert(claim, share);
             (Hold::new(claim, request.handle.clone()), row)
         });
         let batch = Batch {
             claims: claims.collect(),
             next_due: picked.next_due,
-            more: picked.more,
+            more,
         };
         // Not waited for any more: the holds in it give back what they hold.
         let _ = request.reply.send(Ok(batch));
@@ -78,9 +90,9 @@ impl Writer<'_> {
                 self.held.owed.push(Command::Release(settle.claim));
                 Command::Settle(settle).fail(error.clone());
             }
-            Command::Settle(_) | Command::Release(_) => {
+            Command::Settle(_) | Command::Release(_) | Command::TakeBack(_) => {
                 if self.held.owed.is_empty() {
-                    tracing::error!(%error, "the SQLite outbox cannot note what attempts came to");
+                    tracing::error!(%error, "the SQLite outbox cannot note how deliveries ended");
                 }
                 self.held.owed.push(command);
             }

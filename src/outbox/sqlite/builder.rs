@@ -104,8 +104,12 @@ impl SqliteOutboxBuilder {
         self
     }
 
-    /// The bytes of all payloads that are being delivered at the same time. Default: 256 MiB. A
-    /// payload that is larger on its own is delivered alone.
+    /// The bytes of all payloads that are being delivered at the same time. Default: 256 MiB.
+    ///
+    /// Payloads that do not fit wait, one after another. Smaller ones go past the one whose turn it
+    /// is, but take no more than what it will leave of the memory: it fits at the latest when the
+    /// attempts that were under way before have ended. A payload that is larger than the memory is
+    /// delivered alone, and none but empty ones go past it.
     pub fn with_payload_memory(mut self, bytes: usize) -> Self {
         self.payload_memory = bytes;
         self

@@ -6,7 +6,10 @@ use super::{
     filter,
     text::OutcomeColumns,
 };
-use crate::outbox::{AttemptRecord, DeliveryFilter, DeliveryState, Verdict};
+use crate::{
+    RequestId,
+    outbox::{AttemptRecord, DeliveryFilter, DeliveryState, Verdict},
+};
 
 /// Changes where deliveries stand.
 pub(super) struct Change<'c> {
@@ -61,10 +64,7 @@ impl<'c> Change<'c> {
         let ClaimId { seq, owner } = settle.claim;
         let changed = match settle.verdict {
             Verdict::Delivered => {
-                let id = settle.id.as_ref().map(|id| id.as_str());
-                if self.forget.execute(params![seq, id])? > 0 {
-                    self.forget_rest(seq)?;
-                }
+                self.forget(seq, settle.id.as_ref())?;
                 return Ok(true);
             }
             Verdict::AgainIn(delay) => {
@@ -109,9 +109,12 @@ impl<'c> Change<'c> {
         Ok(revived)
     }
 
-    pub(super) fn forget_rest(&mut self, seq: i64) -> rusqlite::Result<()> {
-        self.forget_payload.execute([seq])?;
-        self.forget_attempts.execute([seq])?;
+    pub(super) fn forget(&mut self, seq: i64, id: Option<&RequestId>) -> rusqlite::Result<()> {
+        let id = id.map(RequestId::as_str);
+        if self.forget.execute(params![seq, id])? > 0 {
+            self.forget_payload.execute([seq])?;
+            self.forget_attempts.execute([seq])?;
+        }
         Ok(())
     }
 

@@ -26,12 +26,13 @@ pub(super) struct Handle {
 /// What the thread is asked to do. Commands that wait together are committed together.
 pub(super) enum Command {
     Accept(Accept),
+    TakeBack(TakeBack),
     Settle(Settle),
     Release(ClaimId),
     Redeliver(Redeliver),
     Claim(ClaimRequest),
     #[cfg(test)]
-    Panic,
+    Do(Box<dyn Fn() + Send>),
 }
 
 pub(super) struct Accept {
@@ -41,6 +42,12 @@ pub(super) struct Accept {
     pub(super) headers: String,
     pub(super) secret: Option<(Vec<u8>, Arc<str>)>,
     pub(super) reply: Reply<Accepted>,
+}
+
+/// A row that was kept when nobody waited for it any more: its delivery has gone another way.
+pub(super) struct TakeBack {
+    pub(super) seq: i64,
+    pub(super) id: RequestId,
 }
 
 pub(super) struct Settle {

@@ -40,7 +40,7 @@ pub enum SqliteOutboxErrorKind {
     Foreign,
     /// The file was written by a newer version of this crate.
     NewerSchema,
-    /// The file is damaged or cut short.
+    /// The file is damaged or cut short, or gone while its write-ahead log is not.
     Corrupt,
     /// The file system cannot do what write-ahead logging needs, as is so with network shares.
     NoWal,

@@ -1,12 +1,15 @@
 use super::{
-    command::{ClaimRequest, Command},
+    command::{ClaimRequest, Command, TakeBack},
     pick::Picked,
     writer::{TICK, Writer},
 };
 
 /// What a command came to. It is told once the group is on the disk.
 pub(super) enum Done {
-    Inserted,
+    Inserted {
+        seq: i64,
+    },
+    TakenBack,
     Settled {
         holds: bool,
     },
@@ -42,9 +45,12 @@ impl Writer<'_> {
         Ok(match command {
             // Its caller was told already that it failed.
             Command::Accept(accept) if accept.reply.is_closed() => Done::Skipped,
-            Command::Accept(accept) => {
-                self.insert.run(accept, now)?;
-                Done::Inserted
+            Command::Accept(accept) => Done::Inserted {
+                seq: self.insert.run(accept, now)?,
+            },
+            Command::TakeBack(TakeBack { seq, id }) => {
+                self.change.forget(*seq, Some(id))?;
+                Done::TakenBack
             }
             Command::Settle(settle) => Done::Settled {
                 holds: self.change.settle(settle, now)?,
@@ -54,9 +60,13 @@ impl Writer<'_> {
                 Done::Released
             }
             Command::Redeliver(wanted) => Done::Revived(self.change.revive(&wanted.filter, now)?),
+            Command::Claim(request) if request.reply.is_closed() => Done::Skipped,
             Command::Claim(request) => self.claim(request, now)?,
             #[cfg(test)]
-            Command::Panic => panic!("asked to"),
+            Command::Do(what) => {
+                what();
+                Done::Skipped
+            }
         })
     }
 
@@ -67,13 +77,12 @@ impl Writer<'_> {
                 picked: Picked::none_for(TICK),
             });
         }
-        let memory = self.held.memory();
         if self.pick.is_any_due(now)? && self.owners.wants_to_beat() {
             // Before anything is claimed in its name.
             self.beat(now)?;
         }
         let owner = self.owners.me();
-        let picked = self.pick.run(request, memory, owner, now)?;
+        let picked = self.pick.run(request, self.held.memory, owner, now)?;
         Ok(Done::Picked { owner, picked })
     }
 

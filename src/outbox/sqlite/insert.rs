@@ -25,7 +25,8 @@ impl<'c> Insert<'c> {
         })
     }
 
-    pub(super) fn run(&mut self, accept: &Accept, now: i64) -> rusqlite::Result<()> {
+    /// Gives the row's number.
+    pub(super) fn run(&mut self, accept: &Accept, now: i64) -> rusqlite::Result<i64> {
         let delivery = &accept.delivery;
         let secret = accept.secret.as_ref();
         self.delivery.execute(params![
@@ -39,7 +40,9 @@ impl<'c> Insert<'c> {
             length(delivery),
             now,
         ])?;
-        self.write_payload(accept, self.conn.last_insert_rowid())
+        let seq = self.conn.last_insert_rowid();
+        self.write_payload(accept, seq)?;
+        Ok(seq)
     }
 
     /// One segment is bound as it is; several are written one after another, never joined.

@@ -1,10 +1,4 @@
-use std::{
-    fmt,
-    fs::{File, OpenOptions},
-    io::{Read, Write},
-    path::Path,
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -17,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{SqliteOutboxError, SqliteOutboxErrorKind};
 use crate::{RequestId, Secret};
 
-const LEN: usize = 32;
+pub(super) const LEN: usize = 32;
 const NONCE_LEN: usize = 24;
 
 /// Seals the secrets of deliveries that wait in a file: XChaCha20-Poly1305 under a key of 32
@@ -60,67 +54,6 @@ impl SealingKey {
         Self::of(Zeroizing::new(bytes))
     }
 
-    /// The key in this file: 32 bytes, or 64 hexadecimal digits with or without a line end.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyFile`](SqliteOutboxErrorKind::KeyFile) when it cannot be read or holds anything else.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SqliteOutboxError> {
-        let kind = SqliteOutboxErrorKind::KeyFile;
-        let failed = |error| SqliteOutboxError::with_source(kind, error);
-        // One byte more than any key: a longer file is not read to its end.
-        let mut read = Zeroizing::new([0; 2 * LEN + 3]);
-        let file = File::open(path).map_err(failed)?;
-        warn_if_open_to_others(&file);
-        let mut text = Zeroizing::new(Vec::with_capacity(read.len()));
-        let len = read.len();
-        let mut limited = file.take(len as u64);
-        loop {
-            match limited.read(&mut read[..]).map_err(failed)? {
-                0 => break,
-                some => text.extend_from_slice(&read[..some]),
-            }
-        }
-        parse(&text).map(Self::of).ok_or(kind.into())
-    }
-
-    /// The key in this file, or a new random one if there is no such file: it is then created, for
-    /// its owner alone.
-    ///
-    /// Keep the key with the other secrets of the deployment, and not in the backup of the outbox:
-    /// without it no waiting delivery can be signed.
-    ///
-    /// # Errors
-    ///
-    /// As [`from_file`](Self::from_file), and when the file cannot be created.
-    pub fn from_file_or_new(path: impl AsRef<Path>) -> Result<Self, SqliteOutboxError> {
-        let path = path.as_ref();
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(path) {
-            Ok(mut file) => {
-                let failed =
-                    |error| SqliteOutboxError::with_source(SqliteOutboxErrorKind::KeyFile, error);
-                let bytes = Zeroizing::new(<[u8; LEN]>::try_generate().map_err(random_failed)?);
-                let text = Zeroizing::new(hex::encode(*bytes) + "\n");
-                file.write_all(text.as_bytes()).map_err(failed)?;
-                // What is sealed may be on the disk before the next write-back would be.
-                file.sync_all().map_err(failed)?;
-                super::schema::sync_folder(path);
-                Ok(Self::of(bytes))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Self::from_file(path)
-            }
-            Err(error) => Err(SqliteOutboxError::with_source(
-                SqliteOutboxErrorKind::KeyFile,
-                error,
-            )),
-        }
-    }
-
     /// Also opens what this key has sealed. New secrets are never sealed with it.
     #[must_use]
     pub fn with_older_key(mut self, older: Self) -> Self {
@@ -128,7 +61,7 @@ impl SealingKey {
         self
     }
 
-    fn of(bytes: Zeroizing<[u8; LEN]>) -> Self {
+    pub(super) fn of(bytes: Zeroizing<[u8; LEN]>) -> Self {
         let key = Key {
             name: name_of(&bytes),
             bytes: Arc::new(bytes),
@@ -188,32 +121,11 @@ fn name_of(key: &[u8; LEN]) -> Arc<str> {
     hex::encode(&mac.into_bytes()[..8]).into()
 }
 
-fn parse(text: &[u8]) -> Option<Zeroizing<[u8; LEN]>> {
-    let mut key = Zeroizing::new([0; LEN]);
-    if text.len() == LEN {
-        key.copy_from_slice(text);
-        return Some(key);
-    }
-    let digits = text.strip_suffix(b"\n").unwrap_or(text);
-    let digits = digits.strip_suffix(b"\r").unwrap_or(digits);
-    hex::decode_to_slice(digits, &mut key[..]).ok()?;
-    Some(key)
-}
-
-fn random_failed(error: impl std::error::Error + Send + Sync + 'static) -> SqliteOutboxError {
+pub(super) fn random_failed(
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> SqliteOutboxError {
     SqliteOutboxError::with_source(SqliteOutboxErrorKind::Other, error)
 }
-
-#[cfg(unix)]
-fn warn_if_open_to_others(file: &File) {
-    use std::os::unix::fs::MetadataExt;
-    if file.metadata().is_ok_and(|file| file.mode() & 0o077 != 0) {
-        tracing::warn!("others than its owner may read the key file of the SQLite outbox");
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_open_to_others(_: &File) {}
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -253,24 +165,6 @@ mod tests {
         let rotated = new.with_older_key(old);
         assert_eq!(open(&rotated, &sealed.bytes, "a").unwrap(), b"hush");
         assert_ne!(rotated.seal(&secret, &id("a")).unwrap().key, sealed.key);
-    }
-
-    #[test]
-    fn a_key_is_32_bytes_or_64_digits() {
-        let raw = [0xab; 32];
-        let digits = "ab".repeat(32);
-        let texts = [
-            digits.clone(),
-            digits.clone() + "\n",
-            digits.to_uppercase() + "\r\n",
-        ];
-        assert_eq!(*parse(&raw).unwrap(), raw);
-        for text in texts {
-            assert_eq!(*parse(text.as_bytes()).unwrap(), raw);
-        }
-        for text in ["", "ab", &"a".repeat(63), &"x".repeat(64), &"ab".repeat(33)] {
-            assert!(parse(text.as_bytes()).is_none(), "{text:?}");
-        }
     }
 
     #[test]

@@ -86,6 +86,7 @@
 mod answer;
 mod builder;
 mod change;
+mod choice;
 mod claim;
 mod clock;
 mod command;
@@ -96,7 +97,9 @@ mod held;
 mod hold;
 mod insert;
 mod key;
+mod key_file;
 mod ledger;
+mod memory;
 mod owner;
 mod pick;
 mod schema;

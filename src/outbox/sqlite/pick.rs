@@ -1,15 +1,17 @@
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
-use super::command::{ClaimRequest, StoredRow};
+use super::{
+    choice::Choice,
+    command::{ClaimRequest, StoredRow},
+    memory::{Memory, Share},
+};
 
 /// Chooses what is due and claims it.
 pub(super) struct Pick<'c> {
+    one: Statement<'c>,
     due: Statement<'c>,
     next_host: Statement<'c>,
     of_host: Statement<'c>,
@@ -18,10 +20,18 @@ pub(super) struct Pick<'c> {
     read: Statement<'c>,
     /// How far the hosts have been gone through.
     last_host: String,
+    /// The round that the next request goes on with.
+    round: Option<Round>,
+    /// The row whose turn it is to wait for memory.
+    waits: Option<i64>,
 }
 
-/// The most that one request claims: what is claimed ahead of time is nobody else's.
-const AT_MOST: usize = 256;
+/// Once through all hosts, in as many requests as it takes.
+struct Round {
+    first: String,
+    wrapped: bool,
+}
+
 /// How many rows, and after those how many hosts, one request looks at.
 const ROWS: usize = 1_024;
 const HOSTS: usize = 256;
@@ -29,19 +39,11 @@ const HOSTS: usize = 256;
 /// What was chosen, and why it is not more.
 #[derive(Default)]
 pub(super) struct Picked {
-    pub(super) rows: Vec<(i64, StoredRow)>,
+    pub(super) rows: Vec<(i64, Share, StoredRow)>,
     pub(super) next_due: Option<Duration>,
-    /// Payloads that are being delivered take all the memory that they may.
-    pub(super) starved: bool,
+    /// Something was left for want of memory, when it was like this.
+    pub(super) starved: Option<Memory>,
     pub(super) more: bool,
-}
-
-/// What the payloads of one request may take.
-#[derive(Clone, Copy)]
-pub(super) struct Memory {
-    pub(super) bytes: usize,
-    /// Nothing else is being delivered: then one is chosen however large it is.
-    pub(super) first_may_exceed: bool,
 }
 
 impl Picked {
@@ -53,19 +55,13 @@ impl Picked {
     }
 }
 
-struct Choice<'r> {
-    request: &'r ClaimRequest,
-    seqs: Vec<i64>,
-    chosen: HashSet<i64>,
-    of_hosts: HashMap<String, usize>,
-    memory: Memory,
-    bytes: usize,
-    starved: bool,
-}
-
 impl<'c> Pick<'c> {
     pub(super) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
+            one: conn.prepare(
+                "SELECT seq, host, payload_len FROM delivery
+                 WHERE seq = ?1 AND state = 'waiting' AND due_at <= ?2",
+            )?,
             due: conn.prepare(
                 "SELECT seq, host, payload_len FROM delivery INDEXED BY delivery_due
                  WHERE state = 'waiting' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
@@ -90,6 +86,8 @@ impl<'c> Pick<'c> {
                  FROM delivery LEFT JOIN payload USING (seq) WHERE seq = ?1",
             )?,
             last_host: String::new(),
+            round: None,
+            waits: None,
         })
     }
 
@@ -106,7 +104,8 @@ impl<'c> Pick<'c> {
         Ok(due.map(|due| Duration::from_millis(due.abs_diff(now))))
     }
 
-    /// Claims what is due and has room, the longest due first.
+    /// Claims what is due and has room, the longest due first. What waits for memory is looked at
+    /// before all others, so that it keeps waiting for it, or takes it.
     pub(super) fn run(
         &mut self,
         request: &ClaimRequest,
@@ -115,19 +114,26 @@ impl<'c> Pick<'c> {
         now: i64,
     ) -> rusqlite::Result<Picked> {
         let mut choice = Choice::new(request, memory);
-        let looked_at = choice.go_through(self.due.query(params![now, ROWS as i64])?)?;
-        let mut more = false;
-        if looked_at == ROWS && choice.has_room() {
-            more = self.go_through_hosts(&mut choice, now)? && choice.seqs.is_empty();
+        let round = self.round.take();
+        if let Some(seq) = self.waits {
+            choice.go_through(self.one.query([seq, now])?)?;
         }
+        let looked_at = choice.go_through(self.due.query(params![now, ROWS as i64])?)?;
+        if looked_at == ROWS && choice.has_room() {
+            let left = self.go_through_hosts(round, &mut choice, now)?;
+            self.round = left.filter(|_| choice.rows.is_empty());
+        }
+        let more = self.round.is_some();
+        self.waits = choice.waits.map(|(seq, _)| seq);
         let mut picked = Picked {
-            starved: choice.starved,
+            starved: choice.waits.map(|_| memory),
             more,
             ..Picked::default()
         };
-        for seq in choice.seqs {
+        for (seq, share) in choice.rows {
             self.claim.execute([seq, owner])?;
-            picked.rows.push((seq, self.read.query_row([seq], stored)?));
+            let row = self.read.query_row([seq], stored)?;
+            picked.rows.push((seq, share, row));
         }
         if picked.rows.is_empty() && !more {
             picked.next_due = self.until_next_due(now)?;
@@ -136,96 +142,49 @@ impl<'c> Pick<'c> {
     }
 
     /// When the longest due are all of hosts without room: however many they are, every other
-    /// host gets its turn. Says whether there are hosts left to look at.
-    fn go_through_hosts(&mut self, choice: &mut Choice<'_>, now: i64) -> rusqlite::Result<bool> {
-        let first = self.last_host.clone();
-        let mut wrapped = false;
+    /// host gets its turn. Gives the round back when there are hosts left to look at.
+    fn go_through_hosts(
+        &mut self,
+        round: Option<Round>,
+        choice: &mut Choice<'_>,
+        now: i64,
+    ) -> rusqlite::Result<Option<Round>> {
+        let mut round = round.unwrap_or_else(|| Round {
+            first: self.last_host.clone(),
+            wrapped: false,
+        });
+        let waits = choice.waits;
         for _ in 0..HOSTS {
             let next: Option<String> = self
                 .next_host
                 .query_row([&self.last_host], |row| row.get(0))
                 .optional()?;
             let Some(host) = next else {
-                if wrapped {
-                    return Ok(false);
+                if round.wrapped {
+                    return Ok(None);
                 }
-                wrapped = true;
+                round.wrapped = true;
                 self.last_host.clear();
                 continue;
             };
-            if wrapped && host > first {
-                return Ok(false);
+            if round.wrapped && host > round.first {
+                return Ok(None);
             }
-            let room = choice.room(&host);
-            if room > 0 {
-                // Some of them may be chosen already.
-                let limit = (room + choice.seqs.len()).min(AT_MOST) as i64;
-                let of_host = params![host, now, limit];
+            let limit = choice.most_of_host(&host);
+            if limit > 0 {
+                let of_host = params![host, now, limit as i64];
                 choice.go_through(self.of_host.query(of_host)?)?;
             }
             self.last_host = host;
             if !choice.has_room() {
-                return Ok(false);
+                return Ok(None);
+            }
+            // The next one to wait is looked for in the hosts behind it.
+            if choice.waits != waits {
+                break;
             }
         }
-        Ok(true)
-    }
-}
-
-impl<'r> Choice<'r> {
-    fn new(request: &'r ClaimRequest, memory: Memory) -> Self {
-        Self {
-            request,
-            seqs: Vec::new(),
-            chosen: HashSet::new(),
-            of_hosts: HashMap::new(),
-            memory,
-            bytes: 0,
-            starved: false,
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.seqs.len() < self.request.at_most.min(AT_MOST) && !self.starved
-    }
-
-    fn room(&self, host: &str) -> usize {
-        let request = self.request;
-        let room = request.rooms.get(host).unwrap_or(&request.room_elsewhere);
-        room.saturating_sub(self.of_hosts.get(host).copied().unwrap_or(0))
-    }
-
-    /// Says how many rows it has looked at.
-    fn go_through(&mut self, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<usize> {
-        let mut looked_at = 0;
-        while self.has_room()
-            && let Some(row) = rows.next()?
-        {
-            looked_at += 1;
-            self.consider(row)?;
-        }
-        Ok(looked_at)
-    }
-
-    fn consider(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
-        let seq = row.get(0)?;
-        let host = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
-        if self.chosen.contains(&seq) || self.room(&host) == 0 {
-            return Ok(());
-        }
-        let len = row.get_ref(2)?.as_i64().unwrap_or(0);
-        let len = usize::try_from(len).unwrap_or(0);
-        let bytes = self.bytes.saturating_add(len);
-        let is_first = self.memory.first_may_exceed && self.seqs.is_empty();
-        if bytes > self.memory.bytes && !is_first {
-            self.starved = true;
-            return Ok(());
-        }
-        self.bytes = bytes;
-        self.seqs.push(seq);
-        self.chosen.insert(seq);
-        *self.of_hosts.entry(host.into_owned()).or_default() += 1;
-        Ok(())
+        Ok(Some(round))
     }
 }
 

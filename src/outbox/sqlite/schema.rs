@@ -1,5 +1,5 @@
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     path::Path,
     time::Duration,
@@ -22,6 +22,7 @@ pub(super) fn open(
     busy_timeout: Duration,
     max_bytes: Option<u64>,
 ) -> Result<Connection, SqliteOutboxError> {
+    refuse_lone_log(path)?;
     create_file(path)?;
     let conn = connect(path, busy_timeout)?;
     if is_new(&conn)? {
@@ -41,6 +42,22 @@ pub(super) fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<C
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     Ok(conn)
+}
+
+/// SQLite takes an empty file for a new one, and deletes the log beside it.
+fn refuse_lone_log(path: &Path) -> Result<(), SqliteOutboxError> {
+    // The log is beside what a link leads to.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let is_empty = |path: &Path| fs::metadata(path).map_or(true, |file| file.len() == 0);
+    // The log first: another process that creates both begins with the file.
+    if !is_empty(log.as_ref()) && is_empty(&path) {
+        let found = "the file is empty or missing, but its write-ahead log is not";
+        let found = io::Error::new(io::ErrorKind::InvalidData, found);
+        return Err(SqliteOutboxError::with_source(Kind::Corrupt, found));
+    }
+    Ok(())
 }
 
 /// For its owner alone: payloads are in the clear. SQLite gives its other files the same mode.

@@ -37,7 +37,9 @@ pub struct SqliteSource {
     /// Nothing was due: it is of no use to ask again before then,
     rest: Option<Instant>,
     /// unless one of these hosts, which had no room, has some.
-    full: Vec<Host>,
+    full: HashSet<Host>,
+    /// Not everything was looked at: the hosts that were full then may have been passed over.
+    more: bool,
 }
 
 impl SqliteSource {
@@ -51,7 +53,8 @@ impl SqliteSource {
             ready: VecDeque::new(),
             hosts: HashSet::new(),
             rest: None,
-            full: Vec::new(),
+            full: HashSet::new(),
+            more: false,
         }
     }
 
@@ -91,8 +94,11 @@ impl SqliteSource {
         for claim in &self.ready {
             rooms.insert(claim.delivery().endpoint().host_key().clone(), 0);
         }
+        if !self.more {
+            self.full.clear();
+        }
         let full = rooms.iter().filter(|(_, room)| **room == 0);
-        self.full = full.map(|(host, _)| host.clone()).collect();
+        self.full.extend(full.map(|(host, _)| host.clone()));
         let (reply, answer) = oneshot::channel();
         self.handle.send(Command::Claim(ClaimRequest {
             at_most: demand.at_most(),
@@ -110,6 +116,7 @@ impl SqliteSource {
 
     fn take(&mut self, batch: Batch) {
         self.rest = None;
+        self.more = batch.more;
         if batch.claims.is_empty() && !batch.more {
             let wait = batch.next_due.map_or(self.poll, |due| due.min(self.poll));
             self.rest = Some(Instant::now() + wait);

@@ -13,7 +13,7 @@ pub(super) struct Upkeep<'c> {
     conn: &'c Connection,
     expired: Statement<'c>,
     remove: [Statement<'c>; 3],
-    bring_forward: Statement<'c>,
+    bring_forward: [Statement<'c>; 2],
     keep: Duration,
     watch: Watch,
     next_look: Instant,
@@ -34,6 +34,13 @@ impl<'c> Upkeep<'c> {
         keep: Duration,
         clock: &Clock,
     ) -> rusqlite::Result<Self> {
+        // One for each state, so that an index spares it the dead letters.
+        let bring_forward = |state| {
+            conn.prepare(&format!(
+                "UPDATE delivery SET due_at = ?1 + delay
+                 WHERE state = '{state}' AND due_at > ?1 + delay"
+            ))
+        };
         Ok(Self {
             conn,
             expired: conn.prepare(
@@ -44,10 +51,7 @@ impl<'c> Upkeep<'c> {
                 conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
                 conn.prepare("DELETE FROM attempt WHERE delivery = ?1")?,
             ],
-            bring_forward: conn.prepare(
-                "UPDATE delivery SET due_at = ?1 + delay
-                 WHERE state = 'waiting' AND due_at > ?1 + delay",
-            )?,
+            bring_forward: [bring_forward("waiting")?, bring_forward("claimed")?],
             keep,
             watch: Watch::new(clock),
             next_look: Instant::now(),
@@ -60,7 +64,9 @@ impl<'c> Upkeep<'c> {
         self.may_be_late |= self.watch.was_set_back(clock);
         let mut changed = false;
         if self.may_be_late {
-            changed = self.bring_forward.execute([clock.now_ms()])? > 0;
+            for statement in &mut self.bring_forward {
+                changed |= statement.execute([clock.now_ms()])? > 0;
+            }
             self.may_be_late = false;
         }
         if Instant::now() >= self.next_look {

@@ -129,6 +129,10 @@ impl<'c> Writer<'c> {
                 for (command, done) in group.into_iter().zip(done) {
                     news |= self.tell(command, done);
                 }
+                let untold = mem::take(&mut self.held.untold);
+                if !untold.is_empty() {
+                    self.run(untold.into_iter().map(Command::TakeBack).collect());
+                }
                 if news {
                     self.due.notify_one();
                 }

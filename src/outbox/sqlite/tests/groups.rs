@@ -1,18 +1,24 @@
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
+use tower::ServiceExt;
 
-use super::{builder, count, folder, open, settle, sql};
+use super::{Gate, Open, builder, count, delivery, folder, ids, open, settle, sql};
 use crate::{
     Host,
     outbox::{
-        Durability, Verdict,
+        Durability, Source, Verdict,
         sqlite::{SqliteOutboxError, SqliteOutboxErrorKind, command::Command},
     },
 };
 
 fn kind(error: &crate::BoxError) -> SqliteOutboxErrorKind {
     error.downcast_ref::<SqliteOutboxError>().unwrap().kind()
+}
+
+fn panic(outbox: &Open) -> Result<(), SqliteOutboxError> {
+    let panics = || panic!("asked to");
+    outbox.sink.handle().send(Command::Do(Box::new(panics)))
 }
 
 #[tokio::test]
@@ -44,14 +50,14 @@ async fn a_panic_is_told_to_whoever_waits() {
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let waiting = tokio::spawn({
         let accepting = outbox.sink.clone();
-        async move { tower::ServiceExt::oneshot(accepting, super::delivery("b", "b.example", "")).await }
+        async move { accepting.oneshot(delivery("b", "b.example", "")).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    outbox.sink.handle().send(Command::Panic).unwrap();
+    panic(&outbox).unwrap();
     lock.execute_batch("COMMIT").unwrap();
     let _either = waiting.await.unwrap();
 
-    super::until(|| outbox.sink.handle().send(Command::Panic).is_err()).await;
+    super::until(|| panic(&outbox).is_err()).await;
     let gone = SqliteOutboxErrorKind::Gone;
     assert_eq!(kind(&outbox.accept("after").await.unwrap_err()), gone);
     assert_eq!(
@@ -81,4 +87,43 @@ async fn what_an_attempt_came_to_is_noted_once_the_file_takes_it() {
     lock.execute_batch("COMMIT").unwrap();
     settling.await.unwrap().unwrap();
     assert_eq!(count(&folder, "TRUE"), 0);
+}
+
+#[tokio::test]
+async fn what_was_kept_for_somebody_who_gave_up_meanwhile_is_taken_back() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    let before = Gate::shut(&outbox);
+    before.is_reached();
+    let sink = outbox.sink.clone();
+    let mut accepting = sink.oneshot(delivery("late", "a.example", "payload"));
+    assert!((&mut accepting).now_or_never().is_none());
+    let within = Gate::shut(&outbox);
+    assert!(outbox.next(9).now_or_never().is_none());
+    drop(before);
+
+    within.is_reached();
+    drop(accepting);
+    drop(within);
+    outbox.accept("in-time").await.unwrap();
+    assert_eq!(ids(&outbox.next(9).await), ["in-time"]);
+    assert_eq!(count(&folder, "TRUE"), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_for_a_source_that_rests() {
+    let folder = folder();
+    let mut outbox = open(builder(&folder));
+    outbox.accept("a").await.unwrap();
+    let gate = Gate::shut(&outbox);
+    gate.is_reached();
+    assert!(outbox.next(9).now_or_never().is_none());
+    outbox.source.rest();
+    drop(gate);
+    outbox.accept("b").await.unwrap();
+    let owners = "SELECT count(*) FROM owner";
+    let owners: i64 = sql(&folder)
+        .query_row(owners, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(owners, 0);
 }

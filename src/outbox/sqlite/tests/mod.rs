@@ -2,10 +2,15 @@
 
 mod claims;
 mod groups;
+mod hosts;
+mod memory;
 mod owners;
 mod time;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::mpsc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,7 +20,7 @@ use tower::ServiceExt;
 
 use super::{
     SealingKey, SqliteClaim, SqliteLedger, SqliteOutbox, SqliteOutboxBuilder, SqliteSink,
-    SqliteSource, text::endpoint_from_text,
+    SqliteSource, command::Command, text::endpoint_from_text,
 };
 use crate::{
     BoxError, Delivery, DeliveryParts, Host, Outcome, Payload, RequestId, Secret,
@@ -69,6 +74,34 @@ fn delivery(id: &str, host: &str, payload: impl Into<Payload>) -> Delivery {
     );
     parts.secret = Some(Secret::new("hush"));
     parts.into()
+}
+
+/// Holds the outbox's thread up within a group, until it is dropped.
+struct Gate {
+    reached: mpsc::Receiver<()>,
+    _open: mpsc::Sender<()>,
+}
+
+impl Gate {
+    fn shut(outbox: &Open) -> Self {
+        let (reach, reached) = mpsc::channel();
+        let (open, opened) = mpsc::channel::<()>();
+        let wait = move || {
+            reach.send(()).unwrap();
+            let _dropped = opened.recv();
+        };
+        let handle = outbox.sink.handle();
+        handle.send(Command::Do(Box::new(wait))).unwrap();
+        Self {
+            reached,
+            _open: open,
+        }
+    }
+
+    fn is_reached(&self) {
+        let patience = Duration::from_secs(20);
+        self.reached.recv_timeout(patience).unwrap();
+    }
 }
 
 impl Open {

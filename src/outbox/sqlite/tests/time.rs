@@ -175,6 +175,18 @@ async fn a_clock_that_is_set_back_holds_nothing_up_for_longer_than_was_asked_for
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_does_not_hold_up_what_is_claimed() {
+    let (folder, wall) = (folder(), Wall::new());
+    let mut outbox = open(wall.on(builder(&folder)));
+    outbox.accept("claimed").await.unwrap();
+    let claims = outbox.next(1).await;
+    wall.back(100 * HOUR);
+    until(|| delay(&folder, "claimed", &wall) == Duration::ZERO).await;
+    drop(claims);
+    assert_eq!(super::ids(&outbox.next(1).await), ["claimed"]);
+}
+
+#[tokio::test]
 async fn a_clock_that_was_set_back_between_two_runs_does_not_either() {
     let (folder, wall) = (folder(), Wall::new());
     let mut outbox = open(wall.on(builder(&folder)));
