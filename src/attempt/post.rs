@@ -110,8 +110,11 @@ impl FarEnd for Post {
         }
         let answered = OnceLock::new();
         let deadline = deadline(begun.started, self.timeout);
-        let request = self.request(delivery, begun);
-        let posting = pin!(self.client.post(endpoint, request, &answered));
+        // In one expression: what is bound to a name first takes its size twice.
+        let posting = pin!(
+            self.client
+                .post(endpoint, self.request(delivery, begun), &answered)
+        );
         match timer.within(deadline, posting).await {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => Outcome::Failed(error),

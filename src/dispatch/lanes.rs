@@ -76,10 +76,9 @@ impl<J: Job> Lanes<J> {
 
 async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
     let mut timer = Timer::default();
-    let mut next = Some(first);
-    while let Some(job) = next {
+    first.run(&mut timer).await;
+    while let Some(job) = shared.next().await {
         job.run(&mut timer).await;
-        next = shared.next().await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
+use tracing::Instrument;
 
 use super::{
     RetryPolicy,
@@ -155,8 +156,7 @@ struct Attempt<C, F> {
 }
 
 impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
-    // Futures of some size are pinned where they are made: each wrapper that takes one moves it.
-    async fn run(self, timer: &mut Timer) {
+    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
         let delivery = self.claim.delivery();
         let span = tracing::info_span!(
             "delivery",
@@ -164,8 +164,7 @@ impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
             endpoint = ?delivery.endpoint(),
             attempt = self.claim.attempt(),
         );
-        let mut finishing = pin!(self.finish(timer));
-        poll_fn(|cx| span.in_scope(|| finishing.as_mut().poll(cx))).await;
+        self.finish(timer).instrument(span)
     }
 }
 
@@ -194,6 +193,7 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
         let outcome = if claim.is_unreadable() {
             Outcome::Failed(AttemptError::Unreadable)
         } else {
+            // Pinned where it is made: a wrapper would move it, and it is large.
             let attempt = pin!(attempts.far_end.attempt(&delivery, begun, timer));
             caught(attempt)
                 .await
