@@ -182,60 +182,63 @@ async fn next<S: Source>(
 }
 
 impl<C: Claim, F: FarEnd> Attempt<C, F> {
-    async fn finish(self, timer: &mut Timer) {
+    /// Not an `async fn`: that would keep `self` beside its parts.
+    fn finish(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
         let Self {
             claim,
             mut place,
             attempts,
         } = self;
-        let delivery = claim.delivery().clone();
-        let begun = Begun::now(claim.attempt());
-        let outcome = if claim.is_unreadable() {
-            Outcome::Failed(AttemptError::Unreadable)
-        } else {
-            // Pinned where it is made: a wrapper would move it, and it is large.
-            let attempt = pin!(attempts.far_end.attempt(&delivery, begun, timer));
-            caught(attempt)
-                .await
-                .unwrap_or(Outcome::Failed(AttemptError::Panicked))
-        };
-        let took = begun.started.elapsed();
-        let attempt = begun.attempt;
-        if matches!(outcome, Outcome::Answered { .. }) {
-            place.host_has_answered();
-        }
-        drop(place);
-
-        let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
-        let record = AttemptRecord::new(attempt, begun.at, took, outcome);
-        let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
-        report(EventKind::Attempted {
-            attempt,
-            outcome,
-            took,
-            again_in: match verdict {
-                Verdict::AgainIn(delay) => Some(delay),
-                Verdict::Delivered | Verdict::Dead(_) => None,
-            },
-        });
-        let end = || {
-            match verdict {
-                Verdict::AgainIn(_) => return,
-                Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
-                Verdict::Dead(last) => report(EventKind::Dead {
-                    attempts: attempt,
-                    last,
-                }),
+        async move {
+            let delivery = claim.delivery().clone();
+            let begun = Begun::now(claim.attempt());
+            let outcome = if claim.is_unreadable() {
+                Outcome::Failed(AttemptError::Unreadable)
+            } else {
+                // Pinned where it is made: a wrapper would move it, and it is large.
+                let attempt = pin!(attempts.far_end.attempt(&delivery, begun, timer));
+                caught(attempt)
+                    .await
+                    .unwrap_or(Outcome::Failed(AttemptError::Panicked))
+            };
+            let took = begun.started.elapsed();
+            let attempt = begun.attempt;
+            if matches!(outcome, Outcome::Answered { .. }) {
+                place.host_has_answered();
             }
-            delivery.settle();
-        };
-        // Cut off from here on, it has told the outbox all the same.
-        let end = OnDrop(Some(end));
-        match claim.settle(verdict, record).await {
-            Ok(()) => drop(end),
-            Err(error) => {
-                end.disarm();
-                tracing::error!(%error, "the outbox did not note what an attempt came to");
+            drop(place);
+
+            let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
+            let record = AttemptRecord::new(attempt, begun.at, took, outcome);
+            let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
+            report(EventKind::Attempted {
+                attempt,
+                outcome,
+                took,
+                again_in: match verdict {
+                    Verdict::AgainIn(delay) => Some(delay),
+                    Verdict::Delivered | Verdict::Dead(_) => None,
+                },
+            });
+            let end = || {
+                match verdict {
+                    Verdict::AgainIn(_) => return,
+                    Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
+                    Verdict::Dead(last) => report(EventKind::Dead {
+                        attempts: attempt,
+                        last,
+                    }),
+                }
+                delivery.settle();
+            };
+            // Cut off from here on, it has told the outbox all the same.
+            let end = OnDrop(Some(end));
+            match claim.settle(verdict, record).await {
+                Ok(()) => drop(end),
+                Err(error) => {
+                    end.disarm();
+                    tracing::error!(%error, "the outbox did not note what an attempt came to");
+                }
             }
         }
     }
