@@ -10,13 +10,14 @@ mod support;
 /// The measurements, by what they look at.
 mod overhead {
     pub(crate) mod apps;
+    pub(crate) mod check;
     pub(crate) mod copied;
     mod exchange;
     pub(crate) mod passthrough;
     pub(crate) mod wire;
 }
 
-use overhead::{apps, copied, passthrough, wire};
+use overhead::{apps, check, copied, passthrough, wire};
 use support::{args::Args, report::Report};
 
 fn main() {
@@ -27,6 +28,9 @@ fn main() {
     let mut report = Report::default();
     if args.wants(passthrough::FIGURES) {
         passthrough::measure(&args, &mut report);
+    }
+    if args.wants(check::FIGURES) {
+        check::measure(&args, &mut report);
     }
     if args.wants(copied::FIGURES) {
         copied::measure(&mut report);

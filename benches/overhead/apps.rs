@@ -1,5 +1,6 @@
-//! The same axum app four times, in a process of its own: without the layer, with it, with it
-//! and a sink that discards, and with the hand-written middleware, which discards as well.
+//! The same axum app five times, in a process of its own: without the layer, with Tower's `Identity`
+//! in its place, with it, with it and a sink that discards, and with the hand-written middleware,
+//! which discards as well.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,7 +17,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::{net::TcpListener, time::sleep};
-use tower::service_fn;
+use tower::{layer::util::Identity, service_fn};
 use tower_webhook::{Delivery, Dispatcher, WebhookLayer, outbox::Accepted};
 
 use crate::support::{
@@ -31,6 +32,7 @@ pub(crate) struct Apps {
     _process: Child,
     pub(crate) id: u32,
     pub(crate) plain: u16,
+    pub(crate) identity: u16,
     pub(crate) layered: u16,
     pub(crate) discarding: u16,
     pub(crate) handwritten: u16,
@@ -39,12 +41,13 @@ pub(crate) struct Apps {
 impl Apps {
     pub(crate) fn start() -> Self {
         let mut process = Child::start(ROLE);
-        let [plain, layered, discarding, handwritten] = process.numbers();
+        let [plain, identity, layered, discarding, handwritten] = process.numbers();
         let [id] = process.numbers();
         Self {
             _process: process,
             id,
             plain,
+            identity,
             layered,
             discarding,
             handwritten,
@@ -66,6 +69,7 @@ pub(crate) fn serve() {
         let mut ports = Vec::new();
         for app in [
             app(),
+            app().layer(Identity::new()),
             app().layer(WebhookLayer::new()),
             app().layer(discarding),
             handwritten,

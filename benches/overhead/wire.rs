@@ -43,33 +43,29 @@ pub(crate) fn rates(args: &Args, report: &mut Report) {
         ("captured_rps_ratio", true, apps.discarding),
     ] {
         let request = request("/1k", wish);
-        let (mut rates, mut costs) = (Rounds::new(2), Rounds::new(2));
+        let sides = [
+            ("without the layer", apps.plain),
+            ("with the layer", with),
+            ("with Identity in its place", apps.identity),
+        ];
+        let (mut rates, mut costs) = (Rounds::new(sides.len()), Rounds::new(sides.len()));
         for _ in 0..args.pick(61, 2) {
             for side in rates.order() {
-                let port = [apps.plain, with][side];
                 let number = args.pick(250, 10);
-                let (rate, cost) = burst(&apps, port, &request, number);
+                let (rate, cost) = burst(&apps, sides[side].1, &request, number);
                 rates.add(side, rate);
                 costs.add(side, cost);
             }
         }
-        let ratio = rates.ratio(1, 0);
-        let sides = match wish {
-            false => [
-                "no webhook: without the layer",
-                "no webhook: with the layer",
-            ],
-            true => ["webhook: without the layer", "webhook: with it, discarded"],
-        };
-        for (side, name) in sides.into_iter().enumerate() {
+        for (side, (name, _)) in sides.into_iter().enumerate() {
             table.push(row![
-                name,
+                format!("{}, {name}", if wish { "webhook" } else { "no webhook" }),
                 format!("{:.0}", rates.median(side)),
-                format!("{:.3}", if side == 0 { 1.0 } else { ratio }),
+                format!("{:.3}", rates.ratio(side, 0)),
                 format!("{:.2}", costs.median(side)),
             ]);
         }
-        report.figure(figure, ratio);
+        report.figure(figure, rates.ratio(1, 0));
     }
     report.table("Requests to axum over loopback, 16 connections", &table);
 }
