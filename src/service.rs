@@ -86,8 +86,7 @@ impl Config {
             .read(request, dispatcher.policy(), dispatcher.recent_endpoints())
             .map_err(|problem| refused(None, problem))?;
         let room = dispatcher
-            .admission()
-            .try_admit(endpoint.host_key())
+            .admit(endpoint.host_key())
             .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
         request.extensions_mut().insert(id.clone());
         let method = request.method().clone();

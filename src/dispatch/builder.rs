@@ -5,7 +5,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Dispatcher, Shared, engine::OutboxEngine, places::Places, retry::RetryPolicy, worker::Attempts,
+    Dispatcher, Shared, cooling::Cooling, engine::OutboxEngine, places::Places, retry::RetryPolicy,
+    worker::Attempts,
 };
 use crate::{
     BoxError, Brand, Delivery, EndpointPolicy, Payload,
@@ -244,6 +245,7 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
     #[must_use]
     pub fn build(self) -> Dispatcher {
         let admission = Arc::new(Admission::new(&self.limits));
+        let cooling = Arc::<Cooling>::default();
         let events = Events::new(self.hook);
         let client = self.client.unwrap_or_else(|| {
             Client::guarded(
@@ -264,11 +266,13 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
             retry: self.retry,
             events: events.clone(),
             admission: Arc::clone(&admission),
+            cooling: Arc::clone(&cooling),
             places: Places::new(self.attempts.0, self.attempts.1),
         });
         Dispatcher {
             shared: Arc::new(Shared {
                 admission,
+                cooling,
                 policy: self.policy,
                 recent_endpoints: RecentEndpoints::new(),
                 events,

@@ -1,5 +1,6 @@
 mod accepting;
 mod builder;
+mod cooling;
 mod engine;
 mod lanes;
 mod places;
@@ -15,14 +16,14 @@ use tokio::{
 
 pub(crate) use self::accepting::Accepting;
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
-use self::{engine::Engine, worker::Stop};
+use self::{cooling::Cooling, engine::Engine, worker::Stop};
 use crate::{
-    BoxError, Delivery, EndpointPolicy, RequestId,
+    BoxError, Delivery, EndpointPolicy, Host, RequestId,
     admission::{Admission, Room},
     attempt,
     delivery::DeliveryParts,
     endpoint::RecentEndpoints,
-    event::{Counts, EventKind, Events},
+    event::{Counts, EventKind, Events, Refusal},
     outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
 };
 
@@ -63,6 +64,7 @@ pub struct Dispatcher {
 
 struct Shared {
     admission: Arc<Admission>,
+    cooling: Arc<Cooling>,
     policy: EndpointPolicy,
     recent_endpoints: RecentEndpoints,
     events: Events,
@@ -134,6 +136,7 @@ impl Dispatcher {
     pub async fn shutdown(&self, within: Duration) -> Shutdown {
         let Shared {
             admission,
+            cooling,
             engine,
             fallback,
             events,
@@ -142,6 +145,7 @@ impl Dispatcher {
         let before = events.counts();
         let deadline = attempt::deadline(Instant::now(), within);
         admission.close();
+        cooling.close();
         let _ = timeout_at(deadline, admission.all_given_back()).await;
         let mut abandoned = Vec::new();
         for engine in [engine, fallback] {
@@ -222,8 +226,10 @@ impl Dispatcher {
         &self.shared.recent_endpoints
     }
 
-    pub(crate) fn admission(&self) -> &Arc<Admission> {
-        &self.shared.admission
+    /// Takes room for a webhook to this host, if there is any.
+    pub(crate) fn admit(&self, host: &Host) -> Result<Room, Refusal> {
+        self.shared.cooling.release_due();
+        self.shared.admission.try_admit(host)
     }
 
     pub(crate) fn events(&self) -> &Events {

@@ -107,6 +107,16 @@ impl RetryPolicy {
         }
     }
 
+    /// How long it is, in all, until a delivery that cannot be made is given up.
+    pub(crate) fn time_to_fail(&self, id: &RequestId) -> Duration {
+        let failed = Outcome::Failed(AttemptError::Resolve);
+        let delays = (1..).map_while(|attempt| match self.verdict(id, attempt, failed) {
+            Verdict::AgainIn(delay) => Some(delay),
+            Verdict::Delivered | Verdict::Dead(_) => None,
+        });
+        delays.sum()
+    }
+
     fn cerebrium_verdict(&self, id: &RequestId, attempt: u32, outcome: Outcome) -> Verdict {
         let again = match outcome {
             Outcome::Failed(_) => true,

@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::{
     RetryPolicy,
+    cooling::Cooling,
     lanes::{Job, Lanes},
     places::{Place, Places},
 };
@@ -32,6 +33,7 @@ pub(super) struct Attempts<F> {
     pub(super) retry: RetryPolicy,
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
+    pub(super) cooling: Arc<Cooling>,
     pub(super) places: Places,
 }
 
@@ -117,7 +119,10 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             biased;
             changed = stop.changed(), if !handles_gone => match changed {
                 Ok(()) => told = *stop.borrow_and_update(),
-                Err(_) => handles_gone = true,
+                Err(_) => {
+                    handles_gone = true;
+                    attempts.cooling.close();
+                }
             },
             () = attempts.admission.all_given_back(), if handles_gone => {
                 told = Stop::AfterAttempts;
@@ -209,6 +214,10 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
             drop(place);
 
             let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
+            if outcome == Outcome::Failed(AttemptError::Forbidden) && delivery.has_room() {
+                let time = attempts.retry.time_to_fail(delivery.id());
+                attempts.cooling.keep(delivery.clone(), time);
+            }
             let record = AttemptRecord::new(attempt, begun.at, took, outcome);
             let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
             report(EventKind::Attempted {

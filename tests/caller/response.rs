@@ -1,15 +1,22 @@
 //! What a caller can learn.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tower_webhook::{EndpointPolicy, EventKind, WebhookLayer};
 
 use crate::{
     call, counting, encoded,
-    hostile::{Api, Receiver, found, never, resume, within},
+    hostile::{Api, Receiver, Stub, found, never, pause, resume, within},
 };
 
 /// Everything of a response that a caller sees.
@@ -56,6 +63,50 @@ async fn the_response_says_nothing_about_the_endpoint() {
         assert_eq!(seen(&first), seen(&plain), "{endpoint}");
         assert_eq!(seen(&second), seen(&plain), "{endpoint}");
     }
+}
+
+/// Room is taken until a delivery has ended: by when it is free again, whoever fills a host's share
+/// must not be able to tell a name of the internal network from one that does not exist.
+#[tokio::test]
+async fn room_says_nothing_about_a_name() {
+    for endpoint in [
+        "https://private.example.com/",
+        "https://unknown.example.com/",
+    ] {
+        let mut api = Api::with(|builder| {
+            let resolver = Stub(|name: &str| match name {
+                "private.example.com" => found(["10.0.0.1"]),
+                _ => found::<&str>([]),
+            });
+            builder.with_resolver(resolver).with_max_outstanding(9, 2)
+        });
+        pause();
+        for _ in 0..2 {
+            api.send(endpoint).await;
+        }
+        for _ in 0..2 {
+            assert_eq!(api.attempted().await.attempt, 1);
+        }
+        let response = api.call(endpoint, "done").await;
+        assert_eq!(response.status(), 503, "{endpoint}");
+        // The most that two delays can be together.
+        sleep(Duration::from_millis(7_600)).await;
+        api.send(endpoint).await;
+        assert_eq!(api.dispatcher.outstanding(), 1, "{endpoint}");
+        resume();
+    }
+}
+
+/// Nor does it keep a shutdown waiting.
+#[tokio::test(start_paused = true)]
+async fn what_is_forbidden_keeps_no_shutdown_waiting() {
+    let mut api = Api::resolving(|_| found(["10.0.0.1"]));
+    api.send("https://private.example.com/").await;
+    api.end().await;
+    let began = Instant::now();
+    let report = api.dispatcher.shutdown(Duration::from_secs(60)).await;
+    assert!(report.abandoned.is_empty() && report.unfinished == 0);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
