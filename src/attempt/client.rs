@@ -66,7 +66,8 @@ impl Client {
         Self::Own(Arc::new(client))
     }
 
-    /// `max_attempts` is also how many connections are kept open for a later attempt.
+    /// `max_attempts` is also how many connections are open, those kept for a later attempt
+    /// included.
     pub(crate) fn guarded(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
@@ -152,7 +153,8 @@ impl GuardedClient {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
         let uri = endpoint.uri().clone();
-        Connection::open(self.connector.clone(), uri, self.connect_timeout)
+        let counted = self.pool.count(&Origin::of(endpoint));
+        Connection::open(self.connector.clone(), uri, self.connect_timeout, counted)
             .await
             .map_err(|error| classify_connecting(&*error))
     }
