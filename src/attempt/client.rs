@@ -19,8 +19,9 @@ use super::{
     error::{classify, classify_connecting},
     guard::Guard,
     pool::{Origin, Pool},
-    resolver::{JudgingResolver, Resolve, SystemResolver},
+    resolver::{JudgingResolver, Resolve},
     roots::{self, InvalidCertificate},
+    system_resolver::SystemResolver,
 };
 use crate::{
     BoxError, Endpoint, EndpointPolicy, Payload,

@@ -11,6 +11,7 @@ mod pool;
 mod post;
 mod resolver;
 mod roots;
+mod system_resolver;
 mod timer;
 mod values;
 
