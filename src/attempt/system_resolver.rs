@@ -1,4 +1,4 @@
-use std::{io, sync::OnceLock};
+use std::{io, sync::OnceLock, time::Duration};
 
 use hickory_resolver::{
     ResolverBuilder, TokioResolver, config::LookupIpStrategy, net::runtime::TokioRuntimeProvider,
@@ -27,6 +27,10 @@ fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> io::Result<Tokio
     let options = builder.options_mut();
     // Both families are asked for, so that both are judged.
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // The addresses of one family are held back until the query for the other has ended, answered
+    // or not: both tries fit in a look-up's time.
+    options.timeout = Duration::from_secs(2);
+    options.attempts = 1;
     builder.build().map_err(io::Error::other)
 }
 
@@ -44,18 +48,64 @@ impl Resolve for SystemResolver {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, sync::Arc};
+    use std::{
+        net::Ipv4Addr,
+        sync::{Arc, Mutex},
+    };
 
     use hickory_resolver::{
         config::{ConnectionConfig, NameServerConfig, ResolverConfig},
         proto::rr::Name as DnsName,
     };
-    use tokio::net::UdpSocket;
+    use tokio::{net::UdpSocket, task::AbortHandle};
+    use tower::ServiceExt;
 
     use super::*;
+    use crate::{EndpointPolicy, attempt::resolver::JudgingResolver};
 
-    /// A name server that knows no name. It returns those that it was asked for.
-    async fn knows_nothing(socket: UdpSocket, names: Arc<std::sync::Mutex<Vec<String>>>) {
+    /// The type of a query for an IPv4 address.
+    const A: u16 = 1;
+
+    /// What a name server says to a query of some type.
+    enum Answer {
+        Nothing,
+        NoSuchName,
+        Address(Ipv4Addr),
+    }
+
+    /// A name server on loopback.
+    struct NameServer {
+        config: NameServerConfig,
+        asked: Arc<Mutex<Vec<String>>>,
+        serving: AbortHandle,
+    }
+
+    impl NameServer {
+        async fn new(answer: fn(u16) -> Answer) -> Self {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let mut connection = ConnectionConfig::udp();
+            connection.port = socket.local_addr().unwrap().port();
+            let asked = Arc::default();
+            Self {
+                config: NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![connection]),
+                asked: Arc::clone(&asked),
+                serving: tokio::spawn(serve(socket, asked, answer)).abort_handle(),
+            }
+        }
+
+        /// The names that it was asked for since this was called last.
+        fn asked(&self) -> Vec<String> {
+            std::mem::take(&mut *self.asked.lock().unwrap())
+        }
+    }
+
+    impl Drop for NameServer {
+        fn drop(&mut self) {
+            self.serving.abort();
+        }
+    }
+
+    async fn serve(socket: UdpSocket, asked: Arc<Mutex<Vec<String>>>, answer: fn(u16) -> Answer) {
         let mut query = [0; 512];
         loop {
             let (_, from) = socket.recv_from(&mut query).await.unwrap();
@@ -66,35 +116,58 @@ mod tests {
                 labels.push(str::from_utf8(&query[at + 1..end]).unwrap().to_owned());
                 at = end;
             }
-            names.lock().unwrap().push(labels.join("."));
-            // A response that the name does not exist, with the question alone.
-            query[2..4].copy_from_slice(&[0x81, 0x83]);
-            query[6..12].fill(0);
-            socket.send_to(&query[..at + 5], from).await.unwrap();
+            asked.lock().unwrap().push(labels.join("."));
+            let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+            let question = &query[12..at + 5];
+            let (code, answers) = match answer(kind) {
+                Answer::Nothing => continue,
+                Answer::NoSuchName => (3, vec![]),
+                Answer::Address(address) => {
+                    // For the name in the question, type A, for a minute.
+                    let head = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4];
+                    (0, [&head[..], &address.octets()].concat())
+                }
+            };
+            let counts = [0, 1, 0, u8::from(!answers.is_empty()), 0, 0, 0, 0];
+            let head = [&query[..2], &[0x81, 0x80 | code], &counts].concat();
+            let response = [&head, question, &answers].concat();
+            socket.send_to(&response, from).await.unwrap();
+        }
+    }
+
+    fn asking<'a>(servers: impl IntoIterator<Item = &'a NameServer>) -> SystemResolver {
+        let servers = servers.into_iter().map(|server| server.config.clone());
+        let search = DnsName::from_ascii("corp.example.").unwrap();
+        let config =
+            ResolverConfig::from_parts(Some(search.clone()), vec![search], servers.collect());
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        SystemResolver {
+            resolver: build(builder).unwrap().into(),
         }
     }
 
     #[tokio::test]
     async fn no_search_list_applies() {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut connection = ConnectionConfig::udp();
-        connection.port = socket.local_addr().unwrap().port();
-        let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![connection]);
-        let search = DnsName::from_ascii("corp.example.").unwrap();
-        let config = ResolverConfig::from_parts(Some(search.clone()), vec![search], vec![server]);
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let resolver = SystemResolver {
-            resolver: build(builder).unwrap().into(),
-        };
-
-        let names = Arc::default();
-        let serving = tokio::spawn(knows_nothing(socket, Arc::clone(&names)));
+        let server = NameServer::new(|_| Answer::NoSuchName).await;
+        let resolver = asking([&server]);
         for name in ["receiver.example.com", "intranet", "127.1", "2130706433"] {
             assert!(resolver.resolve(name).await.is_err(), "{name}");
-            let asked = std::mem::take(&mut *names.lock().unwrap());
+            let asked = server.asked();
             assert!(!asked.is_empty(), "{name}");
             assert!(asked.iter().all(|asked| asked == name), "{asked:?}");
         }
-        serving.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_family_that_is_never_answered_does_not_hide_the_other() {
+        let server = NameServer::new(|kind| match kind {
+            A => Answer::Address(Ipv4Addr::new(93, 184, 216, 34)),
+            _ => Answer::Nothing,
+        })
+        .await;
+        let resolver = JudgingResolver::new(Arc::new(asking([&server])), EndpointPolicy::public());
+        let name = "receiver.example.com".parse().unwrap();
+        let found: Vec<_> = resolver.oneshot(name).await.unwrap().collect();
+        assert_eq!(found, ["93.184.216.34:0".parse().unwrap()]);
     }
 }
