@@ -31,6 +31,8 @@ fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> io::Result<Tokio
     // or not: both tries fit in a look-up's time.
     options.timeout = Duration::from_secs(2);
     options.attempts = 1;
+    // A query takes up to three sockets for each name server that is asked.
+    options.num_concurrent_reqs = 1;
     builder.build().map_err(io::Error::other)
 }
 
@@ -105,6 +107,10 @@ mod tests {
         }
     }
 
+    async fn unknowing() -> NameServer {
+        NameServer::new(|_| Answer::NoSuchName).await
+    }
+
     async fn serve(socket: UdpSocket, asked: Arc<Mutex<Vec<String>>>, answer: fn(u16) -> Answer) {
         let mut query = [0; 512];
         loop {
@@ -148,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_search_list_applies() {
-        let server = NameServer::new(|_| Answer::NoSuchName).await;
+        let server = unknowing().await;
         let resolver = asking([&server]);
         for name in ["receiver.example.com", "intranet", "127.1", "2130706433"] {
             assert!(resolver.resolve(name).await.is_err(), "{name}");
@@ -156,6 +162,15 @@ mod tests {
             assert!(!asked.is_empty(), "{name}");
             assert!(asked.iter().all(|asked| asked == name), "{asked:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_name_server_is_asked_at_a_time() {
+        let servers = [unknowing().await, unknowing().await];
+        let resolver = asking(&servers);
+        assert!(resolver.resolve("receiver.example.com").await.is_err());
+        let asked = servers.map(|server| server.asked());
+        assert!(asked.iter().any(Vec::is_empty), "{asked:?}");
     }
 
     #[tokio::test(start_paused = true)]
