@@ -7,6 +7,7 @@ mod connection;
 mod error;
 mod guard;
 mod headers;
+mod lookups;
 mod pool;
 mod post;
 mod resolver;

@@ -5,14 +5,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use hyper_util::client::legacy::connect::dns::Name;
-use tokio::{sync::Semaphore, time::timeout};
 use tower_service::Service;
 
-use super::error::ConnectError;
+use super::{error::ConnectError, lookups::Lookups};
 use crate::{BoxError, EndpointPolicy};
 
 /// Finds the addresses of an endpoint's name.
@@ -50,38 +48,27 @@ pub trait Resolve: Send + Sync + 'static {
 /// A look-up under way.
 pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Look-ups that may be under way at once.
-const MAX_LOOKUPS: usize = 64;
-/// How long one may take, waiting for its turn included.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Happy eyeballs tries every address in turn: more than this many are not tried.
 const MAX_ADDRESSES: usize = 8;
 
 /// Resolves and judges in one step: the addresses that it returns are the ones that are dialled.
 #[derive(Clone)]
 pub(super) struct JudgingResolver {
-    resolver: Arc<dyn Resolve>,
+    lookups: Arc<Lookups>,
     policy: EndpointPolicy,
-    turns: Arc<Semaphore>,
 }
 
 impl JudgingResolver {
     pub(super) fn new(resolver: Arc<dyn Resolve>, policy: EndpointPolicy) -> Self {
         Self {
-            resolver,
+            lookups: Arc::new(Lookups::new(resolver)),
             policy,
-            turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         }
     }
 
     async fn resolve(self, name: Name) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
-        let look_up = async {
-            let _turn = self.turns.acquire().await;
-            self.resolver.resolve(name.as_str()).await
-        };
-        let addresses = match timeout(LOOKUP_TIMEOUT, look_up).await {
-            Ok(Ok(addresses)) if !addresses.is_empty() => addresses,
-            _ => return Err(ConnectError::Unresolved.into()),
+        let Some(addresses) = self.lookups.addresses(name.as_str()).await else {
+            return Err(ConnectError::Unresolved.into());
         };
         if !addresses
             .iter()
@@ -90,8 +77,8 @@ impl JudgingResolver {
             return Err(ConnectError::Forbidden.into());
         }
         // Any other port than 0 would win over the endpoint's.
-        let addresses = addresses.into_iter().take(MAX_ADDRESSES);
-        let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(ip, 0)).collect();
+        let addresses = addresses.iter().take(MAX_ADDRESSES);
+        let addresses: Vec<_> = addresses.map(|&ip| SocketAddr::new(ip, 0)).collect();
         Ok(addresses.into_iter())
     }
 }
