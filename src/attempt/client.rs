@@ -37,7 +37,7 @@ pub(crate) enum Client {
 /// hyper's connections behind the guard.
 pub(crate) struct GuardedClient {
     connector: HttpsConnector<Guard>,
-    connect_timeout: Duration,
+    attempt_timeout: Duration,
     pool: Pool,
 }
 
@@ -72,7 +72,7 @@ impl Client {
     pub(crate) fn guarded(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
-        connect_timeout: Duration,
+        attempt_timeout: Duration,
         max_attempts: (usize, usize),
     ) -> Self {
         let (in_all, per_host) = max_attempts;
@@ -80,11 +80,11 @@ impl Client {
             .resolver
             .unwrap_or_else(|| Arc::new(SystemResolver::default()));
         let resolver = JudgingResolver::new(resolver, policy.clone());
-        let guard = Guard::new(resolver, policy.clone());
+        let guard = Guard::new(resolver, policy.clone(), attempt_timeout);
         let roots = settings.more_roots.unwrap_or_else(roots::public);
         Self::Guarded(Box::new(GuardedClient {
             connector: tls(guard, roots),
-            connect_timeout,
+            attempt_timeout,
             pool: Pool::new(in_all, per_host),
         }))
     }
@@ -155,7 +155,7 @@ impl GuardedClient {
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
         let uri = endpoint.uri().clone();
         let counted = self.pool.count(&Origin::of(endpoint));
-        Connection::open(self.connector.clone(), uri, self.connect_timeout, counted)
+        Connection::open(self.connector.clone(), uri, self.attempt_timeout, counted)
             .await
             .map_err(|error| classify_connecting(&*error))
     }

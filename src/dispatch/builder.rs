@@ -133,6 +133,9 @@ impl<O> DispatcherBuilder<O> {
 
     /// How long one attempt may take, from resolving the name to the end of the answer. Default:
     /// 15 seconds.
+    ///
+    /// A third of it is for connecting, shared out among the addresses of the name: one that is
+    /// silent leaves time for the next one.
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self
