@@ -197,4 +197,17 @@ mod tests {
             );
         }
     }
+
+    /// Whatever the resolver let through, and whatever was connected to.
+    #[tokio::test]
+    async fn a_peer_that_is_not_permitted_is_left() {
+        let (listeners, port) = listen();
+        let lax = EndpointPolicy::public().with_insecure_private_networks();
+        let judging = JudgingResolver::new(Arc::new(Loopback::default()), lax);
+        let guard = Guard::new(judging, EndpointPolicy::public(), ATTEMPT_TIMEOUT);
+        let endpoint: Uri = format!("http://evil.com:{port}/").parse().unwrap();
+        let error = guard.connect(endpoint).await.unwrap_err();
+        assert_eq!(classify(&*error), AttemptError::Forbidden);
+        assert!(listeners.iter().any(|listener| listener.accept().is_ok()));
+    }
 }
