@@ -19,8 +19,9 @@ use super::{
     error::{classify, classify_connecting},
     guard::Guard,
     pool::{Origin, Pool},
-    resolver::{JudgingResolver, Resolve, SystemResolver},
+    resolver::{JudgingResolver, Resolve},
     roots::{self, InvalidCertificate},
+    system_resolver::SystemResolver,
 };
 use crate::{
     BoxError, Endpoint, EndpointPolicy, Payload,
@@ -36,7 +37,7 @@ pub(crate) enum Client {
 /// hyper's connections behind the guard.
 pub(crate) struct GuardedClient {
     connector: HttpsConnector<Guard>,
-    connect_timeout: Duration,
+    attempt_timeout: Duration,
     pool: Pool,
 }
 
@@ -66,11 +67,12 @@ impl Client {
         Self::Own(Arc::new(client))
     }
 
-    /// `max_attempts` is also how many connections are kept open for a later attempt.
+    /// `max_attempts` is also how many connections are open, those kept for a later attempt
+    /// included.
     pub(crate) fn guarded(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
-        connect_timeout: Duration,
+        attempt_timeout: Duration,
         max_attempts: (usize, usize),
     ) -> Self {
         let (in_all, per_host) = max_attempts;
@@ -78,11 +80,11 @@ impl Client {
             .resolver
             .unwrap_or_else(|| Arc::new(SystemResolver::default()));
         let resolver = JudgingResolver::new(resolver, policy.clone());
-        let guard = Guard::new(resolver, policy.clone());
+        let guard = Guard::new(resolver, policy.clone(), attempt_timeout);
         let roots = settings.more_roots.unwrap_or_else(roots::public);
         Self::Guarded(Box::new(GuardedClient {
             connector: tls(guard, roots),
-            connect_timeout,
+            attempt_timeout,
             pool: Pool::new(in_all, per_host),
         }))
     }
@@ -152,7 +154,8 @@ impl GuardedClient {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
         let uri = endpoint.uri().clone();
-        Connection::open(self.connector.clone(), uri, self.connect_timeout)
+        let counted = self.pool.count(&Origin::of(endpoint));
+        Connection::open(self.connector.clone(), uri, self.attempt_timeout, counted)
             .await
             .map_err(|error| classify_connecting(&*error))
     }

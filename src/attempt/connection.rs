@@ -27,6 +27,7 @@ use super::{
     capped::{CappedSocket, Heard},
     error::ConnectError,
     guard::Guard,
+    pool::Counted,
 };
 use crate::{BoxError, Payload};
 
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     sender: SendRequest<Payload>,
     io: Io,
     heard: Heard,
+    /// Last: the socket is closed when it is counted no more.
+    _counted: Counted,
 }
 
 /// What reads and writes; `None` once it has come to its end.
@@ -56,6 +59,7 @@ impl Connection {
         connector: HttpsConnector<Guard>,
         endpoint: Uri,
         within: Duration,
+        counted: Counted,
     ) -> Result<Self, BoxError> {
         let stream = timeout(within, connector.oneshot(endpoint))
             .await
@@ -69,7 +73,12 @@ impl Connection {
             .handshake(stream)
             .await?;
         let io = Io(Some(Box::new(connection)));
-        Ok(Self { sender, io, heard })
+        Ok(Self {
+            sender,
+            io,
+            heard,
+            _counted: counted,
+        })
     }
 
     /// Sends a request in origin form, with its `Host`.

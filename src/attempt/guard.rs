@@ -3,6 +3,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::Uri;
@@ -12,6 +13,11 @@ use tower_service::Service;
 
 use super::{capped::CappedSocket, error::ConnectError, resolver::JudgingResolver};
 use crate::{BoxError, EndpointPolicy};
+
+/// The part of an attempt's time for the addresses of a family, which are tried in turn with the
+/// same time each. Of the default, 15 seconds, that is as much as a look-up may take, and as much
+/// is left for the handshake and the answer.
+const CONNECTING: u32 = 3;
 
 /// Connects to permitted addresses only.
 ///
@@ -24,10 +30,15 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(resolver: JudgingResolver, policy: EndpointPolicy) -> Self {
+    pub(super) fn new(
+        resolver: JudgingResolver,
+        policy: EndpointPolicy,
+        attempt_timeout: Duration,
+    ) -> Self {
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.enforce_http(false);
         connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(attempt_timeout / CONNECTING));
         Self { connector, policy }
     }
 
@@ -108,6 +119,8 @@ mod tests {
         "evil.com",
     ];
 
+    const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+
     /// Takes every name for loopback.
     #[derive(Clone, Default)]
     struct Loopback {
@@ -125,7 +138,7 @@ mod tests {
     fn guard(policy: EndpointPolicy) -> (Guard, Loopback) {
         let resolver = Loopback::default();
         let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone());
-        (Guard::new(judging, policy), resolver)
+        (Guard::new(judging, policy, ATTEMPT_TIMEOUT), resolver)
     }
 
     /// Listeners on one port of both loopback addresses, where the machine has both.
@@ -183,5 +196,18 @@ mod tests {
                     .is_err()
             );
         }
+    }
+
+    /// Whatever the resolver let through, and whatever was connected to.
+    #[tokio::test]
+    async fn a_peer_that_is_not_permitted_is_left() {
+        let (listeners, port) = listen();
+        let lax = EndpointPolicy::public().with_insecure_private_networks();
+        let judging = JudgingResolver::new(Arc::new(Loopback::default()), lax);
+        let guard = Guard::new(judging, EndpointPolicy::public(), ATTEMPT_TIMEOUT);
+        let endpoint: Uri = format!("http://evil.com:{port}/").parse().unwrap();
+        let error = guard.connect(endpoint).await.unwrap_err();
+        assert_eq!(classify(&*error), AttemptError::Forbidden);
+        assert!(listeners.iter().any(|listener| listener.accept().is_ok()));
     }
 }

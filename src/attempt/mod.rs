@@ -7,10 +7,12 @@ mod connection;
 mod error;
 mod guard;
 mod headers;
+mod lookups;
 mod pool;
 mod post;
 mod resolver;
 mod roots;
+mod system_resolver;
 mod timer;
 mod values;
 

@@ -24,13 +24,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(5);
 const SHARDS: usize = 16;
 
-/// Connections that wait for their next attempt.
+/// Connections that wait for their next attempt, and the number of those that are open.
 ///
 /// hyper-util's own pool bounds the idle connections of a host, but not those of all hosts
-/// together: whoever names many hosts could have it keep as many connections.
+/// together: whoever names many hosts could have it keep as many connections. Here those in use
+/// count as well, as each takes a file descriptor.
 pub(super) struct Pool<C: Idle = Connection> {
     inner: Arc<Inner<C>>,
 }
+
+/// A connection that is counted: from before it is opened until this is dropped.
+pub(super) struct Counted(Arc<AtomicUsize>);
 
 /// What a pool can keep.
 pub(super) trait Idle: Send + 'static {
@@ -40,7 +44,7 @@ pub(super) trait Idle: Send + 'static {
 struct Inner<C> {
     limit: usize,
     limit_per_origin: usize,
-    kept: AtomicUsize,
+    open: Arc<AtomicUsize>,
     shards: [Mutex<Shard<C>>; SHARDS],
     sweeper: Mutex<Option<AbortHandle>>,
 }
@@ -81,13 +85,14 @@ impl Idle for Connection {
 }
 
 impl<C: Idle> Pool<C> {
-    /// Keeps so many connections in all, and to each origin.
+    /// Has so many connections open in all, while no more than that are in use, and keeps so many
+    /// to each origin.
     pub(super) fn new(limit: usize, limit_per_origin: usize) -> Self {
         Self {
             inner: Arc::new(Inner {
                 limit,
                 limit_per_origin,
-                kept: AtomicUsize::new(0),
+                open: Arc::default(),
                 shards: std::array::from_fn(|_| Mutex::default()),
                 sweeper: Mutex::new(None),
             }),
@@ -97,23 +102,34 @@ impl<C: Idle> Pool<C> {
     /// The connection that was used last. Whether the receiver has closed it meanwhile shows when a
     /// request is sent.
     pub(super) fn take(&self, origin: &Origin) -> Option<C> {
-        let inner = &*self.inner;
-        let mut shard = inner.shard(place_of(origin));
+        let mut shard = self.inner.shard(place_of(origin));
         let (_, connection) = shard.get_mut(origin)?.pop()?;
-        inner.kept.fetch_sub(1, Ordering::AcqRel);
         Some(connection)
     }
 
-    /// Keeps a connection. Where there are too many, an older one is closed for it.
+    /// Counts a connection that is about to be opened. Where there are too many, an idle one is
+    /// closed for it.
+    pub(super) fn count(&self, origin: &Origin) -> Counted {
+        let inner = &*self.inner;
+        let open = inner.open.fetch_add(1, Ordering::AcqRel);
+        let counted = Counted(Arc::clone(&inner.open));
+        if open >= inner.limit {
+            inner.close_one(place_of(origin));
+        }
+        counted
+    }
+
+    /// Keeps a connection, unless there are too many.
     pub(super) fn put(&self, origin: Origin, connection: C) {
         let inner = &*self.inner;
-        if inner.kept.fetch_add(1, Ordering::AcqRel) >= inner.limit {
-            inner.close_one(place_of(&origin));
-        }
         let mut shard = inner.shard(place_of(&origin));
+        // Looked at with the shard locked: whoever looks for one to close, and has been here
+        // before, has counted already.
+        if inner.open.load(Ordering::Acquire) > inner.limit {
+            return;
+        }
         let idle = shard.entry(origin).or_default();
         if idle.len() >= inner.limit_per_origin {
-            inner.kept.fetch_sub(1, Ordering::AcqRel);
             return;
         }
         idle.push((Instant::now(), connection));
@@ -157,7 +173,6 @@ impl<C: Idle> Inner<C> {
                 let oldest = idle.remove(0);
                 drop(shard);
                 drop(oldest);
-                self.kept.fetch_sub(1, Ordering::AcqRel);
                 return;
             }
         }
@@ -169,11 +184,9 @@ impl<C: Idle> Inner<C> {
         for at in 0..SHARDS {
             let mut shard = self.shard(at);
             shard.retain(|_, idle| {
-                let before = idle.len();
                 idle.retain_mut(|(since, connection)| {
                     connection.is_idle() && since.elapsed() < IDLE_TIMEOUT
                 });
-                self.kept.fetch_sub(before - idle.len(), Ordering::AcqRel);
                 !idle.is_empty()
             });
             left |= !shard.is_empty();
@@ -185,6 +198,12 @@ impl<C: Idle> Inner<C> {
 fn place_of(origin: &Origin) -> usize {
     // Other bits than those by which the map looks.
     (origin.host.hash_value() >> 32) as usize % SHARDS
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl<C> Drop for Inner<C> {
@@ -201,112 +220,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use super::*;
-
-    struct Fake {
-        name: usize,
-        open: Arc<AtomicBool>,
-    }
-
-    impl Idle for Fake {
-        fn is_idle(&mut self) -> bool {
-            self.open.load(Ordering::SeqCst)
-        }
-    }
-
-    fn fake(name: usize) -> Fake {
-        let open = Arc::new(AtomicBool::new(true));
-        Fake { name, open }
-    }
-
-    fn origin(host: &str) -> Origin {
-        Origin {
-            host: host.into(),
-            port: 443,
-            https: true,
-        }
-    }
-
-    fn names(pool: &Pool<Fake>, host: &str) -> Vec<usize> {
-        let taken = std::iter::from_fn(|| pool.take(&origin(host)));
-        taken.map(|connection| connection.name).collect()
-    }
-
-    #[tokio::test]
-    async fn the_last_one_used_comes_first() {
-        let pool = Pool::new(9, 9);
-        for name in 1..=3 {
-            pool.put(origin("a"), fake(name));
-        }
-        assert!(names(&pool, "b").is_empty());
-        assert_eq!(names(&pool, "a"), [3, 2, 1]);
-        assert_eq!(pool.inner.kept.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test]
-    async fn an_origin_has_its_limit() {
-        let pool = Pool::new(9, 2);
-        for name in 1..=3 {
-            pool.put(origin("a"), fake(name));
-        }
-        assert_eq!(names(&pool, "a"), [2, 1]);
-        let other = Origin {
-            https: false,
-            ..origin("a")
-        };
-        pool.put(other, fake(4));
-        assert!(
-            names(&pool, "a").is_empty(),
-            "another scheme is another origin"
-        );
-    }
-
-    #[tokio::test]
-    async fn beyond_the_limit_another_one_is_closed() {
-        let pool = Pool::new(2, 9);
-        for (host, name) in [("a", 1), ("a", 2), ("b", 3), ("b", 4), ("b", 5)] {
-            pool.put(origin(host), fake(name));
-            assert!(pool.inner.kept.load(Ordering::SeqCst) <= 2);
-        }
-        let left = names(&pool, "a").len() + names(&pool, "b").len();
-        assert_eq!(left, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_idle_for_long_or_closed_is_dropped() {
-        let pool = Pool::new(9, 9);
-        pool.put(origin("a"), fake(1));
-        sleep(IDLE_TIMEOUT - SWEEP).await;
-        pool.put(origin("a"), fake(2));
-        let closed = fake(3);
-        let open = Arc::clone(&closed.open);
-        pool.put(origin("a"), closed);
-        open.store(false, Ordering::SeqCst);
-        sleep(2 * SWEEP).await;
-        assert_eq!(pool.inner.kept.load(Ordering::SeqCst), 1);
-        assert_eq!(names(&pool, "a"), [2]);
-        sleep(2 * SWEEP).await;
-        assert!(
-            lock(&pool.inner.sweeper).is_none(),
-            "nothing is left to sweep"
-        );
-        pool.put(origin("a"), fake(3));
-        sleep(IDLE_TIMEOUT + SWEEP).await;
-        assert!(names(&pool, "a").is_empty());
-    }
-
-    #[tokio::test]
-    async fn nothing_outlives_the_pool() {
-        let pool = Pool::new(9, 9);
-        pool.put(origin("a"), fake(1));
-        drop(pool);
-        tokio::task::yield_now().await;
-        let tasks = tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks();
-        assert_eq!(tasks, 0);
-    }
-}
+mod tests;

@@ -134,6 +134,9 @@ impl<O> DispatcherBuilder<O> {
 
     /// How long one attempt may take, from resolving the name to the end of the answer. Default:
     /// 15 seconds.
+    ///
+    /// A third of it is for connecting, shared out among the addresses of the name: one that is
+    /// silent leaves time for the next one.
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self
@@ -163,9 +166,10 @@ impl<O> DispatcherBuilder<O> {
     /// once. A single endpoint host has at most seven eighths of it, so that some is left for
     /// others however slow that host is.
     ///
-    /// Besides its payload a webhook under way takes less than 4 KiB, an attempt under way less
-    /// than 128 KiB, and a connection that is kept for a later attempt, of which there are at most
-    /// as many, less than 64 KiB: with every default that is a bound of 1,124 MiB for everything.
+    /// Besides its payload a webhook under way takes less than 4 KiB, and an attempt under way less
+    /// than 128 KiB. Connections that are kept for later attempts do not come on top of that: with
+    /// those in use they are at most as many as attempts may be under way, and each takes less.
+    /// With every default that is a bound of 1,092 MiB for everything under way.
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
         self
@@ -181,7 +185,8 @@ impl<O> DispatcherBuilder<O> {
     }
 
     /// How many attempts may be under way, at least one: in all, and for each endpoint host.
-    /// Default: 512 and 64. That many connections are kept open for later attempts, too.
+    /// Default: 512 and 64. At most as many connections are open, those that are kept for later
+    /// attempts included; only while one is being opened may a second address be tried beside it.
     ///
     /// A host begins with at most 4 and has one more for each of its answers, until none of its
     /// attempts is under way any more; and it never gets more than half of what is free. So it

@@ -1,10 +1,13 @@
 //! What may come of a look-up.
 
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower_webhook::{AttemptError, Outcome};
 
 use crate::{
     FORBIDDEN, TAKEN, TAKES,
-    hostile::{Api, Receiver, Stub, found, policy, resume},
+    hostile::{Api, Receiver, Stub, found, pause, policy, resume},
 };
 
 const SPECIAL: [&str; 16] = [
@@ -94,20 +97,29 @@ async fn a_resolver_that_panics_harms_nobody_else() {
     assert_eq!(api.attempt(&receiver.url()).await.outcome, TAKEN);
 }
 
-/// Nobody listens at 127.0.0.2 and the addresses behind it but a receiver at the last one.
-async fn attempt_at_last_of(count: u8) -> (Outcome, Receiver) {
-    let last = count + 1;
-    let receiver = Receiver::at(&format!("127.0.0.{last}:0"), |mut conn| async move {
-        conn.request().await;
-        conn.say(TAKES).await;
-    });
-    let mut api = Api::with(|builder| {
+/// Every name is 127.0.0.2 and the addresses behind it.
+fn up_to(last: u8) -> Api {
+    Api::with(|builder| {
         let policy = policy().with_allowed_network("127.0.0.0/8").unwrap();
         let addresses = move |_: &str| found((2..=last).map(|at| format!("127.0.0.{at}")));
         builder
             .with_endpoint_policy(policy)
             .with_resolver(Stub(addresses))
-    });
+    })
+}
+
+fn receiver_at(last: u8) -> Receiver {
+    Receiver::at(&format!("127.0.0.{last}:0"), |mut conn| async move {
+        conn.request().await;
+        conn.say(TAKES).await;
+    })
+}
+
+/// Nobody listens but a receiver at the last address.
+async fn attempt_at_last_of(count: u8) -> (Outcome, Receiver) {
+    let last = count + 1;
+    let receiver = receiver_at(last);
+    let mut api = up_to(last);
     (api.attempt(&receiver.url()).await.outcome, receiver)
 }
 
@@ -122,4 +134,34 @@ async fn a_ninth_address_is_not_tried() {
     let (outcome, receiver) = attempt_at_last_of(9).await;
     assert_eq!(outcome, Outcome::Failed(AttemptError::Connect));
     assert!(receiver.saw_nobody().await);
+}
+
+/// Drops what is sent to it, as it has no room for another connection.
+struct Silent {
+    _listener: TcpListener,
+    _waits: TcpStream,
+}
+
+impl Silent {
+    async fn at(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address).unwrap();
+        Self {
+            // There is always room for one.
+            _listener: socket.listen(0).unwrap(),
+            _waits: TcpStream::connect(address).await.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_silent_does_not_hide_the_next_one() {
+    let receiver = receiver_at(3);
+    let port = receiver.address.port();
+    let _silent = Silent::at(([127, 0, 0, 2], port).into()).await;
+    let mut api = up_to(3);
+    pause();
+    let attempted = api.attempt(&receiver.url()).await;
+    assert_eq!(attempted.outcome, TAKEN);
+    assert!(attempted.took < Duration::from_secs(5), "{attempted:?}");
 }

@@ -1,4 +1,4 @@
-//! Look-ups that never end.
+//! Look-ups that never end, and those beside them.
 
 use std::{
     future::pending,
@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
 use tower_webhook::{AttemptError, Outcome, Resolving};
 
-use crate::hostile::{Api, Stub, no_task_is_left, pause};
+use crate::{
+    FORBIDDEN,
+    hostile::{Api, Attempted, Stub, found, no_task_is_left, pause},
+};
 
 const UNRESOLVED: Outcome = Outcome::Failed(AttemptError::Resolve);
 
@@ -34,7 +38,7 @@ impl Lookups {
         self.0.1.load(Ordering::SeqCst)
     }
 
-    fn never_ending(&self) -> impl Fn(&str) -> Resolving + Send + Sync + 'static {
+    fn never_ending(&self) -> impl Fn(&str) -> Resolving + Send + Sync + use<> {
         let lookups = self.clone();
         move |_| {
             let lookup = Lookup(lookups.begin());
@@ -84,21 +88,79 @@ async fn a_look_up_ends_with_its_attempt() {
     no_task_is_left().await;
 }
 
+/// Answers a name that stalls never, and another one soon, with an address that is refused:
+/// nothing is connected to.
+fn answering(lookups: &Lookups) -> impl Fn(&str) -> Resolving + Send + Sync + use<> {
+    let lookups = lookups.clone();
+    let never_ending = lookups.never_ending();
+    move |name| match name.starts_with("stalls") {
+        true => never_ending(name),
+        false => {
+            let lookup = Lookup(lookups.begin());
+            Box::pin(async move {
+                let _lookup = lookup;
+                sleep(Duration::from_millis(100)).await;
+                found(["127.0.0.2"]).await
+            })
+        }
+    }
+}
+
+/// The end of the next attempt whose name was resolved.
+async fn resolved(api: &mut Api) -> Attempted {
+    loop {
+        let attempted = api.attempted().await;
+        if attempted.outcome == FORBIDDEN {
+            return attempted;
+        }
+        assert_eq!(attempted.outcome, UNRESOLVED);
+    }
+}
+
 #[tokio::test]
-async fn not_many_look_ups_are_under_way() {
+async fn not_many_look_ups_are_under_way_and_each_has_its_turn() {
     pause();
     let lookups = Lookups::default();
-    let mut api = Api::resolving(lookups.never_ending());
-    for at in 0..100 {
+    let mut api = Api::resolving(answering(&lookups));
+    for at in 0..2 * 64 {
+        api.send(&format!("https://stalls-{at}.example.com/")).await;
+    }
+    for at in 0..36 {
         api.send(&format!("https://receiver-{at}.example.com/"))
             .await;
     }
-    for _ in 0..100 {
+    for _ in 0..36 {
+        let attempted = resolved(&mut api).await;
+        assert_eq!(attempted.attempt, 1, "{attempted:?}");
+        assert!(attempted.took < Duration::from_secs(11), "{attempted:?}");
+    }
+    assert_eq!(lookups.most(), 64);
+    api.dispatcher.shutdown(Duration::ZERO).await;
+    drop(api);
+    no_task_is_left().await;
+    assert_eq!(lookups.under_way(), 0);
+}
+
+#[tokio::test]
+async fn attempts_at_the_same_time_share_a_look_up() {
+    pause();
+    let lookups = Lookups::default();
+    let mut api = Api::resolving(answering(&lookups));
+    for at in 0..64 {
+        let host = at / 4;
+        api.send(&format!("https://stalls-{host}.example.com/"))
+            .await;
+    }
+    api.send("https://receiver.example.com/").await;
+    let attempted = resolved(&mut api).await;
+    assert_eq!(attempted.attempt, 1, "{attempted:?}");
+    assert!(attempted.took < Duration::from_secs(1), "{attempted:?}");
+    assert_eq!(lookups.most(), 17);
+    for _ in 0..64 {
         let attempted = api.attempted().await;
         assert_eq!(attempted.outcome, UNRESOLVED);
         assert!(attempted.took < Duration::from_secs(6), "{attempted:?}");
     }
-    assert_eq!(lookups.most(), 64);
     api.dispatcher.shutdown(Duration::ZERO).await;
     drop(api);
     no_task_is_left().await;

@@ -135,6 +135,46 @@ async fn many_receivers_at_once() {
     no_task_is_left().await;
 }
 
+/// Those that are kept and those in use count together: each takes a file descriptor.
+#[tokio::test]
+async fn those_that_are_kept_make_way_for_those_in_use() {
+    let mut receivers: Vec<_> = (0..MAX_ATTEMPTS)
+        .map(|_| Receiver::answering(TAKEN))
+        .collect();
+    let mut api = frugal();
+    for receiver in &receivers {
+        api.send(&receiver.url()).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    assert_eq!(open(&receivers), MAX_ATTEMPTS);
+
+    let looked = Arc::new(Barrier::new(MAX_ATTEMPTS + 1));
+    for at in 0..MAX_ATTEMPTS {
+        let looked = Arc::clone(&looked);
+        let mut receiver = Receiver::new(move |mut conn| {
+            let looked = Arc::clone(&looked);
+            async move {
+                conn.request().await.unwrap();
+                conn.here();
+                looked.wait().await;
+                conn.say(TAKEN).await;
+                conn.closed().await;
+            }
+        });
+        api.send(&receiver.url_at(&format!("r{at}.example.com")))
+            .await;
+        receiver.reached().await;
+        receivers.push(receiver);
+        at_most(MAX_ATTEMPTS, &receivers).await;
+    }
+    looked.wait().await;
+    for _ in 0..MAX_ATTEMPTS {
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+    drop((api, receivers));
+    no_task_is_left().await;
+}
+
 /// The end of one attempt says nothing about the next one on its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connections_pass_from_one_attempt_to_the_next() {

@@ -1,0 +1,159 @@
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
+
+use super::Resolve;
+
+/// Look-ups that may be under way at once.
+const MAX_LOOKUPS: usize = 64;
+/// How long one may take once its turn has come: how long it waits for that is its attempt's
+/// business.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Has names looked up: a name that stalls takes one turn, however many attempts ask for it.
+pub(super) struct Lookups {
+    resolver: Arc<dyn Resolve>,
+    turns: Semaphore,
+    under_way: Mutex<HashMap<String, Shared>>,
+}
+
+/// `None`: the name has no address, or nobody says which.
+type Addresses = Option<Arc<[IpAddr]>>;
+
+/// A look-up, and how many ask for it.
+#[derive(Default)]
+struct Shared {
+    lookup: Arc<OnceCell<Addresses>>,
+    asking: usize,
+}
+
+/// One that asks.
+struct Asking<'a> {
+    lookups: &'a Lookups,
+    name: &'a str,
+}
+
+impl Lookups {
+    pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
+        Self {
+            resolver,
+            turns: Semaphore::new(MAX_LOOKUPS),
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Looks this name up, or waits for whoever does. When that one gives up, another one begins.
+    pub(super) async fn addresses(&self, name: &str) -> Addresses {
+        let (_asking, lookup) = self.ask(name);
+        lookup.get_or_init(|| self.look_up(name)).await.clone()
+    }
+
+    async fn look_up(&self, name: &str) -> Addresses {
+        let _turn = self.turns.acquire().await;
+        match timeout(LOOKUP_TIMEOUT, self.resolver.resolve(name)).await {
+            Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses.into()),
+            _ => None,
+        }
+    }
+
+    fn ask<'a>(&'a self, name: &'a str) -> (Asking<'a>, Arc<OnceCell<Addresses>>) {
+        let mut under_way = self.under_way();
+        let shared = under_way.entry(name.to_owned()).or_default();
+        shared.asking += 1;
+        let asking = Asking {
+            lookups: self,
+            name,
+        };
+        (asking, Arc::clone(&shared.lookup))
+    }
+
+    /// No update is left half done by a panic elsewhere.
+    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Shared>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.lookups.under_way();
+        if let Some(shared) = under_way.get_mut(self.name) {
+            shared.asking -= 1;
+            if shared.asking == 0 {
+                under_way.remove(self.name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::{task::yield_now, time::sleep};
+
+    use super::*;
+    use crate::attempt::Resolving;
+
+    /// Answers after a second, with a number that says how many look-ups there were before.
+    #[derive(Clone, Default)]
+    struct Slow {
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Resolve for Slow {
+        fn resolve(&self, _: &str) -> Resolving {
+            let before = self.asked.fetch_add(1, Ordering::SeqCst) as u8;
+            Box::pin(async move {
+                sleep(Duration::from_secs(1)).await;
+                Ok(vec![[93, 184, 216, before].into()])
+            })
+        }
+    }
+
+    fn answer(number: u8) -> Addresses {
+        Some([[93, 184, 216, number].into()].into())
+    }
+
+    fn slow() -> (Arc<Lookups>, Arc<AtomicUsize>) {
+        let resolver = Slow::default();
+        let asked = Arc::clone(&resolver.asked);
+        (Arc::new(Lookups::new(Arc::new(resolver))), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_ask_at_the_same_time_share_a_look_up() {
+        let (lookups, asked) = slow();
+        let ask = || lookups.addresses("receiver.example.com");
+        let other = lookups.addresses("other.example.com");
+        let found = tokio::join!(ask(), ask(), ask(), other);
+        assert_eq!(found, (answer(0), answer(0), answer(0), answer(1)));
+        assert!(lookups.under_way().is_empty());
+        assert_eq!(ask().await, answer(2), "an answer is not kept");
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_first_one_gives_up_the_next_one_begins() {
+        let (lookups, asked) = slow();
+        let ask = || {
+            let lookups = Arc::clone(&lookups);
+            tokio::spawn(async move { lookups.addresses("receiver.example.com").await })
+        };
+        let (first, second) = (ask(), ask());
+        yield_now().await;
+        first.abort();
+        assert_eq!(second.await.unwrap(), answer(1));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert!(lookups.under_way().is_empty());
+    }
+}
