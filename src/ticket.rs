@@ -93,6 +93,8 @@ impl Ticket {
         }) = &mut self.open
         {
             let grpc = select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
+            let replaced = |name: &HeaderName| grpc.iter().any(|(new, _)| new == name);
+            head.headers.retain(|(name, _)| !replaced(name));
             head.headers.extend(grpc);
         }
     }
@@ -142,7 +144,11 @@ impl Drop for Ticket {
     }
 }
 
+/// Each value of each of these headers.
 fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    let present = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
-    names.iter().filter_map(present).collect()
+    let values = |name| headers.get_all(name).iter().map(move |value| (name, value));
+    let selected = names.iter().flat_map(values);
+    selected
+        .map(|(name, value)| (HeaderName::clone(name), value.clone()))
+        .collect()
 }

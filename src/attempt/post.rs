@@ -73,8 +73,11 @@ impl Post {
             Field::StandardSignature => mac.as_ref().map(|mac| values.ascii(&mac.standard())),
             Field::Fixed(value) => Some(value.clone()),
         });
-        for (name, value) in delivery.headers() {
-            if name != CONTENT_TYPE {
+        for (at, (name, value)) in delivery.headers().iter().enumerate() {
+            let mut before = delivery.headers()[..at].iter();
+            if before.any(|(before, _)| before == name) {
+                headers.append(name, value.clone());
+            } else if name != CONTENT_TYPE {
                 headers.insert(name, value.clone());
             }
         }

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tower_webhook::Brand;
 
 use crate::{
@@ -79,6 +81,9 @@ const ALWAYS: [(&str, &str); 8] = [
     ("x-webhook-loop", "1"),
 ];
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
 const SIGNED: [&str; 4] = [
     "x-cerebrium-webhook-timestamp",
     "x-cerebrium-webhook-signature",
@@ -130,4 +135,54 @@ async fn a_length_is_always_told() {
         expect_headers(&webhook, &SIGNED, &expected);
         assert_eq!(webhook.body.len().to_string(), length);
     }
+}
+
+#[tokio::test]
+async fn what_the_response_repeats_is_repeated() {
+    let repeated = [
+        ("content-type", ["text/plain", "text/html"]),
+        ("content-encoding", ["gzip", "br"]),
+        ("content-language", ["de", "en"]),
+        ("grpc-message", ["a", "b"]),
+    ];
+    let mut response = Response::new(Body::from("body"));
+    for (name, values) in repeated {
+        for value in values {
+            let value = value.parse().unwrap();
+            response.headers_mut().append(name, value);
+        }
+    }
+    let mut rig = Rig::new().await;
+    let request = asking(&rig.receiver.url("/hook"));
+    call(rig.layer(), request, response).await;
+    let webhook = rig.receiver.next().await;
+    for (name, values) in repeated {
+        let got: Vec<_> = webhook.headers.get_all(name).iter().collect();
+        assert_eq!(got, values, "{name}");
+    }
+}
+
+/// A gRPC call's status is in its trailers, if there are any.
+#[tokio::test]
+async fn what_the_trailers_say_counts() {
+    let trailers = [(GRPC_STATUS, "13"), (CONTENT_TYPE, "text/plain")];
+    let trailers = trailers.map(|(name, value)| (name, value.parse().unwrap()));
+    let trailers = HeaderMap::from_iter(trailers);
+    let frames = [Frame::data(Bytes::from("body")), Frame::trailers(trailers)];
+    let frames = frames.map(Ok::<_, std::convert::Infallible>);
+    let mut response = Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+    for (name, value) in [
+        (CONTENT_TYPE, "application/grpc"),
+        (GRPC_STATUS, "0"),
+        (GRPC_MESSAGE, "fine"),
+    ] {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let mut rig = Rig::new().await;
+    let request = asking(&rig.receiver.url("/hook"));
+    call(rig.layer(), request, response).await;
+    let webhook = rig.receiver.next().await;
+    assert_eq!(webhook.header("grpc-status"), "13");
+    assert_eq!(webhook.header("grpc-message"), "fine");
+    assert_eq!(webhook.header("content-type"), "application/grpc");
 }

@@ -1,21 +1,25 @@
 //! `Debug` and `Display` of everything that holds something secret.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, iter, time::Duration};
 
 use axum::body::Body;
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_webhook::{
-    Delivery, DeliveryParts, Dispatcher, EndpointPolicy, Payload, RequestId, RetryPolicy, Secret,
-    Verifier, WebhookLayer,
-    outbox::{Accepted, MemoryOutbox, Outbox},
+    BoxError, Delivery, DeliveryParts, Dispatcher, EndpointPolicy, EventKind, Payload, RequestId,
+    RetryPolicy, Secret, Verifier, WebhookLayer,
+    outbox::{
+        Accepted, DeliveryFilter, DeliveryRecord, Demand, Ledger, MemoryClaim, MemoryLedger,
+        MemoryOutbox, MemorySource, Outbox, Source,
+    },
 };
 
 use crate::{PATH, QUERY, SECRET, asking, expect_nothing_secret, support::rig::Rig};
 
 #[tokio::test]
-async fn debug_shows_no_secret_of_any_type() {
+async fn debug_of_what_a_call_is_made_of_shows_no_secret() {
     let policy = EndpointPolicy::public();
     let url = format!("https://receiver.example.com/{PATH}?token={QUERY}");
     let endpoint = policy.check(&url).unwrap();
@@ -59,6 +63,8 @@ async fn debug_shows_no_secret_of_any_type() {
     let refused = policy
         .check(&format!("http://user:{SECRET}@127.0.0.1/{PATH}?{QUERY}"))
         .unwrap_err();
+    let certificate = Dispatcher::builder().with_root_certificates(SECRET.as_bytes());
+    let certificate = certificate.unwrap_err();
     let mut calling = layer.layer(service_fn(|_: Request<()>| {
         std::future::pending::<Result<Response<Body>, Infallible>>()
     }));
@@ -68,6 +74,7 @@ async fn debug_shows_no_secret_of_any_type() {
     );
     shown.extend([
         format!("{endpoint:?} {endpoint:#?} {endpoint}"),
+        format!("{certificate:?} {certificate}"),
         format!("{parts:?} {parts:#?} {delivery:?} {delivery:#?}"),
         format!("{:?} {:?}", Secret::new(SECRET), Verifier::new(SECRET)),
         format!("{:?} {:?}", Payload::from(SECRET), id),
@@ -75,7 +82,8 @@ async fn debug_shows_no_secret_of_any_type() {
         format!("{refused:?} {refused}"),
         format!("{layer:?} {:?} {:?}", Dispatcher::builder(), rig.dispatcher),
         format!("{policy:?} {:?}", RetryPolicy::default()),
-        format!("{future:?} {:?}", WebhookLayer::new()),
+        format!("{future:?} {calling:?} {:?}", WebhookLayer::new()),
+        format!("{:?} {}", endpoint.host_key(), endpoint.host_key()),
     ]);
     drop((future, calling));
     let report = rig.dispatcher.shutdown(Duration::ZERO).await;
@@ -88,5 +96,120 @@ async fn debug_shows_no_secret_of_any_type() {
     );
     for shown in &shown {
         expect_nothing_secret(shown);
+    }
+}
+
+/// Accepts a webhook whose body is not for everybody either.
+async fn call(dispatcher: &Dispatcher, endpoint: &str) {
+    let handler =
+        service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::from(SECRET))));
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+    let response = layer.layer(handler).oneshot(asking(endpoint, "run-1"));
+    response.await.unwrap().into_body().collect().await.unwrap();
+}
+
+#[tokio::test]
+async fn debug_of_what_is_given_up_shows_no_secret() {
+    let stalls = service_fn(|_| pending::<Result<Response<Body>, Infallible>>());
+    let dispatcher = Dispatcher::builder().with_client(stalls).build();
+    call(&dispatcher, "https://receiver.example.com").await;
+    let report = dispatcher.shutdown(Duration::ZERO).await;
+    assert_eq!(report.abandoned.len(), 1);
+    expect_nothing_secret(&format!("{report:?} {report:#?}"));
+}
+
+/// One end of an outbox, which shows itself whenever it is used.
+struct Shown<T> {
+    end: T,
+    show: UnboundedSender<String>,
+}
+
+impl<T: fmt::Debug> Shown<T> {
+    fn new(end: T, show: &UnboundedSender<String>) -> Self {
+        let show = show.clone();
+        Self { end, show }
+    }
+
+    fn show(&self, beside: &dyn fmt::Debug) {
+        let end = &self.end;
+        let _ = self
+            .show
+            .send(format!("{end:?} {end:#?} {beside:?} {beside:#?}"));
+    }
+}
+
+impl Source for Shown<MemorySource> {
+    type Claim = MemoryClaim;
+
+    async fn next(&mut self, demand: Demand<'_>) -> Result<Vec<MemoryClaim>, BoxError> {
+        self.show(&demand);
+        let claims = self.end.next(demand).await?;
+        self.show(&claims);
+        Ok(claims)
+    }
+}
+
+impl Ledger for Shown<MemoryLedger> {
+    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRecord>, BoxError> {
+        let records = self.end.deliveries(filter).await?;
+        self.show(&(filter, &records));
+        Ok(records)
+    }
+
+    async fn redeliver(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
+        self.end.redeliver(filter).await
+    }
+}
+
+#[tokio::test]
+async fn debug_of_what_an_outbox_keeps_shows_no_secret() {
+    let (show, mut shown) = unbounded_channel();
+    let (sink, source, ledger) = MemoryOutbox::new().split();
+    let outbox = (sink, Shown::new(source, &show), Shown::new(ledger, &show));
+    let refuses = service_fn(async |_| {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        Ok::<_, Infallible>(answer)
+    });
+    let (tell, mut ends) = unbounded_channel();
+    let dispatcher = Dispatcher::builder()
+        .with_outbox(outbox)
+        .with_client(refuses)
+        .on_event(move |event| {
+            if event.is_final() {
+                tell.send(event.kind().clone()).unwrap();
+            }
+        })
+        .build();
+    call(&dispatcher, "https://receiver.example.com").await;
+    let end = ends.recv().await.unwrap();
+    assert!(matches!(end, EventKind::Dead { .. }), "{end:?}");
+    let filter = DeliveryFilter::new().with_endpoint_host("receiver.example.com");
+    let dead = dispatcher.deliveries(&filter).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    let shown: Vec<_> = iter::from_fn(|| shown.try_recv().ok()).collect();
+    for kind in ["Demand", "MemoryClaim", "DeliveryFilter", "DeliveryRecord"] {
+        assert!(shown.iter().any(|shown| shown.contains(kind)), "{kind}");
+    }
+    for shown in &shown {
+        expect_nothing_secret(shown);
+    }
+}
+
+#[tokio::test]
+async fn debug_of_what_a_receiver_verifies_shows_no_secret() {
+    let mut rig = Rig::new().await;
+    call(&rig.dispatcher, rig.receiver.url("").trim_end_matches('/')).await;
+    let webhook = rig.receiver.next().await;
+    let verify = |verifier: Verifier| verifier.verify(&webhook.headers, &webhook.body);
+    let verified = verify(Verifier::new(SECRET)).unwrap();
+    let refused = verify(Verifier::new("another one")).unwrap_err();
+    let invalid = Verifier::from_standard_secret(SECRET).unwrap_err();
+    for shown in [
+        format!("{verified:?} {verified:#?}"),
+        format!("{refused:?} {refused} {:?}", refused.kind()),
+        format!("{invalid:?} {invalid}"),
+    ] {
+        expect_nothing_secret(&shown);
     }
 }

@@ -3,12 +3,12 @@
 use tower_webhook::Outcome;
 
 use crate::{
-    LOST, answered, ended,
+    LOST, answered,
     hostile::{Api, Conn, Receiver},
 };
 
 /// What is read at most, and what the buffers of both sides can hold besides.
-const MOST: usize = (256 << 10) + (6 << 20);
+pub(crate) const MOST: usize = (256 << 10) + (6 << 20);
 
 async fn attempt<F>(script: impl Fn(Conn) -> F + Send + 'static) -> (Outcome, usize)
 where
@@ -125,21 +125,4 @@ async fn a_body() {
     ] {
         assert_eq!(floods(start, more).await, answered(200), "{start}");
     }
-}
-
-#[tokio::test]
-async fn a_tls_handshake() {
-    // A handshake record of a message that goes on in the next one, and so on.
-    let record = [&[22, 3, 3, 0x40, 0, 11, 0xff, 0xff, 0xff], &[0; 0x3ffc][..]].concat();
-    let receiver = Receiver::new(move |mut conn| {
-        let record = record.clone();
-        async move { conn.say_for_ever(record).await }
-    });
-    let mut api = Api::new();
-    let attempted = api.attempt(&receiver.https()).await;
-    assert!(
-        matches!(attempted.outcome, Outcome::Failed(_)),
-        "{attempted:?}"
-    );
-    ended(api, receiver).await;
 }

@@ -7,6 +7,7 @@ mod hostile;
 
 mod broken;
 mod endless;
+mod endless_tls;
 mod false_answers;
 mod pool;
 mod silent;

@@ -1,7 +1,7 @@
 //! Who the receiver is.
 
 use rcgen::{KeyPair, date_time_ymd};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tower_webhook::{AttemptError, Outcome};
 
@@ -20,12 +20,7 @@ fn receiver(acceptor: TlsAcceptor) -> Receiver {
         let acceptor = acceptor.clone();
         async move {
             if let Ok(mut tls) = acceptor.accept(&mut conn.tcp).await {
-                let mut request = Vec::new();
-                while !request.ends_with(b"done") {
-                    if tls.read_buf(&mut request).await.unwrap() == 0 {
-                        return;
-                    }
-                }
+                request(&mut tls).await.unwrap();
                 tls.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
                     .await
                     .unwrap();
@@ -33,6 +28,18 @@ fn receiver(acceptor: TlsAcceptor) -> Receiver {
             }
         }
     })
+}
+
+/// Reads one request; `None` when the client has closed.
+pub(crate) async fn request(tls: &mut (impl AsyncRead + Unpin)) -> Option<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"done") {
+        match tls.read_buf(&mut request).await {
+            Ok(1..) => {}
+            _ => return None,
+        }
+    }
+    Some(())
 }
 
 async fn attempt(mut api: Api, receiver: Receiver) -> Outcome {

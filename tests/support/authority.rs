@@ -32,9 +32,19 @@ impl Authority {
     }
 
     pub(crate) fn certify(&self, params: &CertificateParams) -> TlsAcceptor {
+        self.certify_with(params, |_| {})
+    }
+
+    pub(crate) fn certify_with(
+        &self,
+        params: &CertificateParams,
+        settings: impl FnOnce(&mut ServerConfig),
+    ) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        acceptor(&certificate, &key)
+        let mut config = config(&certificate, &key);
+        settings(&mut config);
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
@@ -43,12 +53,15 @@ pub(crate) fn named(name: &str) -> CertificateParams {
 }
 
 pub(crate) fn acceptor(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsAcceptor {
+    TlsAcceptor::from(Arc::new(config(certificate, key)))
+}
+
+fn config(certificate: &rcgen::Certificate, key: &KeyPair) -> ServerConfig {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+        .unwrap()
 }
