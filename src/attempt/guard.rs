@@ -82,6 +82,8 @@ impl Service<Uri> for Guard {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests {
     use std::{
         io,
