@@ -1,14 +1,17 @@
-use std::{
-    fmt,
+#[cfg(all(test, shuttle))]
+mod model;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    endpoint::Host,
+    event::Refusal,
+    per_host::PerHost,
     sync::{
-        Arc,
+        Notify,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
-
-use tokio::sync::Notify;
-
-use crate::{endpoint::Host, event::Refusal, per_host::PerHost};
 
 /// Room for the webhooks that are under way: places and bytes, in all and for each endpoint host.
 /// It is taken with a try, never with a wait.

@@ -23,6 +23,7 @@ mod request_id;
 mod secret;
 mod service;
 mod signature;
+mod sync;
 mod ticket;
 mod verify;
 mod wire;

@@ -1,6 +1,9 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-use crate::endpoint::{Host, HostMap};
+use crate::{
+    endpoint::{Host, HostMap},
+    sync::{Mutex, MutexGuard},
+};
 
 const SHARDS: usize = 16;
 

@@ -1,18 +1,24 @@
+#[cfg(all(test, shuttle))]
+mod model;
+
 use std::{
     collections::VecDeque,
     future::Future,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::attempt::Timer;
+use crate::{
+    attempt::Timer,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-/// Idle lanes that are kept: as many as one host's attempts, by default.
-const MOST_IDLE: usize = 64;
+/// Idle lanes that are kept: as many as one host's attempts, by default. The model has few lanes.
+const MOST_IDLE: usize = if cfg!(all(test, shuttle)) { 2 } else { 64 };
 
 /// Tasks that each run one job after the other.
 ///
@@ -38,11 +44,7 @@ struct Shared<J> {
 impl<J: Job> Lanes<J> {
     pub(super) fn new() -> Self {
         Self {
-            shared: Arc::new(Shared {
-                jobs: Mutex::default(),
-                ready: Semaphore::new(0),
-                idle: AtomicUsize::new(0),
-            }),
+            shared: Arc::new(Shared::new()),
             tasks: JoinSet::new(),
         }
     }
@@ -50,9 +52,7 @@ impl<J: Job> Lanes<J> {
     /// Has an idle lane run this job, or a new one.
     pub(super) fn run(&mut self, job: J) {
         while self.tasks.try_join_next().is_some() {}
-        if self.shared.take_idle() {
-            self.shared.push(job);
-        } else {
+        if let Some(job) = self.shared.hand_over(job) {
             self.tasks.spawn(lane(Arc::clone(&self.shared), job));
         }
     }
@@ -83,6 +83,24 @@ async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
 }
 
 impl<J> Shared<J> {
+    fn new() -> Self {
+        Self {
+            jobs: Mutex::default(),
+            ready: Semaphore::new(0),
+            idle: AtomicUsize::new(0),
+        }
+    }
+
+    /// Gives the job to an idle lane, or back.
+    fn hand_over(&self, job: J) -> Option<J> {
+        if !self.change_idle(|idle: usize| idle.checked_sub(1)) {
+            return Some(job);
+        }
+        self.jobs().push_back(job);
+        self.ready.add_permits(1);
+        None
+    }
+
     /// `None` when the lane is to end.
     async fn next(&self) -> Option<J> {
         let one_more = |idle| (idle < MOST_IDLE).then_some(idle + 1);
@@ -93,18 +111,9 @@ impl<J> Shared<J> {
         self.take()
     }
 
-    fn take_idle(&self) -> bool {
-        self.change_idle(|idle: usize| idle.checked_sub(1))
-    }
-
     fn change_idle(&self, change: impl FnMut(usize) -> Option<usize>) -> bool {
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         self.idle.fetch_update(set, fetch, change).is_ok()
-    }
-
-    fn push(&self, job: J) {
-        self.jobs().push_back(job);
-        self.ready.add_permits(1);
     }
 
     fn take(&self) -> Option<J> {
@@ -116,7 +125,7 @@ impl<J> Shared<J> {
         drop(jobs);
     }
 
-    fn jobs(&self) -> std::sync::MutexGuard<'_, VecDeque<J>> {
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<J>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,16 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+#[cfg(all(test, shuttle))]
+mod model;
+
+use std::sync::{Arc, PoisonError};
+
+use crate::{
+    Host,
+    per_host::PerHost,
+    sync::{
+        Mutex, MutexGuard, Notify,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
-
-use tokio::sync::Notify;
-
-use crate::{Host, per_host::PerHost};
 
 /// The attempts that a host may have under way before it has answered any.
 const UNANSWERED: usize = 4;
@@ -106,14 +111,18 @@ impl Places {
     pub(super) fn room(&self, host: &Host) -> usize {
         let mut found = self.look_for(host);
         loop {
-            match found {
+            let is_wanted = match found {
                 Found::Places(number) => return number,
                 Found::HostIsFull => self.shared.hosts.change(host, Count::want),
-                Found::FewInAll => self.want_any(),
-            }
-            // Again: a place may have been given back just before it was wanted.
+                Found::FewInAll => {
+                    self.want_any();
+                    true
+                }
+            };
+            // Again: a place may have been given back just before it was wanted. After the host's
+            // last one none is wanted, and another worker may have taken some since.
             let again = self.look_for(host);
-            if again == found {
+            if is_wanted && again == found {
                 return 0;
             }
             found = again;
@@ -218,9 +227,10 @@ impl Count {
         wanted
     }
 
-    /// The next place that is given back is wanted, if there is one.
-    fn want(&mut self) {
+    /// The next place that is given back is wanted, if there is one. Says whether there is.
+    fn want(&mut self) -> bool {
         self.wanted = self.taken > 0;
+        self.wanted
     }
 }
 

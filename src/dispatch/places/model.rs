@@ -1,0 +1,97 @@
+use std::collections::VecDeque;
+
+use shuttle::{
+    future::block_on,
+    thread::{self, JoinHandle},
+};
+
+use super::*;
+use crate::sync::in_many_orders;
+
+/// A worker and what it has to do. As the real one's source it looks at a host that had no room
+/// only when it is told.
+struct Worker {
+    places: Places,
+    ear: Listening,
+    ready: VecDeque<Host>,
+    aside: Vec<Host>,
+    attempts: Vec<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn new(places: &Places, hosts: &[&str]) -> Self {
+        Self {
+            places: places.clone(),
+            ear: places.listen(),
+            ready: hosts.iter().map(|host| Host::from(*host)).collect(),
+            aside: Vec::new(),
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Ends once each attempt has had its place: one of which it is not told is waited for for
+    /// ever.
+    fn run(mut self) {
+        while !(self.ready.is_empty() && self.aside.is_empty()) {
+            self.hear();
+            if self.places.free() == 0 {
+                block_on(self.ear.freed());
+            } else if let Some(host) = self.ready.pop_front() {
+                match self.places.room(&host) {
+                    0 => self.aside.push(host),
+                    _ => self.begin(host),
+                }
+            } else {
+                block_on(self.ear.freed());
+            }
+        }
+        for attempt in self.attempts {
+            attempt.join().unwrap();
+        }
+    }
+
+    fn hear(&mut self) {
+        let freed = self.ear.take();
+        let is_told = |host: &mut Host| freed.any || freed.hosts.contains(host);
+        self.ready.extend(self.aside.extract_if(.., is_told));
+    }
+
+    fn begin(&mut self, host: Host) {
+        let mut place = self.places.take(host);
+        if self.attempts.len() % 2 == 1 {
+            place.host_has_answered();
+        }
+        self.attempts.push(thread::spawn(|| drop(place)));
+    }
+}
+
+fn nothing_is_taken(places: &Places) {
+    assert_eq!(places.shared.taken.load(Ordering::SeqCst), 0);
+    assert_eq!(places.shared.hosts.len(), 0);
+}
+
+#[test]
+fn no_place_is_given_back_unheard() {
+    // There are too few in all; a host has as many as it may; one the one, the other the other.
+    for (limit, per_host) in [(1, 1), (3, 3), (9, 1), (5, 2)] {
+        in_many_orders(move || {
+            let places = Places::new(limit, per_host);
+            Worker::new(&places, &["a", "a", "a", "b", "b"]).run();
+            nothing_is_taken(&places);
+        });
+    }
+}
+
+#[test]
+fn each_of_two_workers_hears_of_the_places_that_it_wants() {
+    for (limit, per_host) in [(1, 1), (3, 3), (9, 1)] {
+        in_many_orders(move || {
+            let places = Places::new(limit, per_host);
+            let other = Worker::new(&places, &["a", "b"]);
+            let other = thread::spawn(|| other.run());
+            Worker::new(&places, &["a", "a"]).run();
+            other.join().unwrap();
+            nothing_is_taken(&places);
+        });
+    }
+}
