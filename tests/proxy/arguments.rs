@@ -30,6 +30,10 @@ async fn bad_arguments_are_named() {
         ("--body-limit", "MiB", "begin with a number"),
         ("--body-limit", "2GiB", "1GiB at most"),
         ("--body-limit", "99999999999999999999GiB", "number"),
+        ("--outbox", "disk", "must be `memory` or `sqlite:PATH`"),
+        ("--outbox", "sqlite:", "a path is missing"),
+        #[cfg(not(feature = "sqlite"))]
+        ("--outbox", "sqlite:a", "without `--features sqlite`"),
     ] {
         let mut args = vec!["--listen", "127.0.0.1:0", name, value];
         if name != "--upstream" {
@@ -47,6 +51,13 @@ async fn bad_arguments_are_named() {
 #[tokio::test]
 async fn the_service_must_be_named() {
     assert!(complaint(&[]).await.contains("--upstream <URL>"));
+}
+
+#[tokio::test]
+async fn a_key_file_goes_with_a_file() {
+    let args = ["--upstream", "http://service", "--listen", "127.0.0.1:0"];
+    let text = complaint(&[&args[..], &["--outbox-key-file", "a"]].concat()).await;
+    assert!(text.contains("goes with --outbox sqlite:PATH"), "{text}");
 }
 
 #[tokio::test]

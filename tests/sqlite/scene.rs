@@ -11,18 +11,21 @@ use std::{
 
 use axum::{Router, body::Body, extract::State, http::HeaderMap, routing::post};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower_webhook::{
-    Dispatcher, DispatcherBuilder, EndpointPolicy, WebhookLayer,
+    Dispatcher, DispatcherBuilder, EndpointPolicy, Verifier, WebhookLayer,
     outbox::sqlite::{SealingKey, SqliteOutbox},
 };
 
 pub(crate) const SECRET: &str = "a-secret-that-must-not-be-in-the-file";
+
+/// No status: there is no answer.
+pub(crate) const SILENT: u16 = 0;
 
 /// A folder of its own, with the path of a file that is not there yet.
 pub(crate) struct Folder(TempDir);
@@ -124,6 +127,11 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
+    /// Where the first attempt is answered with 404, which is tried again.
+    pub(crate) fn url_not_at_first(&self) -> String {
+        format!("http://{}/not-at-first", self.address)
+    }
+
     pub(crate) fn posts(&self) -> Vec<Post> {
         self.shared.posts.lock().unwrap().clone()
     }
@@ -139,15 +147,27 @@ impl Receiver {
     }
 }
 
-async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(receiver): State<Receiver>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
     let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let attempt = text("x-webhook-attempt").parse().unwrap();
     receiver.shared.posts.lock().unwrap().push(Post {
         id: text("x-request-id"),
-        attempt: text("x-webhook-attempt").parse().unwrap(),
-        signed: headers.contains_key("webhook-signature"),
+        attempt,
+        signed: Verifier::new(SECRET).verify(&headers, &body).is_ok(),
         body,
     });
-    StatusCode::from_u16(receiver.shared.status.load(Ordering::SeqCst)).unwrap()
+    if uri.path() == "/not-at-first" && attempt == 1 {
+        return StatusCode::NOT_FOUND;
+    }
+    match receiver.shared.status.load(Ordering::SeqCst) {
+        SILENT => std::future::pending().await,
+        status => StatusCode::from_u16(status).unwrap(),
+    }
 }
 
 /// One call through the layer, read to its end.
@@ -168,11 +188,11 @@ pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> S
 
 /// Waits for what happens on other threads.
 pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if is_so() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it did not come so within 20 seconds");
+    panic!("it did not come so within a minute");
 }
