@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
+use tokio::{
+    sync::watch,
+    task::{coop::consume_budget, yield_now},
+    time::sleep,
+};
 use tracing::Instrument;
 
 use super::{
@@ -127,7 +131,8 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             () = attempts.admission.all_given_back(), if handles_gone => {
                 told = Stop::AfterAttempts;
             }
-            () = ear.freed() => {}
+            // Attempts often end together: what they give back is looked at once.
+            () = ear.freed() => yield_now().await,
             claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
                 for claim in claims.unwrap_or_default() {
