@@ -143,6 +143,31 @@ impl Drop for Ticket {
 }
 
 fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    let present = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
+    let present = |name: &HeaderName| Some((name.clone(), copy(headers.get(name)?)));
     names.iter().filter_map(present).collect()
+}
+
+/// A clone would keep the buffer of a whole head where the response has come over a connection.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forwarded_does_not_keep_the_head_that_it_was_in() {
+        let head = Bytes::from(b"text/plain\r\nx-more: and so on".to_vec());
+        let value = HeaderValue::from_maybe_shared(head.slice(..10)).unwrap();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
+        let kept = select(&headers, &FORWARDED);
+        drop(headers);
+        assert_eq!(kept, [(CONTENT_TYPE, "text/plain".parse().unwrap())]);
+        assert!(head.is_unique());
+    }
 }
