@@ -170,7 +170,7 @@ fn is_delivery(headers: &HeaderMap) -> bool {
 fn id(headers: &HeaderMap) -> RequestId {
     let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next(), given.next()) {
-        (Some(id), None) => RequestId::from_header(id).unwrap_or_else(RequestId::fresh),
+        (Some(id), None) => RequestId::copy_of(id.as_bytes()).unwrap_or_else(RequestId::fresh),
         _ => RequestId::fresh(),
     }
 }

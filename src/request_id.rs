@@ -35,11 +35,16 @@ impl RequestId {
     /// `A-Z a-z 0-9 _ -`.
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
-        Self::from_header(&HeaderValue::from_str(id).ok()?)
+        Self::copy_of(id.as_bytes())
     }
 
-    pub(crate) fn from_header(value: &HeaderValue) -> Option<Self> {
-        is_id(value.as_bytes()).then(|| Self(value.clone()))
+    /// A clone of the request's header would keep the buffer of its whole head, which the caller can
+    /// make as large as the server lets it.
+    pub(crate) fn copy_of(id: &[u8]) -> Option<Self> {
+        if !is_id(id) {
+            return None;
+        }
+        HeaderValue::from_bytes(id).ok().map(Self)
     }
 
     pub(crate) fn fresh() -> Self {
@@ -73,7 +78,19 @@ impl fmt::Debug for RequestId {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    #[test]
+    fn it_does_not_keep_the_head_that_it_was_in() {
+        let head = Bytes::from(b"run-1\r\nx-more: and so on".to_vec());
+        let value = HeaderValue::from_maybe_shared(head.slice(..5)).unwrap();
+        let id = RequestId::copy_of(value.as_bytes()).unwrap();
+        drop(value);
+        assert_eq!(id.as_str(), "run-1");
+        assert!(head.is_unique());
+    }
 
     #[test]
     fn keeps_what_is_plain_and_short() {

@@ -149,6 +149,31 @@ fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderV
     let values = |name| headers.get_all(name).iter().map(move |value| (name, value));
     let selected = names.iter().flat_map(values);
     selected
-        .map(|(name, value)| (HeaderName::clone(name), value.clone()))
+        .map(|(name, value)| (HeaderName::clone(name), copy(value)))
         .collect()
+}
+
+/// A clone would keep the buffer of a whole head where the response has come over a connection.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forwarded_does_not_keep_the_head_that_it_was_in() {
+        let head = Bytes::from(b"text/plain\r\nx-more: and so on".to_vec());
+        let value = HeaderValue::from_maybe_shared(head.slice(..10)).unwrap();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
+        let kept = select(&headers, &FORWARDED);
+        drop(headers);
+        assert_eq!(kept, [(CONTENT_TYPE, "text/plain".parse().unwrap())]);
+        assert!(head.is_unique());
+    }
 }

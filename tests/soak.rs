@@ -1,67 +1,166 @@
-//! Ten thousand deliveries outstanding to receivers that never answer: memory stays under the
-//! bound that follows from the settings. Alone in its binary, as it looks at the whole process.
+//! Ten thousand deliveries outstanding, most of them to receivers that never answer: memory stays
+//! under the bound that follows from the settings. Alone in its binary, as it looks at the whole
+//! process.
 #![cfg(target_os = "linux")]
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer};
+use tower_webhook::{
+    Dispatcher, DispatcherBuilder, EndpointPolicy, EventKind, Resolve, Resolving, WebhookLayer,
+    outbox::MemoryOutbox,
+};
 
 const DELIVERIES: usize = 10_000;
+/// More hosts than attempts: a host that has none under way always finds a place.
+const HOSTS: usize = 250;
 const ATTEMPTS: usize = 200;
+const DEAD: usize = 1_000;
 const BODY: usize = 1 << 10;
 
-/// What the settings promise, in bytes: the payloads' budget, what a delivery is besides its
-/// payload, and what an attempt under way holds (a connection's buffers, its task, its timers).
-const BUDGET: usize = 16 << 20;
-const BOUND: usize = BUDGET + DELIVERIES * (4 << 10) + ATTEMPTS * (128 << 10);
+/// What `DispatcherBuilder::with_memory_budget` promises for these settings, in bytes: payloads,
+/// what a webhook takes besides, attempts, and dead letters.
+const WEBHOOK: usize = 5 << 10;
+const BUDGET: usize = DELIVERIES * BODY;
+const DEAD_BYTES: usize = DEAD * BODY;
+const BOUND: usize =
+    BUDGET + DELIVERIES * WEBHOOK + ATTEMPTS * (128 << 10) + DEAD_BYTES + DEAD * WEBHOOK;
 
-#[tokio::test]
-async fn memory_stays_under_the_computed_bound() {
-    let stalled = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = stalled.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (mut socket, _) = stalled.accept().await.unwrap();
-            tokio::spawn(async move {
-                let mut buffer = [0; 512];
-                while matches!(socket.read(&mut buffer).await, Ok(1..)) {}
-            });
+/// The longest that are permitted.
+const URL: usize = 2_048;
+const SECRET: usize = 1_024;
+
+/// A receiver that takes whole requests, says so, and answers when it may.
+struct Receiver {
+    port: u16,
+    come: mpsc::UnboundedReceiver<()>,
+    may_answer: Arc<Semaphore>,
+}
+
+struct Loopback;
+
+impl Resolve for Loopback {
+    fn resolve(&self, _: &str) -> Resolving {
+        Box::pin(async { Ok(vec![Ipv4Addr::LOCALHOST.into()]) })
+    }
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (came, come) = mpsc::unbounded_channel();
+        let may_answer = Arc::new(Semaphore::new(0));
+        let may = Arc::clone(&may_answer);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serve(socket, came.clone(), Arc::clone(&may)));
+            }
+        });
+        Self {
+            port,
+            come,
+            may_answer,
         }
-    });
+    }
 
+    async fn has_come(&mut self, number: usize) {
+        for _ in 0..number {
+            soon(self.come.recv()).await.unwrap();
+        }
+    }
+
+    /// Endpoints of as many hosts, again and again.
+    fn endpoint(&self, number: usize) -> String {
+        let url = format!("http://host-{}.example:{}/", number % HOSTS, self.port);
+        let rest = URL - url.len();
+        format!("{url}{number:0>rest$}")
+    }
+}
+
+async fn serve(mut socket: TcpStream, came: mpsc::UnboundedSender<()>, may: Arc<Semaphore>) {
+    let mut buffer = [0; 512];
+    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
+        // The last byte of a request, and in none of its others.
+        if buffer[read - 1] == b'!' {
+            came.send(()).unwrap();
+            let _permit = may.acquire().await.unwrap();
+            let answer = b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(answer).await.unwrap();
+        }
+    }
+}
+
+fn settings() -> DispatcherBuilder {
     let policy = EndpointPolicy::public()
         .with_insecure_http()
         .with_insecure_private_networks();
-    let dispatcher = Dispatcher::builder()
+    let day = Duration::from_secs(24 * 3_600);
+    Dispatcher::builder()
+        .with_outbox(MemoryOutbox::new().with_dead_letters(DEAD, DEAD_BYTES, day))
         .with_endpoint_policy(policy)
+        .with_resolver(Loopback)
         .with_max_outstanding(DELIVERIES, DELIVERIES)
         .with_max_attempts(ATTEMPTS, ATTEMPTS)
         .with_body_limit(BODY)
         .with_memory_budget(BUDGET)
         // Nothing comes to its end while this looks.
-        .with_attempt_timeout(Duration::from_secs(3_600))
-        .build();
-    let service = WebhookLayer::new()
-        .with_dispatcher(dispatcher.clone())
-        .layer(service_fn(|_: Request<()>| async {
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; BODY]))))
-        }));
+        .with_attempt_timeout(day)
+}
 
+async fn call(dispatcher: &Dispatcher, endpoint: &str) {
+    let body = vec![b'x'; BODY - 1];
+    let body = Bytes::from([&body, &b"!"[..]].concat());
+    let answer = service_fn(move |_: Request<()>| {
+        let response = Response::new(Full::new(body.clone()));
+        async { Ok::<_, Infallible>(response) }
+    });
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+    let request = Request::get(format!("/?webhookEndpoint={endpoint}"))
+        .header("x-webhook-secret", "s".repeat(SECRET))
+        .body(())
+        .unwrap();
+    let response = layer.layer(answer).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body().collect().await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_stays_under_the_computed_bound() {
+    let (mut answering, mut stalled) = (Receiver::start().await, Receiver::start().await);
+    let (died, mut dead) = mpsc::unbounded_channel();
+    let dispatcher = settings()
+        .on_event(move |event| {
+            if let EventKind::Dead { .. } = event.kind() {
+                died.send(()).unwrap();
+            }
+        })
+        .build();
     let before = resident();
-    for number in 0..DELIVERIES {
-        let request = Request::get(format!("/?webhookEndpoint=http://{address}/{number}"))
-            .header("x-webhook-secret", "a-value-of-your-choice")
-            .body(())
-            .unwrap();
-        let response = service.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 200, "{number}");
-        response.into_body().collect().await.unwrap();
+
+    // All connections are open at once, and are kept.
+    for number in 0..DEAD {
+        call(&dispatcher, &answering.endpoint(number)).await;
     }
+    answering.has_come(ATTEMPTS).await;
+    answering.may_answer.add_permits(ATTEMPTS);
+    for _ in 0..DEAD {
+        soon(dead.recv()).await.unwrap();
+    }
+
+    for number in 0..DELIVERIES {
+        call(&dispatcher, &stalled.endpoint(number)).await;
+    }
+    stalled.has_come(ATTEMPTS).await;
     assert_eq!(dispatcher.outstanding(), DELIVERIES);
     let grown = resident().saturating_sub(before);
     println!("grown by {grown} bytes, bound {BOUND} bytes");
@@ -83,4 +182,9 @@ fn resident() -> usize {
         .parse()
         .unwrap();
     kib * 1024
+}
+
+/// What it comes to, if it does within a time that is longer than anything takes.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future).await.unwrap()
 }

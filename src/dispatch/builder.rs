@@ -166,10 +166,15 @@ impl<O> DispatcherBuilder<O> {
     /// once. A single endpoint host has at most seven eighths of it, so that some is left for
     /// others however slow that host is.
     ///
-    /// Besides its payload a webhook under way takes less than 4 KiB, and an attempt under way less
+    /// Besides its payload a webhook under way takes less than 5 KiB, and an attempt under way less
     /// than 128 KiB. Connections that are kept for later attempts do not come on top of that: with
     /// those in use they are at most as many as attempts may be under way, and each takes less.
-    /// With every default that is a bound of 1,092 MiB for everything under way.
+    /// [Dead letters in memory](MemoryOutbox::with_dead_letters) have payloads of 64 MiB, and take
+    /// as much besides as webhooks under way. With every default that is a bound of 1,162 MiB.
+    ///
+    /// With a SQLite outbox that is the bound of what is not in its file yet, or could not be
+    /// written. To deliver from the file takes as much again as its `with_payload_memory` says,
+    /// 256 MiB by default, and 16 MiB for the file's pages.
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
         self
