@@ -169,7 +169,8 @@ async fn a_file_that_cannot_be_used_is_named_and_kept() {
         fs::write(path, bytes).unwrap();
     };
     let foreign = |path: &Path| fs::write(path, "a text of any kind".repeat(9)).unwrap();
-    let cases: [(&str, fn(&Path), &str); 4] = [
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil, &str); 4] = [
         ("", newer, "written by a newer version"),
         ("", damaged, "damaged"),
         ("", foreign, "not a SQLite database"),
