@@ -1,0 +1,114 @@
+use std::pin::Pin;
+
+use tokio::{
+    sync::oneshot,
+    task::{Id, id, yield_now},
+};
+
+use super::*;
+
+struct Fake {
+    began: oneshot::Sender<Id>,
+    until: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Job for Fake {
+    async fn run(self, _: &mut Timer) {
+        let _ = self.began.send(id());
+        self.until.await;
+    }
+}
+
+fn job(until: impl Future<Output = ()> + Send + 'static) -> (Fake, oneshot::Receiver<Id>) {
+    let (began, lane) = oneshot::channel();
+    let until = Box::pin(until);
+    (Fake { began, until }, lane)
+}
+
+#[tokio::test]
+async fn an_idle_lane_is_used_again() {
+    let mut lanes = Lanes::new();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let (job, lane) = job(async {});
+        lanes.run(job);
+        ids.push(lane.await.unwrap());
+        yield_now().await;
+    }
+    assert_eq!(ids, [ids[0]; 3]);
+}
+
+#[tokio::test]
+async fn a_busy_lane_is_not_waited_for() {
+    let mut lanes = Lanes::new();
+    let (stuck, lane) = job(std::future::pending());
+    lanes.run(stuck);
+    let first = lane.await.unwrap();
+    let (other, lane) = job(async {});
+    lanes.run(other);
+    assert_ne!(lane.await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn no_more_than_some_stay_idle() {
+    let mut lanes = Lanes::new();
+    let mut begun = Vec::new();
+    for _ in 0..2 * MOST_IDLE {
+        let (job, lane) = job(async {});
+        lanes.run(job);
+        begun.push(lane);
+    }
+    for lane in begun {
+        lane.await.unwrap();
+    }
+    for _ in 0..MOST_IDLE {
+        lanes.ended().await.unwrap();
+    }
+    assert_eq!(lanes.tasks.len(), MOST_IDLE);
+}
+
+#[tokio::test]
+async fn closed_they_end_after_their_jobs() {
+    let mut lanes = Lanes::new();
+    let (idle, lane) = job(async {});
+    lanes.run(idle);
+    lane.await.unwrap();
+    yield_now().await;
+    let (waits, lane) = job(async {});
+    lanes.run(waits);
+    let (finish, finished) = oneshot::channel::<()>();
+    let (busy, _lane) = job(async { finished.await.unwrap() });
+    lanes.run(busy);
+    lanes.close();
+    lanes.ended().await.unwrap();
+    lane.await.expect("a job that was handed over is run");
+    finish.send(()).unwrap();
+    lanes.ended().await.unwrap();
+    assert!(lanes.ended().await.is_none());
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_lane_alone() {
+    let mut lanes = Lanes::new();
+    let (bad, _lane) = job(async { panic!("as a test") });
+    lanes.run(bad);
+    lanes.ended().await.unwrap();
+    let (good, lane) = job(async {});
+    lanes.run(good);
+    lane.await.unwrap();
+}
+
+#[tokio::test]
+async fn shut_down_they_drop_what_they_have() {
+    let mut lanes = Lanes::new();
+    let (dropped, is_dropped) = oneshot::channel::<()>();
+    let (stuck, lane) = job(async move {
+        std::future::pending::<()>().await;
+        drop(dropped);
+    });
+    lanes.run(stuck);
+    lane.await.unwrap();
+    lanes.shutdown().await;
+    is_dropped.await.unwrap_err();
+    assert!(lanes.ended().await.is_none());
+}
