@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    task::{coop::consume_budget, yield_now},
-    time::sleep,
-};
+use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
 use tracing::Instrument;
 
 use super::{
@@ -131,8 +127,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             () = attempts.admission.all_given_back(), if handles_gone => {
                 told = Stop::AfterAttempts;
             }
-            // Attempts often end together: what they give back is looked at once.
-            () = ear.freed() => yield_now().await,
+            () = ear.freed() => {}
             claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
                 for claim in claims.unwrap_or_default() {
