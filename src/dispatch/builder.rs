@@ -28,7 +28,7 @@ use crate::{
 /// | [brand](Self::with_brand) | `Cerebrium` | Cerebrium |
 /// | [Standard Webhooks headers](Self::without_standard_headers) | sent | |
 /// | [body](Self::with_body_limit) | 4 MiB | |
-/// | [memory for payloads](Self::with_memory_budget) | 1 GiB | 256 bodies of the largest size |
+/// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
 /// | [webhooks under way](Self::with_max_outstanding) | 1,024, and 256 for each host | |
 /// | [attempts under way](Self::with_max_attempts) | 512, and 64 for each host | half of what a process may open by default on Linux |
 #[must_use = "a builder does nothing until it is built"]
