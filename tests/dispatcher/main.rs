@@ -3,6 +3,7 @@
 mod admission;
 mod dead_letters;
 mod faults;
+mod late;
 mod runtime;
 mod shutdown;
 mod world;
