@@ -92,7 +92,7 @@ impl Accepting {
                     delivery.settle();
                     let failed = EventKind::Failed(FailReason::OutboxFailed);
                     dispatcher.report(delivery, failed);
-                } else if stopped || engine.is_stopped() {
+                } else if stopped {
                     dispatcher.abandon(delivery);
                 } else {
                     return self.fall_back();
