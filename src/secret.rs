@@ -31,7 +31,18 @@ const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// assert_eq!(format!("{secret:?}"), "Secret(..)");
 /// ```
 #[derive(Clone)]
-pub struct Secret(Arc<Zeroizing<Box<[u8]>>>);
+pub struct Secret(Arc<Key>);
+
+/// Wiped on drop. Most keys are short: those lie beside the count of their owners.
+enum Key {
+    Short {
+        bytes: Zeroizing<[u8; SHORT]>,
+        len: usize,
+    },
+    Long(Zeroizing<Box<[u8]>>),
+}
+
+const SHORT: usize = 64;
 
 impl Secret {
     /// Takes a copy of a key's raw bytes.
@@ -39,7 +50,18 @@ impl Secret {
     /// Wiping the original is the caller's business.
     #[must_use]
     pub fn new(key: impl AsRef<[u8]>) -> Self {
-        Self(Arc::new(Zeroizing::new(key.as_ref().into())))
+        let given = key.as_ref();
+        if given.len() > SHORT {
+            return Self(Arc::new(Key::Long(Zeroizing::new(given.into()))));
+        }
+        let bytes = Zeroizing::new([0; SHORT]);
+        let len = given.len();
+        let mut key = Arc::new(Key::Short { bytes, len });
+        // Only now, where it stays: what is moved leaves a copy.
+        if let Some(Key::Short { bytes, len }) = Arc::get_mut(&mut key) {
+            bytes[..*len].copy_from_slice(given);
+        }
+        Self(key)
     }
 
     /// Reads Standard Webhooks' spelling of a key: `whsec_` and base64.
@@ -56,7 +78,10 @@ impl Secret {
     /// The key itself, for handing to a MAC. Do not log or store it.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        match &*self.0 {
+            Key::Short { bytes, len } => &bytes[..*len],
+            Key::Long(bytes) => bytes,
+        }
     }
 }
 
@@ -88,15 +113,28 @@ mod tests {
     fn clones_share_one_copy_that_is_wiped() {
         fn wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
 
-        let secret = Secret::new([1, 2, 3]);
-        let clone = secret.clone();
-        assert!(std::ptr::eq(secret.expose(), clone.expose()));
-        wiped_on_drop(&*secret.0);
+        for len in [1, SHORT, SHORT + 1] {
+            let secret = Secret::new(vec![7; len]);
+            let clone = secret.clone();
+            assert!(std::ptr::eq(secret.expose(), clone.expose()));
+            match &*secret.0 {
+                Key::Short { bytes, .. } => wiped_on_drop(bytes),
+                Key::Long(bytes) => wiped_on_drop(bytes),
+            }
+        }
     }
 
     #[test]
     fn bytes_are_kept_as_they_are() {
-        for key in [&b""[..], b" padded\n", b"whsec_AAAA", b"\0\xff"] {
+        let (short, long) = ([7; SHORT], [7; SHORT + 1]);
+        for key in [
+            &b""[..],
+            b" padded\n",
+            b"whsec_AAAA",
+            b"\0\xff",
+            &short,
+            &long,
+        ] {
             assert_eq!(Secret::new(key).expose(), key);
         }
     }
