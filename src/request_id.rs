@@ -1,7 +1,6 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use http::HeaderValue;
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::signature::is_id;
 
@@ -28,7 +27,7 @@ use crate::signature::is_id;
 /// let app: Router = Router::new().route("/run", post(run)).layer(WebhookLayer::new());
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Reads an id; `None` when it is empty, too long, or has a character outside
@@ -38,29 +37,25 @@ impl RequestId {
         Self::copy_of(id.as_bytes())
     }
 
-    /// A clone of the request's header would keep the buffer of its whole head, which the caller can
-    /// make as large as the server lets it.
+    /// Copies the id out of the head that it came in, which the caller can make as large as the
+    /// server lets it.
     pub(crate) fn copy_of(id: &[u8]) -> Option<Self> {
-        if !is_id(id) {
-            return None;
-        }
-        HeaderValue::from_bytes(id).ok().map(Self)
+        let id = str::from_utf8(id).ok().filter(|id| is_id(id.as_bytes()))?;
+        Some(Self(id.into()))
     }
 
     pub(crate) fn fresh() -> Self {
         let mut text = Uuid::encode_buffer();
-        let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
-        Self(HeaderValue::from_str(text).expect("a UUID is visible ASCII"))
+        // A context would keep those of one millisecond in order, by a lock over all requests.
+        let id = Uuid::new_v7(Timestamp::now(NoContext));
+        let text = id.hyphenated().encode_lower(&mut text);
+        Self((&*text).into())
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("an id is visible ASCII")
-    }
-
-    pub(crate) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        &self.0
     }
 }
 
@@ -78,19 +73,7 @@ impl fmt::Debug for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-
-    #[test]
-    fn it_does_not_keep_the_head_that_it_was_in() {
-        let head = Bytes::from(b"run-1\r\nx-more: and so on".to_vec());
-        let value = HeaderValue::from_maybe_shared(head.slice(..5)).unwrap();
-        let id = RequestId::copy_of(value.as_bytes()).unwrap();
-        drop(value);
-        assert_eq!(id.as_str(), "run-1");
-        assert!(head.is_unique());
-    }
 
     #[test]
     fn keeps_what_is_plain_and_short() {

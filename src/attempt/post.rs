@@ -51,8 +51,9 @@ impl Post {
             sign(secret, id.as_str(), timestamp, payload)
         };
         let mac = delivery.secret().map(sign);
-        let mut values = Values::new();
+        let mut values = Values::new(id.as_str().len());
         let timestamp = values.number(timestamp);
+        let id = values.ascii(id.as_str().as_bytes());
         let content_type = delivery
             .headers()
             .iter()
@@ -63,7 +64,7 @@ impl Post {
         };
         let mut headers = headers.with(|field| match field {
             Field::Host => self.client.host_header(delivery.endpoint()),
-            Field::Id => Some(id.header()),
+            Field::Id => Some(id.clone()),
             Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
             Field::Attempt => Some(attempt_header(begun.attempt)),

@@ -10,8 +10,9 @@ impl Values {
     /// The numbers and both signatures.
     const LEN: usize = 192;
 
-    pub(super) fn new() -> Self {
-        Self(BytesMut::with_capacity(Self::LEN))
+    /// With room for an id of this length as well.
+    pub(super) fn new(id: usize) -> Self {
+        Self(BytesMut::with_capacity(Self::LEN + id))
     }
 
     pub(super) fn number(&mut self, number: u64) -> HeaderValue {
@@ -36,7 +37,7 @@ mod tests {
 
     #[test]
     fn each_value_is_its_own() {
-        let mut values = Values::new();
+        let mut values = Values::new(0);
         let long = [b'x'; 2 * Values::LEN];
         let made = [
             values.number(0),
