@@ -1,7 +1,9 @@
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{Mutex, PoisonError},
 };
+
+use foldhash::quality::RandomState;
 
 use super::Endpoint;
 
@@ -44,7 +46,7 @@ pub(crate) enum Written<T> {
 impl RecentEndpoints {
     pub(crate) fn new() -> Self {
         Self {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             sets: (0..SETS).map(|_| Mutex::default()).collect(),
         }
     }
