@@ -180,10 +180,14 @@ impl<B: Body<Data = Bytes>> Watched<B> {
 impl State {
     fn complete<E>(&mut self, held: Held, cx: &mut Context<'_>) -> Polled<E> {
         if let Self::Watching { capture, ticket } = std::mem::replace(self, Self::Through) {
-            let accepting = ticket.complete(capture.into_payload());
-            *self = Self::Holding { held, accepting };
+            let mut accepting = ticket.complete(capture.into_payload());
+            // An outbox in memory lets nobody wait.
+            if accepting.poll_unpin(cx).is_pending() {
+                *self = Self::Holding { held, accepting };
+                return Poll::Pending;
+            }
         }
-        self.poll_held(cx)
+        Poll::Ready(held.into_frame())
     }
 
     fn poll_held<E>(&mut self, cx: &mut Context<'_>) -> Polled<E> {
@@ -191,11 +195,17 @@ impl State {
             ready!(accepting.poll_unpin(cx));
         }
         match std::mem::replace(self, Self::Through) {
-            Self::Holding {
-                held: Held::Frame(frame),
-                ..
-            } => Poll::Ready(Some(Ok(frame))),
+            Self::Holding { held, .. } => Poll::Ready(held.into_frame()),
             _ => Poll::Ready(None),
+        }
+    }
+}
+
+impl Held {
+    fn into_frame<E>(self) -> Option<Result<Frame<Bytes>, E>> {
+        match self {
+            Self::Frame(frame) => Some(Ok(frame)),
+            Self::End => None,
         }
     }
 }

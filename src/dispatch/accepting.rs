@@ -55,14 +55,16 @@ impl Accepting {
     }
 
     fn ask(&self) -> State {
-        let Ok(runtime) = Handle::try_current() else {
-            tracing::error!("a webhook needs a Tokio runtime to be delivered in");
-            self.dispatcher.abandon(&self.delivery);
-            return State::Done;
-        };
         let engine = &self.dispatcher.shared.engine;
         let stopped = engine.is_stopped();
-        engine.start(&runtime);
+        if !engine.has_started() {
+            let Ok(runtime) = Handle::try_current() else {
+                tracing::error!("a webhook needs a Tokio runtime to be delivered in");
+                self.dispatcher.abandon(&self.delivery);
+                return State::Done;
+            };
+            engine.start(&runtime);
+        }
         State::Asked {
             answer: engine.accept(self.delivery.clone()),
             deadline: None,
@@ -129,6 +131,8 @@ impl Future for Accepting {
                     let stopped = *stopped;
                     let accepted = match answer.as_mut().poll(cx) {
                         Poll::Ready(accepted) => accepted,
+                        // No timer can be set: it takes as long as it takes.
+                        Poll::Pending if Handle::try_current().is_err() => return Poll::Pending,
                         Poll::Pending => {
                             let timeout = this.dispatcher.shared.accept_timeout;
                             let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));

@@ -2,7 +2,10 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::FutureExt;
@@ -28,6 +31,9 @@ pub(super) trait Engine: Send + Sync {
     /// Starts the worker on this runtime, unless it runs already.
     fn start(&self, runtime: &Handle);
 
+    /// Whether there is nothing to start: the worker runs, or it is not to.
+    fn has_started(&self) -> bool;
+
     fn stop(&self, stop: Stop);
 
     fn is_stopped(&self) -> bool;
@@ -52,6 +58,8 @@ pub(super) struct OutboxEngine<O: Outbox, F> {
     ledger: O::Ledger,
     attempts: Arc<Attempts<F>>,
     stop: watch::Sender<Stop>,
+    /// What `stop` says, for whoever asks with each delivery.
+    is_stopped: AtomicBool,
 }
 
 impl<O: Outbox, F> OutboxEngine<O, F> {
@@ -65,6 +73,7 @@ impl<O: Outbox, F> OutboxEngine<O, F> {
             ledger,
             attempts,
             stop: watch::Sender::new(Stop::No),
+            is_stopped: AtomicBool::new(false),
         }
     }
 }
@@ -84,9 +93,12 @@ impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
         self.delivers
     }
 
+    fn has_started(&self) -> bool {
+        !self.delivers || self.stop.receiver_count() > 0 || self.is_stopped()
+    }
+
     fn start(&self, runtime: &Handle) {
-        let runs = self.stop.receiver_count() > 0;
-        if !self.delivers || runs || self.is_stopped() {
+        if self.has_started() {
             return;
         }
         if let Some(source) = OnLoan::take(&self.source) {
@@ -96,11 +108,12 @@ impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
     }
 
     fn stop(&self, stop: Stop) {
+        self.is_stopped.store(true, Ordering::SeqCst);
         self.stop.send_replace(stop);
     }
 
     fn is_stopped(&self) -> bool {
-        *self.stop.borrow() != Stop::No
+        self.is_stopped.load(Ordering::SeqCst)
     }
 
     fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
