@@ -60,7 +60,7 @@ pub struct DeliveryParts {
 
 /// Holds the room that a delivery takes, and knows whether anybody still has to be told its end.
 struct Custody {
-    _room: Room,
+    room: Room,
     events: Events,
     settled: AtomicBool,
 }
@@ -80,13 +80,28 @@ impl DeliveryParts {
     }
 }
 
-impl Delivery {
-    pub(crate) fn in_custody(parts: DeliveryParts, room: Room, events: Events) -> Self {
+/// A delivery that has no response yet. Made early, and in its last place: it moves from hand to
+/// hand on the way of a request.
+pub(crate) struct Draft {
+    inner: Arc<Inner>,
+}
+
+impl Draft {
+    pub(crate) fn new(
+        id: RequestId,
+        endpoint: Endpoint,
+        secret: Option<Secret>,
+        room: Room,
+        events: Events,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                parts,
+                parts: DeliveryParts {
+                    secret,
+                    ..DeliveryParts::new(id, endpoint, StatusCode::OK, Payload::default())
+                },
                 custody: Some(Custody {
-                    _room: room,
+                    room,
                     events,
                     settled: AtomicBool::new(false),
                 }),
@@ -94,6 +109,34 @@ impl Delivery {
         }
     }
 
+    /// With its response, and no more room than that takes.
+    pub(crate) fn complete(
+        mut self,
+        status: StatusCode,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        payload: Payload,
+    ) -> Delivery {
+        let Inner { parts, custody } = self.inner();
+        if let Some(Custody { room, .. }) = custody {
+            room.shrink_to(payload.len());
+        }
+        parts.status = status;
+        parts.headers = headers;
+        parts.payload = payload;
+        Delivery { inner: self.inner }
+    }
+
+    /// It never becomes a delivery.
+    pub(crate) fn end(mut self, kind: EventKind) {
+        self.inner().end(kind);
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::get_mut(&mut self.inner).expect("a draft is nobody else's")
+    }
+}
+
+impl Delivery {
     /// The request's id; the same on every attempt.
     #[must_use]
     pub fn id(&self) -> &RequestId {
@@ -159,13 +202,23 @@ impl From<DeliveryParts> for Delivery {
     }
 }
 
+impl Inner {
+    /// Whoever hears of the end can rely on the room being free again.
+    fn end(&mut self, kind: EventKind) {
+        let Some(Custody { room, events, .. }) = self.custody.take() else {
+            return;
+        };
+        drop(room);
+        events.of(&self.parts.id, &self.parts.endpoint, kind);
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(custody) = &self.custody
-            && !custody.settled.load(Ordering::Acquire)
+        if let Some(custody) = &mut self.custody
+            && !*custody.settled.get_mut()
         {
-            let DeliveryParts { id, endpoint, .. } = &self.parts;
-            custody.events.of(id, endpoint, EventKind::Abandoned);
+            self.end(EventKind::Abandoned);
         }
     }
 }

@@ -179,7 +179,7 @@ where
         }
         ticket.note_head(&response);
         let limit = ticket.body_limit();
-        match capture::start(ticket.method(), &response) {
+        match capture::start(ticket.asked_for_head(), &response) {
             Start::Empty => {
                 *state = State::Holding {
                     response: Ok(response),

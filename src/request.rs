@@ -9,7 +9,7 @@ use http::{
 use percent_encoding::percent_decode;
 
 pub(crate) use self::parameter::Parameter;
-use self::parameter::form_decoded;
+use self::parameter::{Given, form_decoded};
 use crate::{
     Endpoint, EndpointPolicy, RequestId, Secret,
     endpoint::{RecentEndpoints, Written},
@@ -38,89 +38,126 @@ pub(crate) struct Wish {
 const MAX_SECRET: usize = 1_024;
 
 impl Reader {
-    /// Whether the request wants a webhook. Allocates nothing.
-    pub(crate) fn is_asked<B>(&self, request: &Request<B>) -> bool {
-        let query = request.uri().query();
-        let in_query = query.is_some_and(|query| self.endpoint_parameter.is_in(query));
-        let asked = in_query || self.in_headers(request.headers()).next().is_some();
-        asked && !never_a_webhook(request)
-    }
-
-    /// Reads a request that [is asked](Self::is_asked) for a webhook, and marks its secret as
-    /// sensitive.
-    pub(crate) fn read<B>(
+    /// What a request says of the webhook whose [endpoint](Self::endpoint) it names; `None` if it is
+    /// one that never leads to a webhook. Its secret is marked as sensitive.
+    pub(crate) fn wish<B>(
         &self,
         request: &mut Request<B>,
-        policy: &EndpointPolicy,
-        recent: &RecentEndpoints,
-    ) -> Result<Wish, Problem> {
-        // First, so that no answer and no handler logs it.
-        let secret = self.take_note_of_secret(request.headers_mut());
-        if is_delivery(request.headers()) {
-            return Err(Problem::Loop);
+        endpoint: Result<Endpoint, Problem>,
+    ) -> Option<Result<Wish, Problem>> {
+        if request.method() == Method::CONNECT {
+            return None;
         }
-        Ok(Wish {
-            endpoint: self.endpoint(request, policy, recent)?,
-            secret: secret?,
-            id: id(request.headers()),
-        })
+        let said = self.said_in(request.headers_mut());
+        if said.asks_for_upgrade() {
+            return None;
+        }
+        if said.is_delivery {
+            return Some(Err(Problem::Loop));
+        }
+        Some(endpoint.and_then(|endpoint| {
+            Ok(Wish {
+                endpoint,
+                secret: self.secret(said.secret)?,
+                id: said.id(),
+            })
+        }))
     }
 
-    fn endpoint<B>(
+    /// The endpoint that a request names, `None` if it names none. Then it allocates nothing.
+    pub(crate) fn endpoint<B>(
         &self,
         request: &Request<B>,
         policy: &EndpointPolicy,
         recent: &RecentEndpoints,
-    ) -> Result<Endpoint, Problem> {
-        let query = self.in_query(request.uri().query().unwrap_or_default());
-        let mut given = query.chain(self.in_headers(request.headers()));
-        let (Some(written), None) = (given.next(), given.next()) else {
-            return Err(Problem::EndpointTwice);
+    ) -> Option<Result<Endpoint, Problem>> {
+        let query = request.uri().query().unwrap_or_default();
+        let in_query = self.endpoint_parameter.given_in(query);
+        let in_headers = self.given_in_headers(request.headers());
+        let written = match (in_query, in_headers) {
+            (Given::Never, Given::Never) => return None,
+            (Given::Once(value), Given::Never) => Written::Query(value),
+            (Given::Never, Given::Once(value)) => Written::Header(value),
+            _ => return Some(Err(Problem::EndpointTwice)),
         };
-        recent.get_or_read(written, || {
+        Some(recent.get_or_read(written, || {
             let text = decode(written).map_err(|NotText| Problem::EndpointUnreadable)?;
             if text.is_empty() {
                 return Err(Problem::EndpointEmpty);
             }
             Ok(policy.check(&text)?)
-        })
+        }))
     }
 
-    /// Every value that the query gives the endpoint's parameter.
-    fn in_query<'a>(&'a self, query: &'a str) -> impl Iterator<Item = Written<&'a [u8]>> + 'a {
-        self.endpoint_parameter.values(query).map(Written::Query)
-    }
-
-    /// Every value of the endpoint's header, if there is such a header.
-    fn in_headers<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-    ) -> impl Iterator<Item = Written<&'a [u8]>> + 'a {
-        let name = self.endpoint_header.iter();
-        let values = name.flat_map(|name| headers.get_all(name));
-        values.map(|value| Written::Header(value.as_bytes()))
-    }
-
-    fn take_note_of_secret(&self, headers: &mut HeaderMap) -> Result<Option<Secret>, Problem> {
-        let values = match headers.entry(&self.secret_header) {
-            http::header::Entry::Occupied(mut values) => {
-                values
-                    .iter_mut()
-                    .for_each(|value| value.set_sensitive(true));
-                values
+    /// Never, if there is no such header.
+    fn given_in_headers<'a>(&self, headers: &'a HeaderMap) -> Given<'a> {
+        let mut given = Given::Never;
+        if let Some(name) = &self.endpoint_header {
+            for value in headers.get_all(name) {
+                given.add(value.as_bytes());
             }
-            http::header::Entry::Vacant(_) if self.secret_required => {
-                return Err(Problem::SecretMissing);
-            }
-            http::header::Entry::Vacant(_) => return Ok(None),
-        };
-        let mut given = values.iter();
-        match (given.next().map(|value| value.as_bytes()), given.next()) {
-            (Some([]), None) => Err(Problem::SecretEmpty),
-            (Some(secret), None) if secret.len() > MAX_SECRET => Err(Problem::SecretTooLong),
-            (Some(secret), None) => Ok(Some(Secret::new(secret))),
-            _ => Err(Problem::SecretTwice),
         }
+        given
+    }
+
+    /// In one pass: to look each name up would be to hash it.
+    fn said_in<'a>(&self, headers: &'a mut HeaderMap) -> Said<'a> {
+        let mut said = Said::default();
+        for (name, value) in headers {
+            if *name == self.secret_header {
+                // So that no answer and no handler logs it.
+                value.set_sensitive(true);
+                said.secret.add(value.as_bytes());
+            }
+            if *name == REQUEST_ID {
+                said.id.add(value.as_bytes());
+            }
+            said.is_delivery |= *name == LOOP_MARK;
+            if *name == USER_AGENT {
+                said.is_delivery |= value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
+            } else if *name == UPGRADE {
+                // Servers do not grant an `h2c` any more (RFC 9113); some clients always ask for it.
+                said.upgrades |= !value.as_bytes().eq_ignore_ascii_case(b"h2c");
+            } else if *name == CONNECTION {
+                said.connection_upgrades |= names_upgrade(value);
+            }
+        }
+        said
+    }
+
+    fn secret(&self, given: Given<'_>) -> Result<Option<Secret>, Problem> {
+        match given {
+            Given::Never if self.secret_required => Err(Problem::SecretMissing),
+            Given::Never => Ok(None),
+            Given::Once([]) => Err(Problem::SecretEmpty),
+            Given::Once(secret) if secret.len() > MAX_SECRET => Err(Problem::SecretTooLong),
+            Given::Once(secret) => Ok(Some(Secret::new(secret))),
+            Given::Again => Err(Problem::SecretTwice),
+        }
+    }
+}
+
+/// What the headers of a request say that concerns a webhook.
+#[derive(Default)]
+struct Said<'a> {
+    secret: Given<'a>,
+    id: Given<'a>,
+    is_delivery: bool,
+    upgrades: bool,
+    connection_upgrades: bool,
+}
+
+impl Said<'_> {
+    fn asks_for_upgrade(&self) -> bool {
+        self.upgrades && self.connection_upgrades
+    }
+
+    fn id(&self) -> RequestId {
+        let given = match self.id {
+            Given::Once(id) => RequestId::copy_of(id),
+            Given::Never | Given::Again => None,
+        };
+        given.unwrap_or_else(RequestId::fresh)
     }
 }
 
@@ -143,36 +180,9 @@ fn decode(written: Written<&[u8]>) -> Result<Cow<'_, str>, NotText> {
     decoded.map(Cow::from).map_err(|_| NotText)
 }
 
-fn never_a_webhook<B>(request: &Request<B>) -> bool {
-    request.method() == Method::CONNECT || asks_for_upgrade(request.headers())
-}
-
-/// An `h2c` upgrade is one that servers do not grant any more (RFC 9113); some clients always ask
-/// for it.
-fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    let to_something = headers
-        .get_all(UPGRADE)
-        .iter()
-        .any(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"));
-    to_something && headers.get_all(CONNECTION).iter().any(names_upgrade)
-}
-
 fn names_upgrade(connection: &HeaderValue) -> bool {
     let mut options = connection.as_bytes().split(|&byte| byte == b',');
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
-fn is_delivery(headers: &HeaderMap) -> bool {
-    let ours = |agent: &HeaderValue| agent.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
-    headers.contains_key(LOOP_MARK) || headers.get(USER_AGENT).is_some_and(ours)
-}
-
-fn id(headers: &HeaderMap) -> RequestId {
-    let mut given = headers.get_all(&REQUEST_ID).iter();
-    match (given.next(), given.next()) {
-        (Some(id), None) => RequestId::copy_of(id.as_bytes()).unwrap_or_else(RequestId::fresh),
-        _ => RequestId::fresh(),
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    ResponseBody, ResponseFuture, config::Config, problem::Problem, request::Wish, ticket::Ticket,
+    Endpoint, ResponseBody, ResponseFuture, config::Config, problem::Problem, request::Wish,
+    ticket::Ticket,
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](crate::WebhookLayer).
@@ -56,41 +57,50 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if !self.config.reader.is_asked(&request) {
-            return ResponseFuture::plain(self.inner.call(request));
-        }
-        match self.config.admit(&mut request) {
-            Ok(ticket) => {
+        let asked = self.config.endpoint(&request);
+        match asked.and_then(|endpoint| self.config.admit(&mut request, endpoint)) {
+            None => ResponseFuture::plain(self.inner.call(request)),
+            Some(Ok(ticket)) => {
                 let config = Arc::clone(&self.config);
                 ResponseFuture::taken(self.inner.call(request), ticket, config)
             }
-            Err(problem) => ResponseFuture::refused(problem),
+            Some(Err(problem)) => ResponseFuture::refused(problem),
         }
     }
 }
 
 impl Config {
-    /// Reads what a request wishes, and takes room for it.
-    fn admit<B>(&self, request: &mut Request<B>) -> Result<Ticket, Problem> {
+    fn endpoint<B>(&self, request: &Request<B>) -> Option<Result<Endpoint, Problem>> {
+        let (policy, recent) = (self.dispatcher.policy(), self.dispatcher.recent_endpoints());
+        self.reader.endpoint(request, policy, recent)
+    }
+
+    /// Reads what a request wishes, if it has a wish, and takes room for it.
+    fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        endpoint: Result<Endpoint, Problem>,
+    ) -> Option<Result<Ticket, Problem>> {
+        let wish = self.reader.wish(request, endpoint)?;
+        Some(self.take(request, wish))
+    }
+
+    fn take<B>(
+        &self,
+        request: &mut Request<B>,
+        wish: Result<Wish, Problem>,
+    ) -> Result<Ticket, Problem> {
         let dispatcher = &self.dispatcher;
-        let refused = |endpoint: Option<_>, problem: Problem| {
+        let refused = |endpoint: Option<&_>, problem: Problem| {
             dispatcher.events().refused(endpoint, problem.refusal());
             problem
         };
-        let Wish {
-            id,
-            endpoint,
-            secret,
-        } = self
-            .reader
-            .read(request, dispatcher.policy(), dispatcher.recent_endpoints())
-            .map_err(|problem| refused(None, problem))?;
+        let wish = wish.map_err(|problem| refused(None, problem))?;
         let room = dispatcher
-            .admit(endpoint.host_key())
-            .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
-        request.extensions_mut().insert(id.clone());
-        let method = request.method().clone();
-        let dispatcher = dispatcher.clone();
-        Ok(Ticket::new(dispatcher, room, id, endpoint, secret, method))
+            .admit(wish.endpoint.host_key())
+            .map_err(|refusal| refused(Some(&wish.endpoint), Problem::NoRoom(refusal)))?;
+        request.extensions_mut().insert(wish.id.clone());
+        let asked_for_head = request.method() == Method::HEAD;
+        Ok(Ticket::new(dispatcher.clone(), room, wish, asked_for_head))
     }
 }

@@ -1,14 +1,15 @@
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
 };
 
 use crate::{
-    Dispatcher, Endpoint, Payload, RequestId, Secret,
+    Dispatcher, Payload,
     admission::Room,
-    delivery::DeliveryParts,
+    delivery::Draft,
     dispatch::Accepting,
     event::{EventKind, FailReason},
+    request::Wish,
     wire::{GRPC_MESSAGE, GRPC_STATUS},
 };
 
@@ -17,24 +18,28 @@ use crate::{
 /// It ends in exactly one way: as a delivery, as failed, or, dropped, as abandoned. Dropped by a
 /// panic, it has failed.
 pub(crate) struct Ticket {
+    /// `None` once it has ended.
     open: Option<Open>,
-    dispatcher: Dispatcher,
 }
 
 struct Open {
-    id: RequestId,
-    endpoint: Endpoint,
-    secret: Option<Secret>,
-    room: Room,
-    method: Method,
-    head: Option<Head>,
-}
-
-/// What is forwarded of a response's head.
-struct Head {
+    draft: Draft,
+    dispatcher: Dispatcher,
+    /// Whether the request was a `HEAD`.
+    asked_for_head: bool,
     status: StatusCode,
+    /// What is forwarded of the response's head and of its trailers.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// What most responses have: no copy is made of these.
+const COMMON: [&str; 5] = [
+    "application/json",
+    "application/octet-stream",
+    "text/plain; charset=utf-8",
+    "text/event-stream",
+    "application/grpc",
+];
 
 const FORWARDED: [HeaderName; 5] = [
     CONTENT_TYPE,
@@ -50,68 +55,58 @@ impl Ticket {
     pub(crate) fn new(
         dispatcher: Dispatcher,
         room: Room,
-        id: RequestId,
-        endpoint: Endpoint,
-        secret: Option<Secret>,
-        method: Method,
+        wish: Wish,
+        asked_for_head: bool,
     ) -> Self {
-        dispatcher.events().of(&id, &endpoint, EventKind::Accepted);
+        let Wish {
+            id,
+            endpoint,
+            secret,
+        } = wish;
+        let events = dispatcher.events();
+        events.of(&id, &endpoint, EventKind::Accepted);
         Self {
             open: Some(Open {
-                id,
-                endpoint,
-                secret,
-                room,
-                method,
-                head: None,
+                draft: Draft::new(id, endpoint, secret, room, events.clone()),
+                dispatcher,
+                asked_for_head,
+                status: StatusCode::OK,
+                headers: Vec::new(),
             }),
-            dispatcher,
         }
     }
 
-    pub(crate) fn method(&self) -> &Method {
-        &self.open().method
+    pub(crate) fn asked_for_head(&self) -> bool {
+        self.open().asked_for_head
     }
 
     pub(crate) fn body_limit(&self) -> usize {
-        self.dispatcher.body_limit()
+        self.open().dispatcher.body_limit()
     }
 
     /// Notes what is forwarded of the response's head.
     pub(crate) fn note_head<B>(&mut self, response: &Response<B>) {
-        let status = response.status();
-        let headers = select(response.headers(), &FORWARDED);
         if let Some(open) = &mut self.open {
-            open.head = Some(Head { status, headers });
+            open.status = response.status();
+            open.headers = select(response.headers(), &FORWARDED);
         }
     }
 
     /// Notes what is forwarded of the trailers: a gRPC call's status is there.
     pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(Open {
-            head: Some(head), ..
-        }) = &mut self.open
-        {
+        if let Some(Open { headers, .. }) = &mut self.open {
             let grpc = select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
             let replaced = |name: &HeaderName| grpc.iter().any(|(new, _)| new == name);
-            head.headers.retain(|(name, _)| !replaced(name));
-            head.headers.extend(grpc);
+            headers.retain(|(name, _)| !replaced(name));
+            headers.extend(grpc);
         }
     }
 
     /// The response is complete: it becomes a delivery.
     pub(crate) fn complete(mut self, payload: Payload) -> Accepting {
         let open = self.open.take().expect("a ticket is completed once");
-        let head = open.head.expect("a response has a head before a body");
-        let parts = DeliveryParts {
-            id: open.id,
-            endpoint: open.endpoint,
-            secret: open.secret,
-            status: head.status,
-            headers: head.headers,
-            payload,
-        };
-        self.dispatcher.accept(parts, open.room)
+        let delivery = open.draft.complete(open.status, open.headers, payload);
+        open.dispatcher.accept(delivery)
     }
 
     /// The response never becomes a delivery.
@@ -121,9 +116,7 @@ impl Ticket {
 
     fn end(&mut self, kind: EventKind) {
         if let Some(open) = self.open.take() {
-            // Whoever hears of the end can rely on the room being free again.
-            drop(open.room);
-            self.dispatcher.events().of(&open.id, &open.endpoint, kind);
+            open.draft.end(kind);
         }
     }
 
@@ -146,16 +139,20 @@ impl Drop for Ticket {
 
 /// Each value of each of these headers.
 fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    let values = |name| headers.get_all(name).iter().map(move |value| (name, value));
-    let selected = names.iter().flat_map(values);
+    // Most have one of these, and few others.
+    let selected = headers.iter().filter(|(name, _)| names.contains(name));
     selected
-        .map(|(name, value)| (HeaderName::clone(name), copy(value)))
+        .map(|(name, value)| (name.clone(), copy(value)))
         .collect()
 }
 
 /// A clone would keep the buffer of a whole head where the response has come over a connection.
 fn copy(value: &HeaderValue) -> HeaderValue {
-    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    let known = COMMON.iter().find(|known| *known == value);
+    let mut copy = match known {
+        Some(known) => HeaderValue::from_static(known),
+        None => HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()),
+    };
     copy.set_sensitive(value.is_sensitive());
     copy
 }

@@ -21,7 +21,6 @@ use crate::{
     BoxError, Delivery, EndpointPolicy, Host, RequestId,
     admission::{Admission, Room},
     attempt,
-    delivery::DeliveryParts,
     endpoint::RecentEndpoints,
     event::{Counts, EventKind, Events, Refusal},
     outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
@@ -240,11 +239,9 @@ impl Dispatcher {
         self.shared.body_limit
     }
 
-    /// Hands a complete response to the outbox.
-    pub(crate) fn accept(&self, parts: DeliveryParts, mut room: Room) -> Accepting {
-        room.shrink_to(parts.payload.len());
-        let delivery = Delivery::in_custody(parts, room, self.shared.events.clone());
-        Accepting::new(self.clone(), delivery)
+    /// Hands a delivery to the outbox.
+    pub(crate) fn accept(self, delivery: Delivery) -> Accepting {
+        Accepting::new(self, delivery)
     }
 
     fn queued(&self, delivery: &Delivery, accepted: Accepted) {
