@@ -123,9 +123,10 @@ impl GuardedClient {
     ) -> impl Future<Output = Result<Outcome, AttemptError>> + use<'a> {
         *request.uri_mut() = endpoint.origin_form();
         let mut unsent = Some(request);
+        let origin = Origin::of(endpoint);
         async move {
             while let Some(request) = unsent.take() {
-                let kept = self.pool.take(&Origin::of(endpoint));
+                let kept = self.pool.take(&origin);
                 let was_kept = kept.is_some();
                 let mut connection = match kept {
                     Some(connection) => connection,
@@ -136,7 +137,7 @@ impl GuardedClient {
                         let answer = connection.read(response).await?;
                         let _ = answered.set(answer.outcome);
                         if answer.whole && connection.is_free().await {
-                            self.pool.put(Origin::of(endpoint), connection);
+                            self.pool.put(origin, connection);
                         }
                         return Ok(answer.outcome);
                     }

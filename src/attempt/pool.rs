@@ -2,7 +2,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ struct Inner<C> {
     limit_per_origin: usize,
     open: Arc<AtomicUsize>,
     shards: [Mutex<Shard<C>>; SHARDS],
+    /// Whether a sweeper runs, so that nobody has to lock its handle to see.
+    is_swept: AtomicBool,
     sweeper: Mutex<Option<AbortHandle>>,
 }
 
@@ -94,6 +96,7 @@ impl<C: Idle> Pool<C> {
                 limit_per_origin,
                 open: Arc::default(),
                 shards: std::array::from_fn(|_| Mutex::default()),
+                is_swept: AtomicBool::new(false),
                 sweeper: Mutex::new(None),
             }),
         }
@@ -134,27 +137,49 @@ impl<C: Idle> Pool<C> {
         }
         idle.push((Instant::now(), connection));
         drop(shard);
-        self.have_swept();
+        if !inner.is_swept.load(Ordering::SeqCst) {
+            self.have_swept();
+        }
     }
 
     /// Starts the sweeper, unless it runs. It ends by itself once nothing is kept.
     fn have_swept(&self) {
-        let mut sweeper = lock(&self.inner.sweeper);
-        if sweeper.as_ref().is_none_or(AbortHandle::is_finished) {
-            let sweeping = sweep(Arc::downgrade(&self.inner));
-            *sweeper = Some(tokio::spawn(sweeping).abort_handle());
+        if !self.inner.is_swept.swap(true, Ordering::SeqCst) {
+            let sweeper = Sweeper(Some(Arc::downgrade(&self.inner)));
+            *lock(&self.inner.sweeper) = Some(tokio::spawn(sweeper.run()).abort_handle());
         }
     }
 }
 
-async fn sweep<C: Idle>(pool: Weak<Inner<C>>) {
-    loop {
-        sleep(SWEEP).await;
-        let Some(pool) = pool.upgrade() else { return };
-        let mut sweeper = lock(&pool.sweeper);
-        if !pool.sweep() {
-            *sweeper = None;
-            return;
+/// Dropped half-way, as its runtime ends, it says that the pool is swept no more.
+struct Sweeper<C: Idle>(Option<Weak<Inner<C>>>);
+
+impl<C: Idle> Sweeper<C> {
+    async fn run(mut self) {
+        loop {
+            sleep(SWEEP).await;
+            let Some(pool) = self.pool() else { return };
+            if pool.sweep() {
+                continue;
+            }
+            pool.is_swept.store(false, Ordering::SeqCst);
+            // Whoever keeps one after its shard was looked at here starts another sweeper.
+            if !pool.sweep() || pool.is_swept.swap(true, Ordering::SeqCst) {
+                self.0 = None;
+                return;
+            }
+        }
+    }
+
+    fn pool(&self) -> Option<Arc<Inner<C>>> {
+        self.0.as_ref()?.upgrade()
+    }
+}
+
+impl<C: Idle> Drop for Sweeper<C> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool() {
+            pool.is_swept.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -158,13 +158,43 @@ async fn what_is_idle_for_long_or_closed_is_dropped() {
     assert_eq!(number(&pool), 1);
     assert_eq!(names(&pool, "a"), [2]);
     sleep(2 * SWEEP).await;
-    assert!(
-        lock(&pool.inner.sweeper).is_none(),
-        "nothing is left to sweep"
-    );
+    assert_eq!(sweepers(), 0, "nothing is left to sweep");
     keep(&pool, "a", 3);
     sleep(IDLE_TIMEOUT + SWEEP).await;
     assert!(names(&pool, "a").is_empty());
+}
+
+fn sweepers() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_one_sweeper() {
+    let pool = Pool::new(9, 9);
+    for _ in 0..3 {
+        keep(&pool, "a", 1);
+        keep(&pool, "b", 2);
+        assert_eq!(sweepers(), 1);
+        sleep(IDLE_TIMEOUT + SWEEP).await;
+        assert_eq!((sweepers(), number(&pool)), (0, 0));
+    }
+}
+
+#[test]
+fn the_next_runtime_sweeps_as_well() {
+    let pool = Pool::new(9, 9);
+    for number_before in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            assert_eq!(number(&pool), number_before);
+            keep(&pool, "a", 1);
+            assert_eq!(sweepers(), 1);
+        });
+    }
 }
 
 #[tokio::test]
@@ -173,5 +203,5 @@ async fn nothing_outlives_the_pool() {
     keep(&pool, "a", 1);
     drop(pool);
     tokio::task::yield_now().await;
-    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+    assert_eq!(sweepers(), 0);
 }
