@@ -1,12 +1,15 @@
 use std::{
     future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// The moment after that time. An `Instant` that is later than some clocks can tell cannot be made:
 /// at most 30 years.
@@ -15,11 +18,13 @@ pub(crate) fn deadline(start: Instant, time: Duration) -> Instant {
     start + time.min(LONGEST)
 }
 
-/// Gives one future after the other its time. To put a timer off costs next to nothing; to set
-/// one and to take it back, a lock each.
+/// Gives one future after the other its time. To set a timer and to take it back costs a lock each:
+/// it stays as it was set for an earlier future, and is put off only when that time has come.
 #[derive(Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom it wakes.
+    waker: Option<Waker>,
 }
 
 pin_project! {
@@ -42,7 +47,7 @@ impl<F: Future> Future for Within<'_, F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        ready!(this.timer.set(*this.deadline).poll(cx));
+        ready!(this.timer.poll(*this.deadline, cx));
         Poll::Ready(None)
     }
 }
@@ -56,22 +61,31 @@ impl Timer {
         }
     }
 
-    fn set(&mut self, deadline: Instant) -> Pin<&mut Sleep> {
+    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let wakes_us = |waker: &Waker| waker.will_wake(cx.waker());
+        if sleep.deadline() <= deadline
+            && !sleep.is_elapsed()
+            && self.waker.as_ref().is_some_and(wakes_us)
+        {
+            return Poll::Pending;
+        }
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        sleep.as_mut()
+        self.waker = Some(cx.waker().clone());
+        // Told to come back later instead, it would wake nobody.
+        pin!(unconstrained(sleep)).poll(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::future::{pending, poll_fn, ready};
 
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -90,6 +104,40 @@ mod tests {
             let slept = timer.within(until, sleep(SECOND / 2)).await;
             assert_eq!(slept, Some(()));
         }
+    }
+
+    /// Two tasks in turn, which do not wake each other.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_polled_last_is_woken() {
+        let mut timer = Timer::default();
+        for _ in 0..3 {
+            let until = deadline(Instant::now(), SECOND);
+            let waits = tokio::spawn(async move {
+                let over = timer.within(until, pending::<()>()).await;
+                (over, timer)
+            });
+            let (over, back) = timeout(5 * SECOND, waits).await.unwrap().unwrap();
+            assert_eq!((over, Instant::now()), (None, until));
+            timer = back;
+            // Set, and left.
+            let until = deadline(Instant::now(), 3 * SECOND);
+            let left = timeout(SECOND, timer.within(until, pending::<()>())).await;
+            assert!(left.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_told_to_let_others_run_is_woken_all_the_same() {
+        let mut timer = Timer::default();
+        let until = deadline(Instant::now(), SECOND);
+        let busy = poll_fn(|cx| {
+            while tokio::task::coop::has_budget_remaining() {
+                let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+            }
+            Poll::<()>::Pending
+        });
+        let over = timeout(5 * SECOND, timer.within(until, busy)).await;
+        assert_eq!((over.unwrap(), Instant::now()), (None, until));
     }
 
     #[tokio::test(start_paused = true)]
