@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -10,9 +10,9 @@ use crate::{
 };
 
 /// The dead letters of this process: so many, so many bytes, for so long. The oldest go first.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct DeadLetters {
-    kept: Arc<Mutex<Kept>>,
+    kept: Mutex<Kept>,
     limits: Limits,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct DeadLetter {
 impl DeadLetters {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            kept: Arc::default(),
+            kept: Mutex::default(),
             limits,
         }
     }

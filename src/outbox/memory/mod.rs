@@ -4,6 +4,7 @@ mod source;
 use std::{
     fmt,
     future::{Ready, ready},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -33,24 +34,23 @@ pub struct MemoryOutbox {
 /// Accepts deliveries at once.
 #[derive(Clone)]
 pub struct MemorySink {
-    queue: UnboundedSender<Queued>,
+    shared: Arc<Shared>,
 }
 
 /// A delivery claimed from memory; dropped without being settled, it goes back.
 pub struct MemoryClaim {
     entry: Option<Entry>,
-    back: Back,
+    shared: Arc<Shared>,
 }
 
 /// Looks at dead letters; what still waits is not listed.
 #[derive(Debug)]
 pub struct MemoryLedger {
-    back: Back,
+    shared: Arc<Shared>,
 }
 
-/// Where what was claimed goes.
-#[derive(Clone)]
-struct Back {
+/// What the ends share.
+struct Shared {
     queue: UnboundedSender<Queued>,
     dead: DeadLetters,
 }
@@ -106,12 +106,15 @@ impl Outbox for MemoryOutbox {
 
     fn split(self) -> (MemorySink, MemorySource, MemoryLedger) {
         let (queue, queued) = mpsc::unbounded_channel();
-        let back = Back {
-            queue: queue.clone(),
+        let shared = Arc::new(Shared {
+            queue,
             dead: DeadLetters::new(self.limits),
+        });
+        let sink = MemorySink {
+            shared: Arc::clone(&shared),
         };
-        let source = MemorySource::new(queued, back.clone());
-        (MemorySink { queue }, source, MemoryLedger { back })
+        let source = MemorySource::new(queued, Arc::clone(&shared));
+        (sink, source, MemoryLedger { shared })
     }
 }
 
@@ -126,7 +129,7 @@ impl Service<Delivery> for MemorySink {
 
     fn call(&mut self, delivery: Delivery) -> Self::Future {
         let entry = Entry::new(delivery, SystemTime::now(), Vec::new());
-        let sent = send(&self.queue, None, entry);
+        let sent = send(&self.shared.queue, None, entry);
         ready(sent.map(|()| Accepted::in_memory()))
     }
 }
@@ -156,19 +159,19 @@ impl Entry {
 
 impl Ledger for MemoryLedger {
     async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRecord>, BoxError> {
-        Ok(self.back.dead.list(filter))
+        Ok(self.shared.dead.list(filter))
     }
 
     async fn redeliver(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
-        if self.back.queue.is_closed() {
-            let none = self.back.dead.list(filter).is_empty();
+        if self.shared.queue.is_closed() {
+            let none = self.shared.dead.list(filter).is_empty();
             return if none { Ok(0) } else { Err(closed()) };
         }
-        let letters = self.back.dead.take(filter);
+        let letters = self.shared.dead.take(filter);
         let number = letters.len();
         for letter in letters {
             let entry = Entry::new(letter.delivery, letter.accepted_at, letter.attempts);
-            send(&self.back.queue, None, entry)?;
+            send(&self.shared.queue, None, entry)?;
         }
         Ok(number)
     }
@@ -192,11 +195,11 @@ impl Claim for MemoryClaim {
             Verdict::AgainIn(delay) => {
                 entry.attempts.push(record);
                 entry.attempt += 1;
-                send(&self.back.queue, Some(Instant::now() + delay), entry)
+                send(&self.shared.queue, Some(Instant::now() + delay), entry)
             }
             Verdict::Dead(_) => {
                 entry.attempts.push(record);
-                let dead = &self.back.dead;
+                let dead = &self.shared.dead;
                 dead.put(&entry.delivery, entry.accepted_at, entry.attempts);
                 Ok(())
             }
@@ -216,7 +219,7 @@ impl Drop for MemoryClaim {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
             // Without a source the delivery ends here, and reports that itself.
-            let _ = send(&self.back.queue, None, entry);
+            let _ = send(&self.shared.queue, None, entry);
         }
     }
 }
@@ -227,9 +230,9 @@ impl fmt::Debug for MemorySink {
     }
 }
 
-impl fmt::Debug for Back {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Back").finish_non_exhaustive()
+        f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     fmt,
+    sync::Arc,
 };
 
 use tokio::{
@@ -9,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Back, Entry, MemoryClaim, Queued};
+use super::{Entry, MemoryClaim, Queued, Shared};
 use crate::{
     BoxError, Delivery, Host,
     endpoint::HostMap,
@@ -20,7 +21,7 @@ use crate::{
 /// no room, which wait aside.
 pub struct MemorySource {
     queue: UnboundedReceiver<Queued>,
-    back: Back,
+    shared: Arc<Shared>,
     ready: VecDeque<Entry>,
     aside: HostMap<Host, VecDeque<Entry>>,
     /// Of the hosts aside those that may have room.
@@ -37,10 +38,10 @@ struct Later {
 }
 
 impl MemorySource {
-    pub(super) fn new(queue: UnboundedReceiver<Queued>, back: Back) -> Self {
+    pub(super) fn new(queue: UnboundedReceiver<Queued>, shared: Arc<Shared>) -> Self {
         Self {
             queue,
-            back,
+            shared,
             ready: VecDeque::new(),
             aside: HostMap::default(),
             may_have_room: VecDeque::new(),
@@ -71,7 +72,7 @@ impl Source for MemorySource {
                 }
             };
             tokio::select! {
-                // Never `None`: `back` keeps the channel open.
+                // Never `None`: `shared` keeps the channel open.
                 Some(queued) = self.queue.recv() => self.put(queued),
                 () = due => {}
             }
@@ -146,7 +147,7 @@ impl MemorySource {
             match self.aside.get_mut(host) {
                 Some(entries) if room > 0 => {
                     let entries = entries.drain(..room.min(entries.len()));
-                    let claims: Vec<_> = entries.map(|entry| claim(entry, &self.back)).collect();
+                    let claims: Vec<_> = entries.map(|entry| claim(entry, &self.shared)).collect();
                     if !claims.is_empty() {
                         return Some(claims);
                     }
@@ -170,13 +171,13 @@ impl MemorySource {
                 self.aside.entry(host).or_default().push_back(entry);
                 continue;
             }
-            let mut claims = vec![claim(entry, &self.back)];
+            let mut claims = vec![claim(entry, &self.shared)];
             // One host's deliveries often come together.
             while claims.len() < room
                 && self.ready.front().is_some_and(|next| next.is_for(&host))
                 && let Some(entry) = self.ready.pop_front()
             {
-                claims.push(claim(entry, &self.back));
+                claims.push(claim(entry, &self.shared));
             }
             return Some(claims);
         }
@@ -184,10 +185,10 @@ impl MemorySource {
     }
 }
 
-fn claim(entry: Entry, back: &Back) -> MemoryClaim {
+fn claim(entry: Entry, shared: &Arc<Shared>) -> MemoryClaim {
     MemoryClaim {
         entry: Some(entry),
-        back: back.clone(),
+        shared: Arc::clone(shared),
     }
 }
 
