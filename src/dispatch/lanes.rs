@@ -3,18 +3,16 @@ mod model;
 
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     sync::{Arc, PoisonError},
+    task::{Context, Poll, Waker},
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
     attempt::Timer,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard},
 };
 
 /// Idle lanes that are kept: as many as one host's attempts, by default. The model has few lanes.
@@ -34,11 +32,25 @@ pub(super) trait Job: Send + 'static {
 }
 
 struct Shared<J> {
-    /// Each is for a lane that is idle no more.
-    jobs: Mutex<VecDeque<J>>,
-    /// A permit for each job.
-    ready: Semaphore,
-    idle: AtomicUsize,
+    hall: Mutex<Hall<J>>,
+}
+
+/// Where idle lanes and jobs meet.
+struct Hall<J> {
+    /// For each a lane was woken that is idle no more.
+    jobs: VecDeque<J>,
+    /// The one that was busy last comes last, and first to a job: it is the likeliest to be in some
+    /// cache still.
+    idle: Vec<Idle>,
+    is_closed: bool,
+    /// So many lanes there have been.
+    lanes: usize,
+}
+
+/// A lane that waits for a job.
+struct Idle {
+    lane: usize,
+    waker: Waker,
 }
 
 impl<J: Job> Lanes<J> {
@@ -51,15 +63,15 @@ impl<J: Job> Lanes<J> {
 
     /// Has an idle lane run this job, or a new one.
     pub(super) fn run(&mut self, job: J) {
-        while self.tasks.try_join_next().is_some() {}
         if let Some(job) = self.shared.hand_over(job) {
+            while self.tasks.try_join_next().is_some() {}
             self.tasks.spawn(lane(Arc::clone(&self.shared), job));
         }
     }
 
     /// Lets idle lanes end, and each other one after its job.
     pub(super) fn close(&self) {
-        self.shared.ready.close();
+        self.shared.close();
     }
 
     /// Resolves once a lane has ended; `None` when there is none.
@@ -75,9 +87,10 @@ impl<J: Job> Lanes<J> {
 }
 
 async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
+    let number = shared.number();
     let mut timer = Timer::default();
     first.run(&mut timer).await;
-    while let Some(job) = shared.next().await {
+    while let Some(job) = poll_fn(|cx| shared.poll_next(number, cx)).await {
         job.run(&mut timer).await;
     }
 }
@@ -85,48 +98,66 @@ async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
 impl<J> Shared<J> {
     fn new() -> Self {
         Self {
-            jobs: Mutex::default(),
-            ready: Semaphore::new(0),
-            idle: AtomicUsize::new(0),
+            hall: Mutex::new(Hall {
+                jobs: VecDeque::new(),
+                idle: Vec::new(),
+                is_closed: false,
+                lanes: 0,
+            }),
         }
+    }
+
+    fn number(&self) -> usize {
+        let mut hall = self.hall();
+        hall.lanes += 1;
+        hall.lanes
     }
 
     /// Gives the job to an idle lane, or back.
     fn hand_over(&self, job: J) -> Option<J> {
-        if !self.change_idle(|idle: usize| idle.checked_sub(1)) {
+        let mut hall = self.hall();
+        let Some(Idle { waker, .. }) = hall.idle.pop() else {
             return Some(job);
-        }
-        self.jobs().push_back(job);
-        self.ready.add_permits(1);
+        };
+        hall.jobs.push_back(job);
+        drop(hall);
+        waker.wake();
         None
     }
 
     /// `None` when the lane is to end.
-    async fn next(&self) -> Option<J> {
-        let one_more = |idle| (idle < MOST_IDLE).then_some(idle + 1);
-        self.change_idle(one_more).then_some(())?;
-        if let Ok(permit) = self.ready.acquire().await {
-            permit.forget();
+    ///
+    /// A lane may be polled without having been woken for a job: by what its last one waited for.
+    fn poll_next(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Option<J>> {
+        let mut hall = self.hall();
+        hall.idle.retain(|idle| idle.lane != lane);
+        if let Some(job) = hall.jobs.pop_front() {
+            return Poll::Ready(Some(job));
         }
-        self.take()
+        if hall.is_closed || hall.idle.len() >= MOST_IDLE {
+            return Poll::Ready(None);
+        }
+        let waker = cx.waker().clone();
+        hall.idle.push(Idle { lane, waker });
+        Poll::Pending
     }
 
-    fn change_idle(&self, change: impl FnMut(usize) -> Option<usize>) -> bool {
-        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
-        self.idle.fetch_update(set, fetch, change).is_ok()
-    }
-
-    fn take(&self) -> Option<J> {
-        self.jobs().pop_front()
+    fn close(&self) {
+        let mut hall = self.hall();
+        hall.is_closed = true;
+        for Idle { waker, .. } in hall.idle.drain(..) {
+            waker.wake();
+        }
     }
 
     fn take_all(&self) {
-        let jobs = std::mem::take(&mut *self.jobs());
+        let jobs = std::mem::take(&mut self.hall().jobs);
         drop(jobs);
     }
 
-    fn jobs(&self) -> MutexGuard<'_, VecDeque<J>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every update is a small one: a panic elsewhere leaves none half done.
+    fn hall(&self) -> MutexGuard<'_, Hall<J>> {
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

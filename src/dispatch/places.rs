@@ -193,8 +193,11 @@ impl Listening {
         self.ear.is_freed.notified().await;
     }
 
-    pub(super) fn take(&self) -> Freed {
-        std::mem::take(&mut *lock(&self.ear.freed))
+    /// Puts what it has heard since in the place of what it heard before.
+    pub(super) fn take(&self, freed: &mut Freed) {
+        freed.any = false;
+        freed.hosts.clear();
+        std::mem::swap(&mut *lock(&self.ear.freed), freed);
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     RetryPolicy,
     cooling::Cooling,
     lanes::{Job, Lanes},
-    places::{Place, Places},
+    places::{Freed, Place, Places},
 };
 use crate::{
     Host,
@@ -98,6 +98,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     let mut lanes = Lanes::new();
     let places = &attempts.places;
     let ear = places.listen();
+    let mut freed = Freed::default();
     let room = |host: &Host| places.room(host);
     // Whoever had none when the last worker ended may have some now.
     source.get().has_room(None);
@@ -107,7 +108,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     while told == Stop::No {
         // A source may always have something: others, and the end of the runtime, have their turn.
         consume_budget().await;
-        let freed = ear.take();
+        ear.take(&mut freed);
         for host in &freed.hosts {
             source.get().has_room(Some(host));
         }

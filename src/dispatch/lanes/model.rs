@@ -44,11 +44,11 @@ fn run(closing: impl FnOnce(&mpsc::Receiver<()>) -> usize) {
         }
     }
     let seen = closing(&runs);
-    shared.ready.close();
+    shared.close();
     for lane in lanes {
         lane.join().unwrap();
     }
-    assert!(shared.jobs().is_empty());
+    assert!(shared.hall().jobs.is_empty());
     drop(ran);
     assert_eq!(seen + runs.iter().count(), 5, "each is run, and once");
 }

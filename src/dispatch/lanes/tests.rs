@@ -38,6 +38,35 @@ async fn an_idle_lane_is_used_again() {
     assert_eq!(ids, [ids[0]; 3]);
 }
 
+/// A socket that a job has left to others still wakes its lane.
+#[tokio::test]
+async fn a_lane_that_is_woken_for_nothing_waits_on() {
+    let mut lanes = Lanes::new();
+    let (waker, woken) = oneshot::channel();
+    let mut waker = Some(waker);
+    let (first, lane) = job(poll_fn(move |cx| {
+        let _ = waker.take().map(|waker| waker.send(cx.waker().clone()));
+        Poll::Ready(())
+    }));
+    lanes.run(first);
+    let first = lane.await.unwrap();
+    let waker = woken.await.unwrap();
+    for _ in 0..3 {
+        yield_now().await;
+        waker.wake_by_ref();
+    }
+    yield_now().await;
+    assert_eq!(lanes.shared.hall().idle.len(), 1);
+    let (stuck, lane) = job(std::future::pending());
+    lanes.run(stuck);
+    assert_eq!(lane.await.unwrap(), first);
+    waker.wake_by_ref();
+    yield_now().await;
+    let (other, lane) = job(async {});
+    lanes.run(other);
+    assert_ne!(lane.await.unwrap(), first);
+}
+
 #[tokio::test]
 async fn a_busy_lane_is_not_waited_for() {
     let mut lanes = Lanes::new();

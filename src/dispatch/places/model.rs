@@ -51,7 +51,8 @@ impl Worker {
     }
 
     fn hear(&mut self) {
-        let freed = self.ear.take();
+        let mut freed = Freed::default();
+        self.ear.take(&mut freed);
         let is_told = |host: &mut Host| freed.any || freed.hosts.contains(host);
         self.ready.extend(self.aside.extract_if(.., is_told));
     }
