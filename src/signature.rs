@@ -1,5 +1,3 @@
-use std::fmt::{self, Write as _};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
 use sha2::Sha256;
@@ -23,7 +21,10 @@ pub(crate) fn sign<'a>(
 ) -> Mac {
     let mut hmac =
         Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-    write!(Text(&mut hmac), "{id}.{timestamp}.").expect("hashing accepts any text");
+    hmac.update(id.as_bytes());
+    hmac.update(b".");
+    hmac.update(itoa::Buffer::new().format(timestamp).as_bytes());
+    hmac.update(b".");
     for segment in segments {
         hmac.update(segment);
     }
@@ -70,16 +71,6 @@ impl Mac {
     pub(crate) fn matches(&self, claimed: [u8; Self::LEN]) -> bool {
         type Output = CtOutput<Hmac<Sha256>>;
         Output::new(self.0.into()) == Output::new(claimed.into())
-    }
-}
-
-/// Formats into a running HMAC, so that no text is built in memory.
-struct Text<'a>(&'a mut Hmac<Sha256>);
-
-impl fmt::Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use bytes::BytesMut;
 use http::HeaderValue;
 
@@ -16,8 +14,7 @@ impl Values {
     }
 
     pub(super) fn number(&mut self, number: u64) -> HeaderValue {
-        write!(self.0, "{number}").expect("it grows as is needed");
-        self.done()
+        self.ascii(itoa::Buffer::new().format(number).as_bytes())
     }
 
     pub(super) fn ascii(&mut self, text: &[u8]) -> HeaderValue {

@@ -18,6 +18,7 @@ pub use self::{
     host::Host,
     policy::EndpointPolicy,
 };
+use self::rules::Rules;
 pub(crate) use self::{
     host::HostMap,
     recent::{RecentEndpoints, Written},
@@ -53,6 +54,8 @@ struct Inner {
     address: Option<IpAddr>,
     port: u16,
     https: bool,
+    /// By whose rules it was found to be permitted.
+    permitted_by: Option<Arc<Rules>>,
 }
 
 impl Endpoint {

@@ -173,10 +173,13 @@ impl EndpointPolicy {
     /// [`kind`](EndpointError::kind) says which rule was broken. The error depends on the URL and
     /// the policy alone, so a caller learns nothing from it about any network.
     pub fn check(&self, url: &str) -> Result<Endpoint, EndpointError> {
-        let endpoint = read::read(url, self.rules.insecure_http)?;
+        let mut endpoint = read::read(url, self.rules.insecure_http)?;
         self.rules
             .judge(endpoint.host(), endpoint.inner.address, endpoint.port())
             .map_err(EndpointError::new)?;
+        if let Some(inner) = Arc::get_mut(&mut endpoint.inner) {
+            inner.permitted_by = Some(Arc::clone(&self.rules));
+        }
         Ok(endpoint)
     }
 
@@ -203,6 +206,11 @@ impl EndpointPolicy {
 
     /// Whether an endpoint that was read under some policy is acceptable under this one.
     pub(crate) fn accepts(&self, endpoint: &Endpoint) -> bool {
+        // Most often it was this one.
+        let same = |rules| Arc::ptr_eq(rules, &self.rules);
+        if endpoint.inner.permitted_by.as_ref().is_some_and(same) {
+            return true;
+        }
         let scheme = endpoint.is_https() || self.rules.insecure_http;
         let judge = |(host, port)| self.rules.judge(host, endpoint.inner.address, port);
         scheme && judge((endpoint.host(), endpoint.port())).is_ok()
@@ -221,4 +229,21 @@ fn parse_network(text: &str) -> Result<IpNet, EndpointError> {
         .ok()
         .filter(|network| network.trunc() == *network)
         .ok_or(EndpointError::new(EndpointErrorKind::InvalidNetwork))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_policy_permits_another_judges_anew() {
+        let lax = EndpointPolicy::public().with_insecure_http();
+        let endpoint = lax.check("http://hooks.example.com/").unwrap();
+        assert!(lax.accepts(&endpoint) && lax.clone().accepts(&endpoint));
+        assert!(!EndpointPolicy::public().accepts(&endpoint));
+        let stricter = lax.with_denied_host("hooks.example.com").unwrap();
+        assert!(!stricter.accepts(&endpoint));
+        let same = EndpointPolicy::public().with_insecure_http();
+        assert!(same.accepts(&endpoint));
+    }
 }

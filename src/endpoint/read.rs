@@ -113,6 +113,7 @@ fn build(url: &Url) -> Result<Endpoint, EndpointErrorKind> {
             address,
             port,
             https,
+            permitted_by: None,
         }),
     })
 }
