@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     endpoint::Host,
     event::Refusal,
-    per_host::PerHost,
+    per_host::{Amount, PerHost},
     sync::{
         Notify,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -157,6 +157,12 @@ impl Room {
             admission.hosts.change(host, |has| has.units -= surplus);
             admission.memory.give_back(surplus);
         }
+    }
+}
+
+impl Amount for Share {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -71,7 +71,7 @@ impl Callers {
     fn no_rest_is_taken(&self) {
         let Admission { memory, hosts, .. } = &*self.admission;
         let units = memory.taken.load(Ordering::SeqCst);
-        assert_eq!((units, hosts.len()), (0, 0));
+        assert_eq!((units, hosts.hosts().len()), (0, 0));
     }
 }
 

@@ -51,7 +51,10 @@ fn a_host_leaves_an_eighth_of_the_memory_to_others() {
     rooms.push(admission.try_admit(&"a".into()).unwrap());
     assert_eq!(memory_taken(&admission), 12);
     drop(rooms);
-    assert_eq!((memory_taken(&admission), admission.hosts.len()), (0, 0));
+    assert_eq!(
+        (memory_taken(&admission), admission.hosts.hosts().len()),
+        (0, 0)
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, coop::consume_budget};
 
 use crate::{
     attempt::Timer,
@@ -28,7 +28,10 @@ pub(super) struct Lanes<J> {
 }
 
 pub(super) trait Job: Send + 'static {
-    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send;
+    /// Comes to the job that the lane is to run next, if it knows one.
+    fn run(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send
+    where
+        Self: Sized;
 }
 
 struct Shared<J> {
@@ -89,9 +92,14 @@ impl<J: Job> Lanes<J> {
 async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
     let number = shared.number();
     let mut timer = Timer::default();
-    first.run(&mut timer).await;
-    while let Some(job) = poll_fn(|cx| shared.poll_next(number, cx)).await {
-        job.run(&mut timer).await;
+    let mut next = Some(first);
+    while let Some(job) = next {
+        next = job.run(&mut timer).await.filter(|_| !shared.is_closed());
+        match next {
+            // There may always be one.
+            Some(_) => consume_budget().await,
+            None => next = poll_fn(|cx| shared.poll_next(number, cx)).await,
+        }
     }
 }
 
@@ -140,6 +148,10 @@ impl<J> Shared<J> {
         let waker = cx.waker().clone();
         hall.idle.push(Idle { lane, waker });
         Poll::Pending
+    }
+
+    fn is_closed(&self) -> bool {
+        self.hall().is_closed
     }
 
     fn close(&self) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::{
     Host,
-    per_host::PerHost,
+    per_host::{Amount, PerHost},
     sync::{
         Mutex, MutexGuard, Notify,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -215,6 +215,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Place {
     pub(super) fn host_has_answered(&mut self) {
         self.host_has_answered = true;
+    }
+
+    /// Whether the host can keep it for its next attempt, without anybody looking at them all: it
+    /// has as many as it may ever have, so that an answer brings it no other one, and no host waits
+    /// for want of places in all.
+    pub(super) fn is_the_hosts(&self) -> bool {
+        !self.shared.any_is_wanted.load(Ordering::SeqCst)
+            && self.shared.hosts.get(&self.host).taken >= self.shared.per_host
+    }
+}
+
+impl Amount for Count {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -162,7 +162,7 @@ struct Attempt<C, F> {
 }
 
 impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
-    fn run(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
+    fn run(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send {
         let delivery = self.claim.delivery();
         let span = tracing::info_span!(
             "delivery",
@@ -189,7 +189,7 @@ async fn next<S: Source>(
 
 impl<C: Claim, F: FarEnd> Attempt<C, F> {
     /// Not an `async fn`: that would keep `self` beside its parts.
-    fn finish(self, timer: &mut Timer) -> impl Future<Output = ()> + Send {
+    fn finish(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send {
         let Self {
             claim,
             mut place,
@@ -212,7 +212,8 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
             if matches!(outcome, Outcome::Answered { .. }) {
                 place.host_has_answered();
             }
-            drop(place);
+            let next = claim.another(|| place.is_the_hosts());
+            let place = next.is_some().then_some(place);
 
             let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
             if outcome == Outcome::Failed(AttemptError::Forbidden) && delivery.has_room() {
@@ -250,6 +251,12 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
                     tracing::error!(%error, "the outbox did not note what an attempt came to");
                 }
             }
+            let (claim, place) = next.zip(place)?;
+            Some(Self {
+                claim,
+                place,
+                attempts,
+            })
         }
     }
 }

@@ -13,12 +13,12 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderValue, Uri};
 
+use self::rules::Rules;
 pub use self::{
     error::{EndpointError, EndpointErrorKind},
     host::Host,
     policy::EndpointPolicy,
 };
-use self::rules::Rules;
 pub(crate) use self::{
     host::HostMap,
     recent::{RecentEndpoints, Written},

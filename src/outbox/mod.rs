@@ -166,6 +166,19 @@ pub trait Claim: Send + 'static {
         false
     }
 
+    /// Claims another delivery that is due to the same endpoint host, to be attempted in this one's
+    /// place. `has_place` says whether there is one; it is asked last.
+    ///
+    /// It saves the way over [`Source::next`] to a host that has more waiting than it may have
+    /// under way. Default: none.
+    fn another(&self, has_place: impl FnOnce() -> bool) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = has_place;
+        None
+    }
+
     /// Says how the attempt went, and what becomes of the delivery.
     ///
     /// # Errors

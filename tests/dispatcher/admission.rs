@@ -101,3 +101,45 @@ async fn waiting_for_the_next_attempt_holds_no_place() {
     next.answer(200);
     assert_eq!(world.post().await.id(), "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_with_many_waiting_gets_them_in_their_order() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.with_max_attempts(8, 1).build();
+    for id in 0..20 {
+        call(&dispatcher, "busy.example", &id.to_string()).await;
+    }
+    for id in 0..20 {
+        let post = world.post().await;
+        assert_eq!(post.id(), id.to_string());
+        assert!(world.posts.try_recv().is_err(), "one at a time");
+        // What fails is tried again later, and holds nobody up.
+        match id {
+            7 => post.fail(),
+            _ => post.answer(200),
+        }
+    }
+    assert_eq!(world.post().await.id(), "7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_with_many_waiting_keeps_no_place_that_another_waits_for() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.with_max_attempts(2, 1).build();
+    for (id, host) in ["busy", "busy", "other", "third", "busy", "busy"]
+        .into_iter()
+        .enumerate()
+    {
+        call(&dispatcher, &format!("{host}.example"), &id.to_string()).await;
+    }
+    let (first, other) = (world.post().await, world.post().await);
+    assert_eq!((first.id(), other.id()), ("0", "2"));
+    first.answer(200);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let post = world.post().await;
+        ids.push(post.id().to_owned());
+        post.answer(200);
+    }
+    assert!(ids[..2].contains(&"3".to_owned()), "{ids:?}");
+}

@@ -127,3 +127,25 @@ async fn the_longest_wait_there_is() {
     post.answer(200);
     assert_eq!(shutdown.await.unwrap().counts.delivered, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_an_attempt_is_not_begun_after_the_time_is_over() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.with_max_attempts(8, 1).build();
+    for id in ["1", "2", "3"] {
+        call(&dispatcher, "busy.example", id).await;
+    }
+    let post = world.post().await;
+    let (report, ()) = tokio::join!(dispatcher.shutdown(Duration::ZERO), async {
+        tokio::task::yield_now().await;
+        post.answer(200);
+    });
+    let mut abandoned: Vec<_> = report
+        .abandoned
+        .iter()
+        .map(|one| one.id().as_str())
+        .collect();
+    abandoned.sort_unstable();
+    assert!(abandoned.ends_with(&["2", "3"]), "{abandoned:?}");
+    assert!(world.posts.try_recv().is_err());
+}

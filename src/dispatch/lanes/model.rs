@@ -14,7 +14,7 @@ enum Fake {
 }
 
 impl Job for Fake {
-    async fn run(self, _: &mut Timer) {
+    async fn run(self, _: &mut Timer) -> Option<Self> {
         let ran = match self {
             Self::Short(ran) => ran,
             Self::Long(ran, all) => {
@@ -23,6 +23,7 @@ impl Job for Fake {
             }
         };
         ran.send(()).unwrap();
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 use std::pin::Pin;
 
+use futures_util::FutureExt;
 use tokio::{
     sync::oneshot,
     task::{Id, id, yield_now},
@@ -10,19 +11,22 @@ use super::*;
 struct Fake {
     began: oneshot::Sender<Id>,
     until: Pin<Box<dyn Future<Output = ()> + Send>>,
+    next: Option<Box<Fake>>,
 }
 
 impl Job for Fake {
-    async fn run(self, _: &mut Timer) {
+    async fn run(self, _: &mut Timer) -> Option<Self> {
         let _ = self.began.send(id());
         self.until.await;
+        self.next.map(|next| *next)
     }
 }
 
 fn job(until: impl Future<Output = ()> + Send + 'static) -> (Fake, oneshot::Receiver<Id>) {
     let (began, lane) = oneshot::channel();
     let until = Box::pin(until);
-    (Fake { began, until }, lane)
+    let next = None;
+    (Fake { began, until, next }, lane)
 }
 
 #[tokio::test]
@@ -94,6 +98,46 @@ async fn no_more_than_some_stay_idle() {
         lanes.ended().await.unwrap();
     }
     assert_eq!(lanes.tasks.len(), MOST_IDLE);
+}
+
+#[tokio::test]
+async fn a_lane_runs_the_job_that_its_last_one_comes_to() {
+    let mut lanes = Lanes::new();
+    let (mut first, lane) = job(async {});
+    let (second, next_lane) = job(async {});
+    first.next = Some(Box::new(second));
+    lanes.run(first);
+    assert_eq!(lane.await.unwrap(), next_lane.await.unwrap());
+}
+
+#[tokio::test]
+async fn closed_it_does_not() {
+    let mut lanes = Lanes::new();
+    let (finish, finished) = oneshot::channel::<()>();
+    let (mut first, lane) = job(async { finished.await.unwrap() });
+    let (second, next_lane) = job(async {});
+    first.next = Some(Box::new(second));
+    lanes.run(first);
+    lane.await.unwrap();
+    lanes.close();
+    finish.send(()).unwrap();
+    lanes.ended().await.unwrap();
+    next_lane.await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_lane_that_always_has_a_next_job_lets_others_run() {
+    let mut lanes = Lanes::new();
+    let (last, lane) = job(async {});
+    let first = (0..10_000).fold(last, |next, _| {
+        let (mut job, _) = job(async {});
+        job.next = Some(Box::new(next));
+        job
+    });
+    lanes.run(first);
+    yield_now().await;
+    yield_now().await;
+    assert!(lane.now_or_never().is_none(), "the last one has not begun");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ struct Worker {
     places: Places,
     ear: Listening,
     ready: VecDeque<Host>,
-    aside: Vec<Host>,
+    aside: Arc<Mutex<Vec<Host>>>,
     attempts: Vec<JoinHandle<()>>,
 }
 
@@ -24,7 +24,7 @@ impl Worker {
             places: places.clone(),
             ear: places.listen(),
             ready: hosts.iter().map(|host| Host::from(*host)).collect(),
-            aside: Vec::new(),
+            aside: Arc::default(),
             attempts: Vec::new(),
         }
     }
@@ -32,13 +32,13 @@ impl Worker {
     /// Ends once each attempt has had its place: one of which it is not told is waited for for
     /// ever.
     fn run(mut self) {
-        while !(self.ready.is_empty() && self.aside.is_empty()) {
+        while !(self.ready.is_empty() && lock(&self.aside).is_empty()) {
             self.hear();
             if self.places.free() == 0 {
                 block_on(self.ear.freed());
             } else if let Some(host) = self.ready.pop_front() {
                 match self.places.room(&host) {
-                    0 => self.aside.push(host),
+                    0 => lock(&self.aside).push(host),
                     _ => self.begin(host),
                 }
             } else {
@@ -54,7 +54,7 @@ impl Worker {
         let mut freed = Freed::default();
         self.ear.take(&mut freed);
         let is_told = |host: &mut Host| freed.any || freed.hosts.contains(host);
-        self.ready.extend(self.aside.extract_if(.., is_told));
+        self.ready.extend(lock(&self.aside).extract_if(.., is_told));
     }
 
     fn begin(&mut self, host: Host) {
@@ -62,13 +62,23 @@ impl Worker {
         if self.attempts.len() % 2 == 1 {
             place.host_has_answered();
         }
-        self.attempts.push(thread::spawn(|| drop(place)));
+        let aside = Arc::clone(&self.aside);
+        self.attempts.push(thread::spawn(move || {
+            while place.is_the_hosts() && take(&aside, &place.host) {}
+        }));
     }
+}
+
+/// As an attempt that has ended takes the next one to its host.
+fn take(aside: &Mutex<Vec<Host>>, host: &Host) -> bool {
+    let mut aside = lock(aside);
+    let at = aside.iter().position(|waits| waits == host);
+    at.map(|at| aside.remove(at)).is_some()
 }
 
 fn nothing_is_taken(places: &Places) {
     assert_eq!(places.shared.taken.load(Ordering::SeqCst), 0);
-    assert_eq!(places.shared.hosts.len(), 0);
+    assert_eq!(places.shared.hosts.hosts().len(), 0);
 }
 
 #[test]

@@ -47,6 +47,21 @@ fn a_host_that_answers_has_more_room() {
 }
 
 #[test]
+fn a_host_keeps_a_place_that_nobody_else_waits_for() {
+    let places = Places::new(512, 64);
+    let take = || places.take("host".into());
+    let mut taken: Vec<_> = (0..63).map(|_| take()).collect();
+    assert!(
+        !taken[0].is_the_hosts(),
+        "an answer may bring it another one"
+    );
+    taken.push(take());
+    assert!(taken[0].is_the_hosts());
+    places.want_any();
+    assert!(!taken[0].is_the_hosts());
+}
+
+#[test]
 fn hosts_that_stall_leave_room_for_many_others() {
     let places = Places::new(512, 64);
     let mut taken = Vec::new();
@@ -146,7 +161,7 @@ fn all_who_listen_hear_it() {
     drop(place);
     for ear in &ears {
         assert!(ear.freed().now_or_never().is_some());
-        assert_eq!(heard(&ear).hosts, ["host".into()]);
+        assert_eq!(heard(ear).hosts, ["host".into()]);
     }
     assert_eq!(lock(&places.shared.ears).len(), 2);
 }

@@ -1,3 +1,4 @@
+mod aside;
 mod dead;
 mod source;
 
@@ -15,8 +16,11 @@ use tokio::{
 };
 use tower_service::Service;
 
-use self::dead::{DeadLetters, Limits};
 pub use self::source::MemorySource;
+use self::{
+    aside::Aside,
+    dead::{DeadLetters, Limits},
+};
 use super::{
     Accepted, AttemptRecord, Claim, DeliveryFilter, DeliveryRecord, Ledger, Outbox, Verdict,
 };
@@ -52,6 +56,7 @@ pub struct MemoryLedger {
 /// What the ends share.
 struct Shared {
     queue: UnboundedSender<Queued>,
+    aside: Aside,
     dead: DeadLetters,
 }
 
@@ -108,6 +113,7 @@ impl Outbox for MemoryOutbox {
         let (queue, queued) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             queue,
+            aside: Aside::new(),
             dead: DeadLetters::new(self.limits),
         });
         let sink = MemorySink {
@@ -186,6 +192,17 @@ impl Claim for MemoryClaim {
         self.held().attempt
     }
 
+    fn another(&self, has_place: impl FnOnce() -> bool) -> Option<Self> {
+        let Shared { aside, .. } = &*self.shared;
+        // Most often nothing waits aside: then nobody has to look for a place.
+        if aside.is_empty() || !has_place() {
+            return None;
+        }
+        let host = self.delivery().endpoint().host_key();
+        let entry = aside.take_one(host)?;
+        Some(Self::new(entry, &self.shared))
+    }
+
     async fn settle(mut self, verdict: Verdict, record: AttemptRecord) -> Result<(), BoxError> {
         let Some(mut entry) = self.entry.take() else {
             return Ok(());
@@ -208,6 +225,13 @@ impl Claim for MemoryClaim {
 }
 
 impl MemoryClaim {
+    fn new(entry: Entry, shared: &Arc<Shared>) -> Self {
+        Self {
+            entry: Some(entry),
+            shared: Arc::clone(shared),
+        }
+    }
+
     fn held(&self) -> &Entry {
         self.entry
             .as_ref()
@@ -243,3 +267,6 @@ impl fmt::Debug for MemoryClaim {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

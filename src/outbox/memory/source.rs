@@ -2,6 +2,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     fmt,
+    ops::Range,
     sync::Arc,
 };
 
@@ -23,9 +24,13 @@ pub struct MemorySource {
     queue: UnboundedReceiver<Queued>,
     shared: Arc<Shared>,
     ready: VecDeque<Entry>,
-    aside: HostMap<Host, VecDeque<Entry>>,
-    /// Of the hosts aside those that may have room.
+    /// Of the hosts aside those that may have room for a reason of their own.
     may_have_room: VecDeque<Host>,
+    /// All of them, and some that have none aside any more. Each has its turn.
+    ring: VecDeque<Host>,
+    in_ring: HostMap<Host, ()>,
+    /// The part of the ring that may have room.
+    looking: Range<usize>,
     later: BinaryHeap<Reverse<Later>>,
     /// Keeps what is due at the same moment in order.
     sequence: u64,
@@ -43,8 +48,10 @@ impl MemorySource {
             queue,
             shared,
             ready: VecDeque::new(),
-            aside: HostMap::default(),
             may_have_room: VecDeque::new(),
+            ring: VecDeque::new(),
+            in_ring: HostMap::default(),
+            looking: 0..0,
             later: BinaryHeap::new(),
             sequence: 0,
         }
@@ -82,11 +89,11 @@ impl Source for MemorySource {
     fn has_room(&mut self, host: Option<&Host>) {
         match host {
             Some(host) => {
-                if self.aside.contains_key(host) {
+                if self.shared.aside.has(host) {
                     self.may_have_room.push_back(host.clone());
                 }
             }
-            None => self.may_have_room = self.aside.keys().cloned().collect(),
+            None => self.looking = 0..self.ring.len(),
         }
     }
 
@@ -97,7 +104,9 @@ impl Source for MemorySource {
             self.put(queued);
         }
         let later = self.later.drain().map(|Reverse(later)| later.entry);
-        let aside = self.aside.drain().flat_map(|(_, entries)| entries);
+        let Shared { aside, .. } = &*self.shared;
+        let hosts = aside.hosts().into_iter();
+        let aside = hosts.flat_map(|host| aside.take(&host, usize::MAX));
         let all = self.ready.drain(..).chain(aside).chain(later);
         all.map(|entry| entry.delivery).collect()
     }
@@ -142,53 +151,101 @@ impl MemorySource {
     }
 
     fn claim_aside(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
-        while let Some(host) = self.may_have_room.front() {
-            let room = demand.room(host).min(demand.at_most());
-            match self.aside.get_mut(host) {
-                Some(entries) if room > 0 => {
-                    let entries = entries.drain(..room.min(entries.len()));
-                    let claims: Vec<_> = entries.map(|entry| claim(entry, &self.shared)).collect();
-                    if !claims.is_empty() {
-                        return Some(claims);
-                    }
-                    self.aside.remove(host);
-                }
-                _ => {}
+        while let Some(host) = self.may_have_room.pop_front() {
+            if let Some(claims) = self.claim_of(&host, demand) {
+                return Some(claims);
             }
-            self.may_have_room.pop_front();
+        }
+        while self.looking.start < self.looking.end {
+            let at = self.looking.start;
+            let host = self.ring[at].clone();
+            if !self.shared.aside.has(&host) {
+                self.ring.remove(at);
+                self.in_ring.remove(&host);
+                self.looking.end -= 1;
+            } else if let Some(claims) = self.claim_of(&host, demand) {
+                // It is the last one who is looked at the next time.
+                self.ring.rotate_left(at + 1);
+                self.looking = 0..self.looking.end - (at + 1);
+                return Some(claims);
+            } else {
+                self.looking.start += 1;
+            }
         }
         None
+    }
+
+    fn claim_of(&mut self, host: &Host, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
+        let room = demand.room(host).min(demand.at_most());
+        let entries = (room > 0).then(|| self.shared.aside.take(host, room))?;
+        let claims: Vec<_> = entries
+            .into_iter()
+            .map(|entry| self.hand_out(entry))
+            .collect();
+        if claims.is_empty() {
+            return None;
+        }
+        // Only who has asked for room, and found none, is told of the next.
+        self.may_have_room.push_front(host.clone());
+        Some(claims)
+    }
+
+    fn put_aside(&mut self, host: Host, entry: Entry) {
+        self.shared.aside.put(&host, entry);
+        if self.in_ring.insert(host.clone(), ()).is_none() {
+            self.ring.push_back(host);
+            self.forget_hosts();
+        }
+    }
+
+    /// Forgets hosts that have none aside any more, once they are the most.
+    fn forget_hosts(&mut self) {
+        let Shared { aside, .. } = &*self.shared;
+        if self.ring.len() > 2 * aside.len() + 64 {
+            self.ring.retain(|host| aside.has(host));
+            self.in_ring.retain(|host, ()| aside.has(host));
+            self.looking = 0..self.ring.len();
+        }
     }
 
     fn claim_ready(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
         while let Some(entry) = self.ready.pop_front() {
             let host = entry.delivery.endpoint().host_key().clone();
-            let room = match self.aside.contains_key(&host) {
+            let room = match self.shared.aside.has(&host) {
                 true => 0,
                 false => demand.room(&host).min(demand.at_most()),
             };
             if room == 0 {
-                self.aside.entry(host).or_default().push_back(entry);
+                self.put_aside(host, entry);
                 continue;
             }
-            let mut claims = vec![claim(entry, &self.shared)];
+            let mut claims = vec![self.hand_out(entry)];
             // One host's deliveries often come together.
             while claims.len() < room
                 && self.ready.front().is_some_and(|next| next.is_for(&host))
                 && let Some(entry) = self.ready.pop_front()
             {
-                claims.push(claim(entry, &self.shared));
+                claims.push(self.hand_out(entry));
             }
             return Some(claims);
         }
         None
     }
+
+    fn hand_out(&self, entry: Entry) -> MemoryClaim {
+        MemoryClaim::new(entry, &self.shared)
+    }
 }
 
-fn claim(entry: Entry, shared: &Arc<Shared>) -> MemoryClaim {
-    MemoryClaim {
-        entry: Some(entry),
-        shared: Arc::clone(shared),
+#[cfg(test)]
+impl MemorySource {
+    pub(super) fn has_none_aside(&self) -> bool {
+        self.shared.aside.is_empty()
+    }
+
+    pub(super) fn hosts_in_ring(&self) -> usize {
+        assert_eq!(self.ring.len(), self.in_ring.len());
+        self.ring.len()
     }
 }
 

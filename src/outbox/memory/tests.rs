@@ -1,0 +1,144 @@
+use std::{cell::Cell, sync::Mutex};
+
+use futures_util::FutureExt;
+use http::StatusCode;
+
+use super::*;
+use crate::{
+    DeliveryParts, EndpointPolicy, Host, Payload, RequestId,
+    outbox::{Demand, Source},
+};
+
+fn put(sink: &mut MemorySink, host: &str, id: usize) {
+    let parts = DeliveryParts::new(
+        RequestId::parse(&id.to_string()).unwrap(),
+        EndpointPolicy::public()
+            .check(&format!("https://{host}.example.com/"))
+            .unwrap(),
+        StatusCode::OK,
+        Payload::from("done"),
+    );
+    let accepted = sink.call(parts.into()).now_or_never().unwrap();
+    accepted.unwrap();
+}
+
+fn next(source: &mut MemorySource, room: impl Fn(&Host) -> usize + Sync) -> Vec<MemoryClaim> {
+    let next = source.next(Demand::new(9, &room)).now_or_never();
+    next.map(Result::unwrap).unwrap_or_default()
+}
+
+fn ids(claims: &[MemoryClaim]) -> Vec<&str> {
+    let ids = claims.iter().map(|claim| claim.delivery().id().as_str());
+    ids.collect()
+}
+
+/// Three for each of four hosts, none of which has room.
+fn four_hosts_aside() -> MemorySource {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for id in 0..12 {
+        put(&mut sink, &format!("host-{}", id % 4), id);
+    }
+    assert!(next(&mut source, |_| 0).is_empty());
+    source
+}
+
+#[test]
+fn each_host_aside_has_its_turn() {
+    let mut source = four_hosts_aside();
+    let mut order = Vec::new();
+    for _ in 0..12 {
+        source.has_room(None);
+        // One place in all.
+        let left = Mutex::new(1);
+        let claims = next(&mut source, |_| std::mem::take(&mut left.lock().unwrap()));
+        assert_eq!(claims.len(), 1);
+        assert!(next(&mut source, |_| 0).is_empty());
+        order.extend(ids(&claims).iter().map(|id| id.parse::<usize>().unwrap()));
+        claims.into_iter().for_each(settle);
+    }
+    assert_eq!(order, (0..12).collect::<Vec<_>>());
+    source.has_room(None);
+    assert!(next(&mut source, |_| 9).is_empty());
+    assert!(source.has_none_aside());
+}
+
+fn settle(claim: MemoryClaim) {
+    let record = AttemptRecord::new(
+        1,
+        SystemTime::now(),
+        Duration::ZERO,
+        crate::Outcome::Failed(crate::AttemptError::Resolve),
+    );
+    let settled = claim.settle(Verdict::Delivered, record).now_or_never();
+    settled.unwrap().unwrap();
+}
+
+#[test]
+fn a_host_that_was_given_some_is_asked_for_room_again() {
+    let mut source = four_hosts_aside();
+    source.has_room(None);
+    let asked = Mutex::new(Vec::new());
+    let room = |host: &Host| {
+        asked.lock().unwrap().push(host.clone());
+        usize::from(asked.lock().unwrap().len() == 1)
+    };
+    let claims = next(&mut source, room);
+    assert_eq!(ids(&claims), ["0"]);
+    assert!(next(&mut source, room).is_empty());
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[0], asked[1], "else nobody would tell it of the next");
+    assert_eq!(asked.len(), 5);
+}
+
+#[test]
+fn a_claim_can_be_followed_by_another_to_its_host() {
+    let mut source = four_hosts_aside();
+    source.has_room(None);
+    let claims = next(&mut source, |_| 1);
+    assert_eq!(ids(&claims), ["0"]);
+    assert!(claims[0].another(|| false).is_none());
+    let second = claims[0].another(|| true).unwrap();
+    let third = second.another(|| true).unwrap();
+    assert_eq!(ids(&[second, third]), ["4", "8"]);
+    assert!(claims[0].another(|| true).is_none());
+}
+
+#[test]
+fn nobody_looks_for_a_place_where_nothing_waits() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    put(&mut sink, "host", 0);
+    let claims = next(&mut source, |_| 1);
+    let asked = Cell::new(false);
+    let has_place = || {
+        asked.set(true);
+        true
+    };
+    assert!(claims[0].another(has_place).is_none());
+    assert!(!asked.get());
+}
+
+#[test]
+fn hosts_that_were_aside_are_forgotten() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for id in 0..1_000 {
+        let host = format!("host-{id}");
+        put(&mut sink, &host, id);
+        assert!(next(&mut source, |_| 0).is_empty());
+        let host = Host::from(&*format!("{host}.example.com"));
+        source.has_room(Some(&host));
+        let claims = next(&mut source, |_| 1);
+        assert_eq!(ids(&claims), [id.to_string()]);
+        settle(claims.into_iter().next().unwrap());
+        assert!(source.hosts_in_ring() <= 67);
+    }
+    source.has_room(None);
+    assert!(next(&mut source, |_| 1).is_empty());
+    assert_eq!(source.hosts_in_ring(), 0);
+}
+
+#[test]
+fn what_is_aside_is_drained_too() {
+    let mut source = four_hosts_aside();
+    assert_eq!(source.drain().len(), 12);
+    assert!(source.has_none_aside());
+}
