@@ -31,9 +31,9 @@ use super::{
 };
 use crate::{BoxError, Payload};
 
-/// The head of an answer, in bytes. Of headers hyper takes 100: to be told another number costs it
-/// a tenth of a microsecond for each answer.
+/// The head of an answer: bytes, and headers.
 const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
 
 /// How long what is left of a request may take to be sent once it has been answered.
 const SENDING: Duration = Duration::from_secs(1);
@@ -69,6 +69,7 @@ impl Connection {
         let heard = extras.remove().unwrap_or_default();
         let (sender, connection) = Builder::new()
             .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
             .handshake(stream)
             .await?;
         let io = Io(Some(Box::new(connection)));
