@@ -100,6 +100,15 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     let ear = places.listen();
     let mut freed = Freed::default();
     let room = |host: &Host| places.room(host);
+    let run = |claims: Vec<S::Claim>, lanes: &mut Lanes<_>| {
+        for claim in claims {
+            lanes.run(Attempt {
+                place: places.take(claim.delivery().endpoint().host_key().clone()),
+                claim,
+                attempts: Arc::clone(&attempts),
+            });
+        }
+    };
     // Whoever had none when the last worker ended may have some now.
     source.get().has_room(None);
     let mut handles_gone = false;
@@ -116,6 +125,15 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             source.get().has_room(None);
         }
         let free = places.free();
+        // To wait for something costs a lock or two: what is there is taken first.
+        if free > 0 && !source_failed && stop.has_changed().is_ok_and(|changed| !changed) {
+            let demand = Demand::new(free, &room);
+            if let Some(claims) = at_once(next(source.get(), demand, false)).await {
+                source_failed = claims.is_err();
+                run(claims.unwrap_or_default(), &mut lanes);
+                continue;
+            }
+        }
         tokio::select! {
             biased;
             changed = stop.changed(), if !handles_gone => match changed {
@@ -131,11 +149,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             () = ear.freed() => {}
             claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
                 source_failed = claims.is_err();
-                for claim in claims.unwrap_or_default() {
-                    let place = places.take(claim.delivery().endpoint().host_key().clone());
-                    let attempts = Arc::clone(&attempts);
-                    lanes.run(Attempt { claim, place, attempts });
-                }
+                run(claims.unwrap_or_default(), &mut lanes);
             }
         }
     }
@@ -259,6 +273,19 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
             })
         }
     }
+}
+
+/// What a future comes to, if it does at once.
+async fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        Poll::Ready(match polled {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// What a future comes to; `None` when it panics.
