@@ -111,12 +111,14 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
         ("none", apps.plain),
         ("tower-webhook", apps.discarding),
         ("hand-written", apps.handwritten),
+        ("Identity", apps.identity),
     ];
     let mut table = vec![row![
         "response",
         "without, µs",
         "the layer adds, µs",
         "the hand-written one adds, µs",
+        "Identity adds, µs",
     ]];
     let mut worst = f64::MIN;
     for (name, path) in PATHS {
@@ -134,9 +136,9 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
                 rounds.add(side, median(micros));
             }
         }
-        let added = [1, 2].map(|side| rounds.difference(side, 0));
+        let added = [1, 2, 3].map(|side| rounds.difference(side, 0));
         worst = worst.max(added[0]);
-        for (side, added) in added.into_iter().enumerate() {
+        for (side, added) in added.into_iter().enumerate().take(2) {
             report.point("ttfb_added_us", name, sides[side + 1].0, added);
         }
         table.push(row![
@@ -144,6 +146,7 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
             format!("{:.1}", rounds.median(0)),
             format!("{:.1}", added[0]),
             format!("{:.1}", added[1]),
+            format!("{:.1}", added[2]),
         ]);
     }
     report.table(
