@@ -1,5 +1,6 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, pin::pin};
 
+use futures_util::future::select;
 use shuttle::{
     future::block_on,
     thread::{self, JoinHandle},
@@ -14,8 +15,15 @@ struct Worker {
     places: Places,
     ear: Listening,
     ready: VecDeque<Host>,
-    aside: Arc<Mutex<Vec<Host>>>,
+    aside: Arc<Aside>,
     attempts: Vec<JoinHandle<()>>,
+}
+
+/// Attempts take from it as well: whoever takes the last one says so.
+#[derive(Default)]
+struct Aside {
+    hosts: Mutex<Vec<Host>>,
+    is_empty: Notify,
 }
 
 impl Worker {
@@ -32,17 +40,18 @@ impl Worker {
     /// Ends once each attempt has had its place: one of which it is not told is waited for for
     /// ever.
     fn run(mut self) {
-        while !(self.ready.is_empty() && lock(&self.aside).is_empty()) {
+        while !(self.ready.is_empty() && lock(&self.aside.hosts).is_empty()) {
             self.hear();
             if self.places.free() == 0 {
                 block_on(self.ear.freed());
             } else if let Some(host) = self.ready.pop_front() {
                 match self.places.room(&host) {
-                    0 => lock(&self.aside).push(host),
+                    0 => lock(&self.aside.hosts).push(host),
                     _ => self.begin(host),
                 }
             } else {
-                block_on(self.ear.freed());
+                let freed = pin!(self.ear.freed());
+                block_on(select(freed, pin!(self.aside.is_empty.notified())));
             }
         }
         for attempt in self.attempts {
@@ -54,7 +63,8 @@ impl Worker {
         let mut freed = Freed::default();
         self.ear.take(&mut freed);
         let is_told = |host: &mut Host| freed.any || freed.hosts.contains(host);
-        self.ready.extend(lock(&self.aside).extract_if(.., is_told));
+        self.ready
+            .extend(lock(&self.aside.hosts).extract_if(.., is_told));
     }
 
     fn begin(&mut self, host: Host) {
@@ -70,10 +80,16 @@ impl Worker {
 }
 
 /// As an attempt that has ended takes the next one to its host.
-fn take(aside: &Mutex<Vec<Host>>, host: &Host) -> bool {
-    let mut aside = lock(aside);
-    let at = aside.iter().position(|waits| waits == host);
-    at.map(|at| aside.remove(at)).is_some()
+fn take(aside: &Aside, host: &Host) -> bool {
+    let mut hosts = lock(&aside.hosts);
+    let at = hosts.iter().position(|waits| waits == host);
+    let taken = at.map(|at| hosts.remove(at));
+    let was_last = taken.is_some() && hosts.is_empty();
+    drop(hosts);
+    if was_last {
+        aside.is_empty.notify_one();
+    }
+    taken.is_some()
 }
 
 fn nothing_is_taken(places: &Places) {
