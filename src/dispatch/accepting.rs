@@ -9,7 +9,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Dispatcher, engine::BoxFuture};
+use super::{
+    Dispatcher,
+    engine::{BoxFuture, Engine},
+};
 use crate::{
     BoxError, Delivery,
     event::{EventKind, FailReason},
@@ -57,18 +60,31 @@ impl Accepting {
     fn ask(&self) -> State {
         let engine = &self.dispatcher.shared.engine;
         let stopped = engine.is_stopped();
-        if !engine.has_started() {
-            let Ok(runtime) = Handle::try_current() else {
-                tracing::error!("a webhook needs a Tokio runtime to be delivered in");
-                self.dispatcher.abandon(&self.delivery);
-                return State::Done;
-            };
-            engine.start(&runtime);
+        if !self.has_started(&**engine) {
+            return State::Done;
         }
         State::Asked {
             answer: engine.accept(self.delivery.clone()),
             deadline: None,
             stopped,
+        }
+    }
+
+    /// Starts an engine's worker, unless it runs. Where it cannot, the delivery is given up.
+    fn has_started(&self, engine: &dyn Engine) -> bool {
+        if engine.has_started() {
+            return true;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => {
+                engine.start(&runtime);
+                true
+            }
+            Err(_) => {
+                tracing::error!("a webhook needs a Tokio runtime to be delivered in");
+                self.dispatcher.abandon(&self.delivery);
+                false
+            }
         }
     }
 
@@ -106,8 +122,8 @@ impl Accepting {
 
     fn fall_back(&self) -> State {
         let fallback = &self.dispatcher.shared.fallback;
-        if let Ok(runtime) = Handle::try_current() {
-            fallback.start(&runtime);
+        if !self.has_started(&**fallback) {
+            return State::Done;
         }
         State::FallingBack {
             answer: fallback.accept(self.delivery.clone()),
@@ -132,7 +148,9 @@ impl Future for Accepting {
                     let accepted = match answer.as_mut().poll(cx) {
                         Poll::Ready(accepted) => accepted,
                         // No timer can be set: it takes as long as it takes.
-                        Poll::Pending if Handle::try_current().is_err() => return Poll::Pending,
+                        Poll::Pending if deadline.is_none() && Handle::try_current().is_err() => {
+                            return Poll::Pending;
+                        }
                         Poll::Pending => {
                             let timeout = this.dispatcher.shared.accept_timeout;
                             let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));

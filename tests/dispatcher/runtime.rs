@@ -7,14 +7,18 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
-use futures::executor::block_on;
-use tokio::runtime::{Builder, Handle};
+use futures::{FutureExt, executor::block_on};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tower::service_fn;
 use tower_webhook::{
-    BoxError, Delivery, DeliveryParts, Dispatcher, EndpointPolicy, Payload, RequestId,
-    outbox::{AttemptRecord, Claim, Demand, MemoryOutbox, Outbox, Source, Verdict},
+    BoxError, Delivery, DeliveryParts, Dispatcher, EndpointPolicy, EventKind, Payload, RequestId,
+    outbox::{Accepted, AttemptRecord, Claim, Demand, MemoryOutbox, Outbox, Source, Verdict},
 };
+
+use crate::world::{World, call};
 
 /// More than a worker claims before it lets others go on.
 const ENDLESS: usize = 100_000;
@@ -103,4 +107,56 @@ fn a_runtime_ends_though_there_is_always_something_due() {
 /// one waits in the source.
 fn is_shut_down(handle: &Handle) -> bool {
     block_on(handle.spawn(async {})).is_err()
+}
+
+/// A dispatcher whose worker runs on a runtime, and whose outbox takes nothing.
+fn on_a_runtime<F>(
+    sink: impl Fn(Delivery) -> F + Clone + Send + Sync + 'static,
+) -> (Runtime, World, Dispatcher)
+where
+    F: Future<Output = Result<Accepted, BoxError>> + Send + 'static,
+{
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (_, source, ledger) = MemoryOutbox::new().split();
+    let outbox = (service_fn(sink), source, ledger);
+    let (world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    runtime.block_on(async { dispatcher.start() });
+    (runtime, world, dispatcher)
+}
+
+fn kinds(world: &mut World) -> Vec<EventKind> {
+    std::iter::from_fn(|| world.events.try_recv().ok())
+        .map(|event| event.kind().clone())
+        .collect()
+}
+
+#[test]
+fn what_the_outbox_does_not_take_is_given_up_outside_a_runtime() {
+    let (_runtime, mut world, dispatcher) =
+        on_a_runtime(|_| async { Err(BoxError::from("disk full")) });
+    assert_eq!(block_on(call(&dispatcher, "example.com", "a")), 200);
+    let ends = [
+        EventKind::Accepted,
+        EventKind::OutboxFailed,
+        EventKind::Abandoned,
+    ];
+    assert_eq!(kinds(&mut world), ends);
+    assert_eq!(dispatcher.outstanding(), 0);
+}
+
+#[test]
+fn a_slow_outbox_has_its_time_outside_a_runtime_as_well() {
+    let (runtime, mut world, dispatcher) = on_a_runtime(|_| std::future::pending());
+    let mut calling = Box::pin(call(&dispatcher, "example.com", "a"));
+    runtime.block_on(async {
+        assert!(futures::poll!(&mut calling).is_pending());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+    });
+    assert_eq!(calling.now_or_never().unwrap(), 200);
+    assert!(kinds(&mut world).contains(&EventKind::Abandoned));
 }
