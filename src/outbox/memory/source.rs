@@ -93,7 +93,11 @@ impl Source for MemorySource {
                     self.may_have_room.push_back(host.clone());
                 }
             }
-            None => self.looking = 0..self.ring.len(),
+            // Those that may have room for another reason are in the ring as well.
+            None => {
+                self.may_have_room.clear();
+                self.looking = 0..self.ring.len();
+            }
         }
     }
 
@@ -144,6 +148,13 @@ impl MemorySource {
     fn claim(&mut self, demand: Demand<'_>) -> Vec<MemoryClaim> {
         if demand.at_most() == 0 {
             return Vec::new();
+        }
+        if !self.looking.is_empty() && !self.ready.is_empty() {
+            // Who is new has its turn like the others.
+            while let Some(entry) = self.ready.pop_front() {
+                self.put_aside(entry.delivery.endpoint().host_key().clone(), entry);
+            }
+            self.looking.end = self.ring.len();
         }
         self.claim_aside(demand)
             .or_else(|| self.claim_ready(demand))
@@ -202,8 +213,9 @@ impl MemorySource {
     fn forget_hosts(&mut self) {
         let Shared { aside, .. } = &*self.shared;
         if self.ring.len() > 2 * aside.len() + 64 {
-            self.ring.retain(|host| aside.has(host));
+            // Asked once: attempts take from it at the same time.
             self.in_ring.retain(|host, ()| aside.has(host));
+            self.ring.retain(|host| self.in_ring.contains_key(host));
             self.looking = 0..self.ring.len();
         }
     }
@@ -252,6 +264,13 @@ impl MemorySource {
 impl Entry {
     fn is_for(&self, host: &Host) -> bool {
         self.delivery.endpoint().host_key() == host
+    }
+}
+
+/// What is aside would outlive it with the sink.
+impl Drop for MemorySource {
+    fn drop(&mut self) {
+        self.drain();
     }
 }
 

@@ -48,11 +48,8 @@ fn each_host_aside_has_its_turn() {
     let mut order = Vec::new();
     for _ in 0..12 {
         source.has_room(None);
-        // One place in all.
-        let left = Mutex::new(1);
-        let claims = next(&mut source, |_| std::mem::take(&mut left.lock().unwrap()));
+        let claims = next(&mut source, |_| 1);
         assert_eq!(claims.len(), 1);
-        assert!(next(&mut source, |_| 0).is_empty());
         order.extend(ids(&claims).iter().map(|id| id.parse::<usize>().unwrap()));
         claims.into_iter().for_each(settle);
     }
@@ -134,6 +131,15 @@ fn hosts_that_were_aside_are_forgotten() {
     source.has_room(None);
     assert!(next(&mut source, |_| 1).is_empty());
     assert_eq!(source.hosts_in_ring(), 0);
+}
+
+#[test]
+fn what_is_aside_goes_with_its_source() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    put(&mut sink, "host", 0);
+    assert!(next(&mut source, |_| 0).is_empty());
+    drop(source);
+    assert!(sink.shared.aside.is_empty());
 }
 
 #[test]
