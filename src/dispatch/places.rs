@@ -31,6 +31,8 @@ struct Shared {
     hosts: PerHost<Count>,
     /// A host had no room for want of places in all: any place makes a difference.
     any_is_wanted: AtomicBool,
+    /// How many ears there are.
+    listeners: AtomicUsize,
     ears: Mutex<Vec<Arc<Ear>>>,
 }
 
@@ -91,6 +93,7 @@ impl Places {
                 per_host,
                 hosts: PerHost::new(),
                 any_is_wanted: AtomicBool::new(false),
+                listeners: AtomicUsize::new(0),
                 ears: Mutex::default(),
             }),
         }
@@ -168,6 +171,7 @@ impl Places {
     pub(super) fn listen(&self) -> Listening {
         let ear = Arc::<Ear>::default();
         lock(&self.shared.ears).push(Arc::clone(&ear));
+        self.shared.listeners.fetch_add(1, Ordering::SeqCst);
         Listening {
             shared: Arc::clone(&self.shared),
             ear,
@@ -204,6 +208,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         lock(&self.shared.ears).retain(|ear| !Arc::ptr_eq(ear, &self.ear));
+        self.shared.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -218,11 +223,14 @@ impl Place {
     }
 
     /// Whether the host can keep it for its next attempt, without anybody looking at them all: it
-    /// has as many as it may ever have, so that an answer brings it no other one, and no host waits
-    /// for want of places in all.
+    /// has just as many as it may ever have, so that an answer brings it no other one, no host waits
+    /// for want of places in all, and no other worker for one of this host's.
     pub(super) fn is_the_hosts(&self) -> bool {
-        !self.shared.any_is_wanted.load(Ordering::SeqCst)
-            && self.shared.hosts.get(&self.host).taken >= self.shared.per_host
+        let shared = &self.shared;
+        let Count { taken, wanted, .. } = shared.hosts.get(&self.host);
+        taken == shared.per_host
+            && !shared.any_is_wanted.load(Ordering::SeqCst)
+            && !(wanted && shared.listeners.load(Ordering::SeqCst) > 1)
     }
 }
 

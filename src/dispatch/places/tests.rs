@@ -61,6 +61,31 @@ fn a_host_keeps_a_place_that_nobody_else_waits_for() {
     assert!(!taken[0].is_the_hosts());
 }
 
+/// Two workers look and take in two steps: a host can come to have more than it may.
+#[test]
+fn a_place_too_many_is_not_kept() {
+    let places = Places::new(512, 1);
+    let place = places.take("host".into());
+    assert!(place.is_the_hosts());
+    let one_more = places.take("host".into());
+    assert!(!one_more.is_the_hosts());
+    drop(one_more);
+    assert!(place.is_the_hosts());
+}
+
+#[test]
+fn a_host_keeps_no_place_that_another_worker_may_want_for_it() {
+    let places = Places::new(512, 1);
+    let _ear = places.listen();
+    let place = places.take("host".into());
+    assert_eq!(places.room(&"host".into()), 0);
+    assert!(place.is_the_hosts(), "its own worker wants it");
+    let other = places.listen();
+    assert!(!place.is_the_hosts());
+    drop(other);
+    assert!(place.is_the_hosts());
+}
+
 #[test]
 fn hosts_that_stall_leave_room_for_many_others() {
     let places = Places::new(512, 64);
