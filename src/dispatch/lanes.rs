@@ -12,7 +12,10 @@ use tokio::task::{JoinSet, coop::consume_budget};
 
 use crate::{
     attempt::Timer,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Idle lanes that are kept: as many as one host's attempts, by default. The model has few lanes.
@@ -36,6 +39,8 @@ pub(super) trait Job: Send + 'static {
 
 struct Shared<J> {
     hall: Mutex<Hall<J>>,
+    /// Changed with the hall locked.
+    is_closed: AtomicBool,
 }
 
 /// Where idle lanes and jobs meet.
@@ -45,7 +50,6 @@ struct Hall<J> {
     /// The one that was busy last comes last, and first to a job: it is the likeliest to be in some
     /// cache still.
     idle: Vec<Idle>,
-    is_closed: bool,
     /// So many lanes there have been.
     lanes: usize,
 }
@@ -66,8 +70,11 @@ impl<J: Job> Lanes<J> {
 
     /// Has an idle lane run this job, or a new one.
     pub(super) fn run(&mut self, job: J) {
-        if let Some(job) = self.shared.hand_over(job) {
+        // More have ended than idle ones are kept.
+        if self.tasks.len() > 2 * MOST_IDLE {
             while self.tasks.try_join_next().is_some() {}
+        }
+        if let Some(job) = self.shared.hand_over(job) {
             self.tasks.spawn(lane(Arc::clone(&self.shared), job));
         }
     }
@@ -109,9 +116,9 @@ impl<J> Shared<J> {
             hall: Mutex::new(Hall {
                 jobs: VecDeque::new(),
                 idle: Vec::new(),
-                is_closed: false,
                 lanes: 0,
             }),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -142,7 +149,7 @@ impl<J> Shared<J> {
         if let Some(job) = hall.jobs.pop_front() {
             return Poll::Ready(Some(job));
         }
-        if hall.is_closed || hall.idle.len() >= MOST_IDLE {
+        if self.is_closed() || hall.idle.len() >= MOST_IDLE {
             return Poll::Ready(None);
         }
         let waker = cx.waker().clone();
@@ -151,12 +158,12 @@ impl<J> Shared<J> {
     }
 
     fn is_closed(&self) -> bool {
-        self.hall().is_closed
+        self.is_closed.load(Ordering::SeqCst)
     }
 
     fn close(&self) {
         let mut hall = self.hall();
-        hall.is_closed = true;
+        self.is_closed.store(true, Ordering::SeqCst);
         for Idle { waker, .. } in hall.idle.drain(..) {
             waker.wake();
         }

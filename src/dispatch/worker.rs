@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::poll_immediate;
 use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
 use tracing::Instrument;
 
@@ -125,14 +126,16 @@ pub(super) async fn run<S: Source, F: FarEnd>(
             source.get().has_room(None);
         }
         let free = places.free();
+        let demand = Demand::new(free, &room);
+        let mut claiming = pin!(next(source.get(), demand, source_failed));
         // To wait for something costs a lock or two: what is there is taken first.
-        if free > 0 && !source_failed && stop.has_changed().is_ok_and(|changed| !changed) {
-            let demand = Demand::new(free, &room);
-            if let Some(claims) = at_once(next(source.get(), demand, false)).await {
-                source_failed = claims.is_err();
-                run(claims.unwrap_or_default(), &mut lanes);
-                continue;
-            }
+        if free > 0
+            && stop.has_changed().is_ok_and(|changed| !changed)
+            && let Some(claims) = poll_immediate(claiming.as_mut()).await
+        {
+            source_failed = claims.is_err();
+            run(claims.unwrap_or_default(), &mut lanes);
+            continue;
         }
         tokio::select! {
             biased;
@@ -147,7 +150,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
                 told = Stop::AfterAttempts;
             }
             () = ear.freed() => {}
-            claims = next(source.get(), Demand::new(free, &room), source_failed), if free > 0 => {
+            claims = claiming, if free > 0 => {
                 source_failed = claims.is_err();
                 run(claims.unwrap_or_default(), &mut lanes);
             }
@@ -273,19 +276,6 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
             })
         }
     }
-}
-
-/// What a future comes to, if it does at once.
-async fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        let polled = future.as_mut().poll(cx);
-        Poll::Ready(match polled {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 /// What a future comes to; `None` when it panics.
