@@ -7,8 +7,8 @@ use crate::signature::is_id;
 /// The id of one request that asked for a webhook, and of the delivery it leads to.
 ///
 /// It is the request's `X-Request-Id` when that is 1 to 128 of `A-Z a-z 0-9 _ -`, otherwise a
-/// fresh UUID (version 7, so that ids grow with time). A `.` is never part of an id: the signed
-/// text is `{id}.{timestamp}.{body}`, and it must have one reading.
+/// fresh UUID (version 7, so that ids grow with time, to the millisecond). A `.` is never part of an
+/// id: the signed text is `{id}.{timestamp}.{body}`, and it must have one reading.
 ///
 /// The layer puts it into the request's extensions, so that a handler can name the run that it
 /// started:

@@ -167,7 +167,8 @@ pub trait Claim: Send + 'static {
     }
 
     /// Claims another delivery that is due to the same endpoint host, to be attempted in this one's
-    /// place. `has_place` says whether there is one; it is asked last.
+    /// place. `has_place` says whether there is one; it is asked at most once, and only where something
+    /// waits.
     ///
     /// It saves the way over [`Source::next`] to a host that has more waiting than it may have
     /// under way. Default: none.
