@@ -6,7 +6,7 @@ use tower_webhook::{
     outbox::{DeliveryFilter, DeliveryState, sqlite::SqliteOutbox},
 };
 
-use crate::scene::{Folder, Receiver, call, key, until};
+use crate::scene::{Folder, Receiver, call, key, until, until_in_file};
 
 fn dead() -> DeliveryFilter {
     DeliveryFilter::new().with_state(DeliveryState::Dead)
@@ -138,10 +138,10 @@ async fn old_dead_letters_go_and_the_file_shrinks() {
     assert!(size() > 12_000_000);
 
     let outbox = SqliteOutbox::open(folder.file(), key(1)).unwrap();
-    until(|| folder.count("TRUE") == 1).await;
+    until_in_file(|| folder.count("TRUE") == 1).await;
     assert_eq!(folder.count("id = 'young'"), 1);
     // What is free beyond a reserve goes back to the disk with the next checkpoint.
-    until(|| {
+    until_in_file(|| {
         folder.sql("PRAGMA wal_checkpoint(TRUNCATE)");
         size() < 6_000_000
     })

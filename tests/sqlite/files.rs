@@ -6,7 +6,7 @@ use tower_webhook::{
     outbox::sqlite::{SqliteOutbox, SqliteOutboxErrorKind as Kind},
 };
 
-use crate::scene::{Folder, Receiver, call, dispatcher, key, until};
+use crate::scene::{Folder, Receiver, call, dispatcher, key, moved, until, until_in_file};
 
 fn refusal(path: &Path) -> Kind {
     let opened = SqliteOutbox::builder(path)
@@ -28,7 +28,7 @@ async fn filled() -> Folder {
     }
     dispatcher.shutdown(Duration::from_secs(5)).await;
     drop(dispatcher);
-    until(|| !folder.log().exists()).await;
+    until_in_file(|| !folder.log().exists()).await;
     folder
 }
 
@@ -161,6 +161,7 @@ async fn while_the_file_is_locked_deliveries_go_out_from_memory() {
                 if *event.kind() == EventKind::OutboxFailed {
                     failures.send(()).unwrap();
                 }
+                moved();
             })
             .build();
         call(&dispatcher, "before", &receiver.url()).await;
@@ -175,7 +176,7 @@ async fn while_the_file_is_locked_deliveries_go_out_from_memory() {
 
         call(&dispatcher, "after", &receiver.url()).await;
         until(|| dispatcher.counts().delivered == 3).await;
-        until(|| folder.count("TRUE") == 0).await;
+        until_in_file(|| folder.count("TRUE") == 0).await;
         assert!(failed.try_recv().is_err(), "the lock is free again");
     }
     let mut ids = receiver.ids();

@@ -7,7 +7,7 @@ use tower_webhook::{
     outbox::sqlite::{SqliteOutbox, SqliteOutboxBuilder, SqliteOutboxErrorKind as Kind},
 };
 
-use crate::scene::{Folder, Receiver, call, dispatcher, key, until};
+use crate::scene::{Folder, Receiver, call, dispatcher, key, moved, until};
 
 fn patient(outbox: SqliteOutboxBuilder) -> (Dispatcher, std::sync::mpsc::Receiver<()>) {
     let (failures, failed) = std::sync::mpsc::channel();
@@ -18,6 +18,7 @@ fn patient(outbox: SqliteOutboxBuilder) -> (Dispatcher, std::sync::mpsc::Receive
             if *event.kind() == EventKind::OutboxFailed {
                 failures.send(()).unwrap();
             }
+            moved();
         })
         .build();
     (dispatcher, failed)

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     example::{Example, within},
-    scene::{Folder, Receiver, SECRET, SILENT, until},
+    scene::{Folder, Receiver, SECRET, SILENT, until_in_file},
 };
 
 struct Proxy {
@@ -118,7 +118,7 @@ async fn what_was_answered_is_delivered_by_the_next_proxy() {
 
     receiver.answer(200);
     let second = Proxy::start(&upstream, &["--outbox", &outbox]).await;
-    until(|| folder.count("TRUE") == 0).await;
+    until_in_file(|| folder.count("TRUE") == 0).await;
     let posts = receiver.posts();
     for id in ids {
         let refused = u32::from(id.starts_with("refused"));
@@ -152,7 +152,7 @@ async fn the_key_file_can_be_named_and_a_wrong_one_is_an_error() {
 
     receiver.answer(200);
     let second = Proxy::start(&upstream, &with_named).await;
-    until(|| folder.count("TRUE") == 0).await;
+    until_in_file(|| folder.count("TRUE") == 0).await;
     assert!(receiver.posts().iter().all(|post| post.signed));
     assert!(second.end().await.contains(" delivered=1 "));
 }
@@ -179,7 +179,7 @@ async fn a_file_that_cannot_be_used_is_named_and_kept() {
     for (end, spoil, says) in cases {
         let folder = Folder::new();
         drop(folder.outbox());
-        until(|| !folder.log().exists()).await;
+        until_in_file(|| !folder.log().exists()).await;
         let spoilt = beside(&folder, end);
         spoil(&spoilt);
         let before = fs::read(&spoilt).unwrap();

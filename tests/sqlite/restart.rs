@@ -8,7 +8,7 @@ use tower_webhook::{
     outbox::{DeliveryFilter, DeliveryState, Durability},
 };
 
-use crate::scene::{Folder, Receiver, call, dispatcher, until};
+use crate::scene::{Folder, Receiver, call, dispatcher, moved, until, until_in_file};
 
 #[tokio::test]
 async fn a_delivery_goes_out_signed_and_leaves_nothing_behind() {
@@ -33,7 +33,10 @@ async fn what_waits_is_delivered_by_the_next_run() {
         dispatcher()
             .with_outbox(folder.outbox())
             .with_retry_policy(RetryPolicy::standard_webhooks())
-            .on_event(move |event| events.lock().unwrap().push(event.kind().clone()))
+            .on_event(move |event| {
+                events.lock().unwrap().push(event.kind().clone());
+                moved();
+            })
             .build()
     };
     for n in 0..5 {
@@ -125,7 +128,7 @@ fn a_runtime_that_ends_loses_nothing() {
     });
     runtime().block_on(async {
         let receiver = Receiver::start(200).await;
-        until(|| folder.count("state = 'waiting'") == 1).await;
+        until_in_file(|| folder.count("state = 'waiting'") == 1).await;
         folder.sql(&format!(
             "UPDATE delivery SET endpoint = '{}'",
             receiver.url()

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, extract::State, http::HeaderMap, routing::post};
@@ -15,7 +15,7 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify, task::yield_now, time::timeout};
 use tower::ServiceExt;
 use tower_webhook::{
     Dispatcher, DispatcherBuilder, EndpointPolicy, Verifier, WebhookLayer,
@@ -99,7 +99,9 @@ pub(crate) fn dispatcher() -> DispatcherBuilder {
     let policy = EndpointPolicy::public()
         .with_insecure_http()
         .with_insecure_private_networks();
-    Dispatcher::builder().with_endpoint_policy(policy)
+    Dispatcher::builder()
+        .with_endpoint_policy(policy)
+        .on_event(|_| moved())
 }
 
 impl Receiver {
@@ -161,6 +163,7 @@ async fn receive(
         signed: Verifier::new(SECRET).verify(&headers, &body).is_ok(),
         body,
     });
+    moved();
     if uri.path() == "/not-at-first" && attempt == 1 {
         return StatusCode::NOT_FOUND;
     }
@@ -186,13 +189,36 @@ pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> S
     status
 }
 
-/// Waits for what happens on other threads.
+/// Somebody got a webhook, or a dispatcher had something to say.
+static MOVED: Notify = Notify::const_new();
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Has [`until`] look again.
+pub(crate) fn moved() {
+    MOVED.notify_waiters();
+}
+
+/// Looks again with each event, and whenever somebody gets a webhook.
 pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
-    for _ in 0..6_000 {
-        if is_so() {
-            return;
+    let waiting = async {
+        loop {
+            let moved = MOVED.notified();
+            if is_so() {
+                return;
+            }
+            moved.await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let came_so = timeout(PATIENCE, waiting).await;
+    came_so.expect("it comes so within a minute");
+}
+
+/// Looks again and again: of what another thread or process does to a file nobody is told.
+pub(crate) async fn until_in_file(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it did not come so in a minute");
+        yield_now().await;
     }
-    panic!("it did not come so within a minute");
 }

@@ -8,7 +8,7 @@ use tower_webhook::{
     },
 };
 
-use crate::scene::{Folder, Receiver, SECRET, call, dispatcher, key, until};
+use crate::scene::{Folder, Receiver, SECRET, call, dispatcher, key, until, until_in_file};
 
 /// Leaves one delivery that waits, sealed with the first key.
 async fn leave_one(folder: &Folder, receiver: &Receiver) {
@@ -17,7 +17,7 @@ async fn leave_one(folder: &Folder, receiver: &Receiver) {
         .with_retry_policy(RetryPolicy::standard_webhooks())
         .build();
     call(&dispatcher, "sealed", &receiver.url()).await;
-    until(|| folder.count("state = 'waiting' AND attempt = 2") == 1).await;
+    until_in_file(|| folder.count("state = 'waiting' AND attempt = 2") == 1).await;
     folder.sql("UPDATE delivery SET due_at = 0");
 }
 
@@ -137,7 +137,7 @@ async fn a_changed_row_dies_unsent() {
             .open();
         let dispatcher = dispatcher().with_outbox(opened.unwrap()).build();
         dispatcher.start();
-        until(|| folder.count("state = 'dead' AND reason IS NOT NULL") == 1).await;
+        until_in_file(|| folder.count("state = 'dead' AND reason IS NOT NULL") == 1).await;
         assert_eq!(receiver.posts().len(), 1, "{change}");
     }
 }
