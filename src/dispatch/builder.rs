@@ -143,7 +143,8 @@ impl<O> DispatcherBuilder<O> {
     }
 
     /// How long the end of a response is held back for a durable outbox to take the delivery.
-    /// Default: 5 seconds. An outbox in memory takes it at once.
+    /// Default: 5 seconds. An outbox in memory takes it at once. A response that is read outside a
+    /// Tokio runtime is held back for as long as it takes: there is no timer.
     pub fn with_accept_timeout(mut self, timeout: Duration) -> Self {
         self.accept_timeout = timeout;
         self

@@ -31,7 +31,7 @@ struct Shared {
     hosts: PerHost<Count>,
     /// A host had no room for want of places in all: any place makes a difference.
     any_is_wanted: AtomicBool,
-    /// How many ears there are.
+    /// How many ears there are, to be seen without their lock.
     listeners: AtomicUsize,
     ears: Mutex<Vec<Arc<Ear>>>,
 }
