@@ -77,6 +77,14 @@ impl<B> ResponseBody<B> {
             kind: Kind::Own { text },
         }
     }
+
+    /// The wrapped body, where nothing is done with it.
+    pub(crate) fn into_plain(self) -> Result<B, Self> {
+        match self.kind {
+            Kind::Plain { body } => Ok(body),
+            kind => Err(Self { kind }),
+        }
+    }
 }
 
 impl<B> ResponseBody<B>

@@ -2,7 +2,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,10 +12,9 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::{
-    ResponseBody,
+    BodyType, ResponseBody, Wrapped,
     capture::{self, Capture, Start},
-    config::Config,
-    detach::{self, Detach, Detached, Finish},
+    detach::{self, Detach, Detached, Disconnect, Finish},
     dispatch::Accepting,
     event::FailReason,
     problem::Problem,
@@ -27,24 +25,24 @@ pin_project! {
     /// The future of a call of [`Webhook`](crate::Webhook).
     ///
     /// For a call that asked for a webhook, the wrapped future runs on when this is dropped.
-    pub struct ResponseFuture<F>
+    pub struct ResponseFuture<F, T = Wrapped>
     where
         F: Future,
     {
         #[pin]
-        kind: Kind<F>,
+        kind: Kind<F, T>,
     }
 }
 
 pin_project! {
     #[project = KindProj]
-    enum Kind<F>
+    enum Kind<F, T>
     where
         F: Future,
     {
         Plain { #[pin] future: F },
-        Refused { problem: Problem },
-        Taken { taken: Detached<Taken<F>> },
+        Refused { problem: Problem, body_type: T },
+        Taken { taken: Detached<Taken<F>>, body_type: T },
     }
 }
 
@@ -56,7 +54,8 @@ pin_project! {
     {
         #[pin]
         future: F,
-        config: Arc<Config>,
+        forwards: fn(StatusCode) -> bool,
+        disconnect: Disconnect,
         state: State<F::Output>,
     }
 }
@@ -73,55 +72,65 @@ enum State<R> {
     Through,
 }
 
-impl<F: Future> ResponseFuture<F> {
+impl<F: Future, T> ResponseFuture<F, T> {
     pub(crate) fn plain(future: F) -> Self {
         Self {
             kind: Kind::Plain { future },
         }
     }
 
-    pub(crate) fn refused(problem: Problem) -> Self {
+    pub(crate) fn refused(problem: Problem, body_type: T) -> Self {
         Self {
-            kind: Kind::Refused { problem },
+            kind: Kind::Refused { problem, body_type },
         }
     }
 }
 
-impl<F, B, E> ResponseFuture<F>
+impl<F, B, E, T> ResponseFuture<F, T>
 where
     F: Future<Output = Result<Response<B>, E>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     E: Send,
 {
-    pub(crate) fn taken(future: F, ticket: Ticket, config: Arc<Config>) -> Self {
-        let disconnect = config.disconnect;
+    pub(crate) fn taken(
+        future: F,
+        ticket: Ticket,
+        forwards: fn(StatusCode) -> bool,
+        disconnect: Disconnect,
+        body_type: T,
+    ) -> Self {
         let taken = Taken {
             future,
-            config,
+            forwards,
+            disconnect,
             state: State::Waiting { ticket },
         };
         Self {
             kind: Kind::Taken {
                 taken: Detached::new(taken, disconnect),
+                body_type,
             },
         }
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E, T> Future for ResponseFuture<F, T>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body<Data = Bytes> + Send + 'static,
+    T: BodyType<B>,
 {
-    type Output = Result<Response<ResponseBody<B>>, E>;
+    type Output = Result<Response<T::Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
-            KindProj::Plain { future } => future
-                .poll(cx)
-                .map_ok(|response| response.map(ResponseBody::plain)),
-            KindProj::Refused { problem } => Poll::Ready(Ok(problem.response())),
-            KindProj::Taken { taken } => taken.poll_with(|taken| taken.poll(cx)),
+            KindProj::Plain { future } => future.poll(cx).map_ok(T::pass),
+            KindProj::Refused { problem, body_type } => {
+                Poll::Ready(Ok(body_type.give(problem.response())))
+            }
+            KindProj::Taken { taken, body_type } => taken
+                .poll_with(|taken| taken.poll(cx))
+                .map_ok(|response| body_type.give(response)),
         }
     }
 }
@@ -137,7 +146,9 @@ where
         let this = self.project();
         if let State::Waiting { .. } = this.state {
             let answer = ready!(this.future.poll(cx));
-            if let Some(answer) = Self::answered(this.state, this.config, answer) {
+            if let Some(answer) =
+                Self::answered(this.state, *this.forwards, *this.disconnect, answer)
+            {
                 return Poll::Ready(answer);
             }
         }
@@ -155,7 +166,8 @@ where
     /// What goes on at once; `None` when the answer is held back.
     fn answered(
         state: &mut State<F::Output>,
-        config: &Config,
+        forwards: fn(StatusCode) -> bool,
+        disconnect: Disconnect,
         answer: F::Output,
     ) -> Option<Answer<B, E>> {
         let State::Waiting { mut ticket } = std::mem::replace(state, State::Through) else {
@@ -173,7 +185,7 @@ where
             ticket.fail(FailReason::Upgraded);
             return plain(response);
         }
-        if !(config.forwards)(response.status()) {
+        if !forwards(response.status()) {
             ticket.fail(FailReason::StatusNotForwarded);
             return plain(response);
         }
@@ -193,7 +205,6 @@ where
             }
             Start::Watch { declared } => {
                 let capture = Capture::new(declared, limit);
-                let disconnect = config.disconnect;
                 Some(Ok(response.map(|body| {
                     ResponseBody::watched(body, capture, ticket, disconnect)
                 })))
@@ -230,7 +241,7 @@ where
     }
 }
 
-impl<F: Future> fmt::Debug for ResponseFuture<F> {
+impl<F: Future, T> fmt::Debug for ResponseFuture<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::Plain { .. } => "plain",

@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
 use crate::{
-    Dispatcher, Webhook,
+    Dispatcher, Kept, ResponseBody, Webhook, Wrapped,
     config::Config,
     detach::Disconnect,
     request::{Parameter, Reader},
@@ -58,8 +58,9 @@ use crate::{
 /// the deny list. For an API that browsers call with cookies, turn on
 /// [`with_required_secret`](Self::with_required_secret).
 #[derive(Clone, Debug)]
-pub struct WebhookLayer {
+pub struct WebhookLayer<T = Wrapped> {
     config: Arc<Config>,
+    body_type: T,
 }
 
 impl WebhookLayer {
@@ -80,9 +81,12 @@ impl WebhookLayer {
                 disconnect: Disconnect::RunOn,
                 forwards: |_| true,
             }),
+            body_type: Wrapped,
         }
     }
+}
 
+impl<T> WebhookLayer<T> {
     /// Hands deliveries to this dispatcher. Default: one of its own.
     #[must_use]
     pub fn with_dispatcher(mut self, dispatcher: Dispatcher) -> Self {
@@ -148,6 +152,35 @@ impl WebhookLayer {
         self
     }
 
+    /// Gives responses the type of body that the service has, instead of a [`ResponseBody`] around
+    /// it. Default: a [`ResponseBody`].
+    ///
+    /// A response whose webhook nobody asked for is given as it is; of another one, `make` turns
+    /// the watched body into the service's type. For a type that can hold any body, such as those of
+    /// axum and tonic, it is the type's own `new`.
+    ///
+    /// With it the layer can be put around an axum app as a whole, which costs a call less than
+    /// a layer of the router does and applies to the router's own answers as well, such as 404:
+    ///
+    /// ```
+    /// use axum::{Router, ServiceExt, body::Body, extract::Request, routing::post};
+    /// use tower::Layer;
+    /// use tower_webhook::WebhookLayer;
+    ///
+    /// # async fn serve(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// let app: Router = Router::new().route("/run", post(|| async { "done" }));
+    /// let app = WebhookLayer::new().with_kept_body(Body::new).layer(app);
+    /// axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_kept_body<B>(self, make: fn(ResponseBody<B>) -> B) -> WebhookLayer<Kept<B>> {
+        WebhookLayer {
+            config: self.config,
+            body_type: Kept::new(make),
+        }
+    }
+
     fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
@@ -159,10 +192,10 @@ impl Default for WebhookLayer {
     }
 }
 
-impl<S> Layer<S> for WebhookLayer {
-    type Service = Webhook<S>;
+impl<S, T: Copy> Layer<S> for WebhookLayer<T> {
+    type Service = Webhook<S, T>;
 
-    fn layer(&self, inner: S) -> Webhook<S> {
-        Webhook::new(inner, Arc::clone(&self.config))
+    fn layer(&self, inner: S) -> Webhook<S, T> {
+        Webhook::new(inner, Arc::clone(&self.config), self.body_type)
     }
 }

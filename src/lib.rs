@@ -3,6 +3,7 @@
 mod admission;
 mod attempt;
 mod body;
+mod body_type;
 mod brand;
 mod capture;
 mod config;
@@ -31,6 +32,7 @@ mod wire;
 pub use self::{
     attempt::{InvalidCertificate, Resolve, Resolving},
     body::ResponseBody,
+    body_type::{BodyType, Kept, Wrapped},
     brand::{Brand, InvalidBrand},
     delivery::{Delivery, DeliveryParts},
     dispatch::{Dispatcher, DispatcherBuilder, RetryPolicy, Shutdown},

@@ -9,20 +9,25 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Endpoint, ResponseBody, ResponseFuture, config::Config, problem::Problem, request::Wish,
+    BodyType, Endpoint, ResponseFuture, Wrapped, config::Config, problem::Problem, request::Wish,
     ticket::Ticket,
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](crate::WebhookLayer).
 #[derive(Clone, Debug)]
-pub struct Webhook<S> {
+pub struct Webhook<S, T = Wrapped> {
     inner: S,
     config: Arc<Config>,
+    body_type: T,
 }
 
-impl<S> Webhook<S> {
-    pub(crate) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
+impl<S, T> Webhook<S, T> {
+    pub(crate) fn new(inner: S, config: Arc<Config>, body_type: T) -> Self {
+        Self {
+            inner,
+            config,
+            body_type,
+        }
     }
 
     /// The wrapped service.
@@ -41,16 +46,17 @@ impl<S> Webhook<S> {
     }
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Webhook<S>
+impl<S, T, ReqBody, ResBody> Service<Request<ReqBody>> for Webhook<S, T>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
     S::Future: Send + 'static,
     S::Error: Send,
     ResBody: Body<Data = Bytes> + Send + 'static,
+    T: BodyType<ResBody>,
 {
-    type Response = Response<ResponseBody<ResBody>>;
+    type Response = Response<T::Body>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, T>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -61,10 +67,15 @@ where
         match asked.and_then(|endpoint| self.config.admit(&mut request, endpoint)) {
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(ticket)) => {
-                let config = Arc::clone(&self.config);
-                ResponseFuture::taken(self.inner.call(request), ticket, config)
+                let Config {
+                    disconnect,
+                    forwards,
+                    ..
+                } = *self.config;
+                let future = self.inner.call(request);
+                ResponseFuture::taken(future, ticket, forwards, disconnect, self.body_type)
             }
-            Some(Err(problem)) => ResponseFuture::refused(problem),
+            Some(Err(problem)) => ResponseFuture::refused(problem, self.body_type),
         }
     }
 }

@@ -13,7 +13,8 @@ use tower_http::{
 };
 use tower_test::mock;
 use tower_webhook::{
-    Dispatcher, DispatcherBuilder, EventKind, ResponseBody, ResponseFuture, Webhook, WebhookLayer,
+    Dispatcher, DispatcherBuilder, EventKind, Kept, ResponseBody, ResponseFuture, Webhook,
+    WebhookLayer,
 };
 
 use crate::support::{
@@ -34,12 +35,14 @@ fn auto_traits() {
     fn sent<T: Send + 'static>() {}
     fn unpin<T: Unpin>() {}
     shared::<WebhookLayer>();
+    shared::<WebhookLayer<Kept<Body>>>();
     shared::<Dispatcher>();
     shared::<Webhook<Router>>();
     sent::<DispatcherBuilder>();
     sent::<Webhook<Box<dyn FnMut() + Send>>>();
     sent::<ResponseFuture<Ready<Answered>>>();
     sent::<ResponseFuture<BoxFuture<Answered>>>();
+    sent::<ResponseFuture<BoxFuture<Answered>, Kept<Full<Bytes>>>>();
     sent::<ResponseBody<Body>>();
     unpin::<ResponseBody<Full<Bytes>>>();
     unpin::<ResponseFuture<Ready<Answered>>>();
