@@ -1,50 +1,45 @@
+mod hosts;
 #[cfg(all(test, shuttle))]
 mod model;
+mod share;
 
 use std::{fmt, sync::Arc};
 
+use self::{
+    hosts::Hosts,
+    share::{Share, Taken, saturated},
+};
 use crate::{
     endpoint::Host,
-    event::Refusal,
-    per_host::{Amount, PerHost},
+    event::{Events, Refusal},
     sync::{
         Notify,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 /// Room for the webhooks that are under way: places and bytes, in all and for each endpoint host.
 /// It is taken with a try, never with a wait.
 pub(crate) struct Admission {
-    places: Count,
-    /// In units of [`UNIT`] bytes, as all memory here.
-    memory: Count,
-    /// The most that one host may have.
-    share: Share,
-    hosts: PerHost<Share>,
-    body_units: usize,
+    taken: Taken,
+    limit: Share,
+    hosts: Hosts,
+    host_limit: Share,
+    /// What a webhook takes before anything is known of its response.
+    at_first: Share,
+    /// Who is told what becomes of those who have room.
+    events: Events,
     is_closed: AtomicBool,
+    /// Whether anybody has ever waited for `none_is_left`.
+    is_awaited: AtomicBool,
     none_is_left: Notify,
 }
 
 /// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
 pub(crate) struct Room {
-    units: usize,
-    host: Host,
+    share: Share,
+    of_host: Arc<Taken>,
     admission: Arc<Admission>,
-}
-
-/// What one host has taken.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct Share {
-    places: usize,
-    units: usize,
-}
-
-/// How much of something is taken.
-struct Count {
-    limit: usize,
-    taken: AtomicUsize,
 }
 
 pub(crate) struct Limits {
@@ -54,71 +49,59 @@ pub(crate) struct Limits {
     pub(crate) memory: usize,
 }
 
-const UNIT: usize = 1024;
-
 impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        let units = limits.memory / UNIT;
-        let body_units = limits.body.div_ceil(UNIT);
+    pub(crate) fn new(limits: &Limits, events: Events) -> Self {
+        let units = Share::units_within(limits.memory);
+        let body = Share::units_around(limits.body);
         Self {
-            places: Count::new(limits.outstanding),
-            memory: Count::new(units),
-            share: Share {
-                places: limits.outstanding_per_host,
-                // One body fits, whatever the budget is.
-                units: (units - units / 8).max(body_units),
+            taken: Taken::default(),
+            limit: Share {
+                places: saturated(limits.outstanding),
+                units,
             },
-            hosts: PerHost::new(),
-            body_units,
+            hosts: Hosts::new(),
+            host_limit: Share {
+                places: saturated(limits.outstanding_per_host),
+                // One body fits, whatever the budget is.
+                units: (units - units / 8).max(body),
+            },
+            at_first: Share {
+                places: 1,
+                units: body,
+            },
+            events,
             is_closed: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
             none_is_left: Notify::new(),
         }
     }
 
     pub(crate) fn try_admit(self: &Arc<Self>, host: &Host) -> Result<Room, Refusal> {
-        if !self.places.try_take(1) {
+        let share = self.at_first;
+        if !self.taken.try_take(share, self.limit) {
             return Err(Refusal::NoRoom);
         }
-        // Once the place is taken: whoever closes sees that, or is seen here.
-        let taken = match self.is_closed.load(Ordering::SeqCst) {
-            true => Err(Refusal::NoRoom),
-            false => self.take_rest(host),
-        };
-        match taken {
-            Ok(()) => Ok(Room {
-                units: self.body_units,
-                host: host.clone(),
-                admission: Arc::clone(self),
-            }),
-            Err(refusal) => {
-                self.give_back_place();
-                Err(refusal)
-            }
-        }
-    }
-
-    fn take_rest(&self, host: &Host) -> Result<(), Refusal> {
-        let units = self.body_units;
-        if !self.memory.try_take(units) {
+        // Once it is taken: whoever closes sees that, or is seen here.
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.give_back(share);
             return Err(Refusal::NoRoom);
         }
-        let taken = self.hosts.change(host, |has| {
-            let fits = has.places < self.share.places && has.units + units <= self.share.units;
-            if fits {
-                has.places += 1;
-                has.units += units;
-            }
-            fits
-        });
-        if !taken {
-            self.memory.give_back(units);
+        let of_host = self.hosts.of(host);
+        if !of_host.try_take(share, self.host_limit) {
+            self.give_back(share);
             return Err(Refusal::NoRoomForHost);
         }
-        Ok(())
+        Ok(Room {
+            share,
+            of_host,
+            admission: Arc::clone(self),
+        })
     }
 
-    fn give_back_place(&self) {
-        if self.places.give_back(1) {
+    fn give_back(&self, share: Share) {
+        let left = self.taken.give_back(share);
+        // Whoever waits says so before it looks: it sees what is left, or is seen here.
+        if left.places == 0 && self.is_awaited.load(Ordering::SeqCst) {
             self.none_is_left.notify_waiters();
         }
     }
@@ -130,6 +113,7 @@ impl Admission {
 
     /// Resolves once every room is given back.
     pub(crate) async fn all_given_back(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
         loop {
             // It hears of what happens from here on, also before it is polled.
             let heard = self.none_is_left.notified();
@@ -141,65 +125,33 @@ impl Admission {
     }
 
     pub(crate) fn taken(&self) -> usize {
-        self.places.taken.load(Ordering::SeqCst)
+        self.taken.get().places as usize
     }
 }
 
 impl Room {
+    /// Who is told what becomes of it.
+    pub(crate) fn events(&self) -> &Events {
+        &self.admission.events
+    }
+
     /// Gives back what a payload of `len` bytes does not need.
     pub(crate) fn shrink_to(&mut self, len: usize) {
-        let surplus = self.units.saturating_sub(len.div_ceil(UNIT));
-        if surplus > 0 {
-            self.units -= surplus;
-            let Self {
-                host, admission, ..
-            } = self;
-            admission.hosts.change(host, |has| has.units -= surplus);
-            admission.memory.give_back(surplus);
+        let needed = Share::units_around(len).min(self.share.units);
+        let surplus = Share::units(self.share.units - needed);
+        if surplus != Share::default() {
+            self.share.units = needed;
+            self.of_host.give_back(surplus);
+            self.admission.give_back(surplus);
         }
-    }
-}
-
-impl Amount for Share {
-    fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl Count {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            taken: AtomicUsize::new(0),
-        }
-    }
-
-    fn try_take(&self, number: usize) -> bool {
-        let within = |taken: usize| taken.checked_add(number).filter(|&sum| sum <= self.limit);
-        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
-        self.taken.fetch_update(set, fetch, within).is_ok()
-    }
-
-    /// Whether none is left.
-    fn give_back(&self, number: usize) -> bool {
-        self.taken.fetch_sub(number, Ordering::SeqCst) == number
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let Self {
-            units,
-            host,
-            admission,
-        } = self;
-        admission.hosts.change(host, |has| {
-            has.places -= 1;
-            has.units -= *units;
-        });
-        admission.memory.give_back(*units);
+        self.of_host.give_back(self.share);
         // Last, so that whoever hears that none is left finds everything given back.
-        admission.give_back_place();
+        self.admission.give_back(self.share);
     }
 }
 

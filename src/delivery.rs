@@ -8,11 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::{
-    Endpoint, Payload, RequestId, Secret,
-    admission::Room,
-    event::{EventKind, Events},
-};
+use crate::{Endpoint, Payload, RequestId, Secret, admission::Room, event::EventKind};
 
 /// One response on its way to one endpoint. Cheap to clone.
 #[derive(Clone)]
@@ -61,7 +57,6 @@ pub struct DeliveryParts {
 /// Holds the room that a delivery takes, and knows whether anybody still has to be told its end.
 struct Custody {
     room: Room,
-    events: Events,
     settled: AtomicBool,
 }
 
@@ -92,7 +87,6 @@ impl Draft {
         endpoint: Endpoint,
         secret: Option<Secret>,
         room: Room,
-        events: Events,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -102,7 +96,6 @@ impl Draft {
                 },
                 custody: Some(Custody {
                     room,
-                    events,
                     settled: AtomicBool::new(false),
                 }),
             }),
@@ -205,9 +198,10 @@ impl From<DeliveryParts> for Delivery {
 impl Inner {
     /// Whoever hears of the end can rely on the room being free again.
     fn end(&mut self, kind: EventKind) {
-        let Some(Custody { room, events, .. }) = self.custody.take() else {
+        let Some(Custody { room, .. }) = self.custody.take() else {
             return;
         };
+        let events = room.events().clone();
         drop(room);
         events.of(&self.parts.id, &self.parts.endpoint, kind);
     }

@@ -41,7 +41,7 @@ const COMMON: [&str; 5] = [
     "application/grpc",
 ];
 
-const FORWARDED: [HeaderName; 5] = [
+static FORWARDED: [HeaderName; 5] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -63,11 +63,10 @@ impl Ticket {
             endpoint,
             secret,
         } = wish;
-        let events = dispatcher.events();
-        events.of(&id, &endpoint, EventKind::Accepted);
+        room.events().of(&id, &endpoint, EventKind::Accepted);
         Self {
             open: Some(Open {
-                draft: Draft::new(id, endpoint, secret, room, events.clone()),
+                draft: Draft::new(id, endpoint, secret, room),
                 dispatcher,
                 asked_for_head,
                 status: StatusCode::OK,

@@ -5,7 +5,7 @@ use shuttle::{
     thread::{self, JoinHandle},
 };
 
-use super::*;
+use super::{share::UNIT, *};
 use crate::sync::in_many_orders;
 
 struct Callers {
@@ -30,14 +30,17 @@ impl Callers {
     /// Each comes once, shrinks its room, and goes.
     fn come(limits: (usize, usize, usize), hosts: &[&str]) -> Self {
         let (outstanding, outstanding_per_host, units) = limits;
-        let admission = Arc::new(Admission::new(&Limits {
-            outstanding,
-            outstanding_per_host,
-            body: 2 * UNIT,
-            memory: units * UNIT,
-        }));
+        let admission = Arc::new(Admission::new(
+            &Limits {
+                outstanding,
+                outstanding_per_host,
+                body: 2 * UNIT,
+                memory: units * UNIT,
+            },
+            Events::default(),
+        ));
         let held = Arc::<Mutex<Held>>::default();
-        let call = |(&host, units): (&&str, usize)| {
+        let call = |(&host, units): (&&str, u32)| {
             let (admission, held) = (Arc::clone(&admission), Arc::clone(&held));
             let host = Host::from(host);
             thread::spawn(move || {
@@ -47,7 +50,7 @@ impl Callers {
                     lock().add(&admission, &host, share(1, 2));
                     thread::yield_now();
                     lock().remove(&host, share(0, 2 - units));
-                    room.shrink_to(units * UNIT);
+                    room.shrink_to(units as usize * UNIT);
                     lock().remove(&host, share(1, units));
                 }
             })
@@ -64,14 +67,17 @@ impl Callers {
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
-        assert_eq!(self.admission.taken(), 0);
-        self.no_rest_is_taken();
+        assert_eq!(self.admission.taken.get(), Share::default());
+        self.no_host_has_any();
     }
 
-    fn no_rest_is_taken(&self) {
-        let Admission { memory, hosts, .. } = &*self.admission;
-        let units = memory.taken.load(Ordering::SeqCst);
-        assert_eq!((units, hosts.hosts().len()), (0, 0));
+    fn no_host_has_any(&self) {
+        for host in ["a", "b"] {
+            assert_eq!(
+                self.admission.hosts.of(&host.into()).get(),
+                Share::default()
+            );
+        }
     }
 }
 
@@ -79,7 +85,10 @@ impl Held {
     fn add(&mut self, admission: &Admission, host: &Host, share: Share) {
         assert!(!self.is_over, "there is room after the end");
         let of_host = self.hosts.entry(host.clone()).or_default();
-        for (held, most) in [(of_host, admission.share), (&mut self.all, all(admission))] {
+        for (held, most) in [
+            (of_host, admission.host_limit),
+            (&mut self.all, admission.limit),
+        ] {
             held.places += share.places;
             held.units += share.units;
             assert!(held.places <= most.places && held.units <= most.units);
@@ -93,13 +102,6 @@ impl Held {
             held.places -= share.places;
             held.units -= share.units;
         }
-    }
-}
-
-fn all(admission: &Admission) -> Share {
-    Share {
-        places: admission.places.limit,
-        units: admission.memory.limit,
     }
 }
 
@@ -118,8 +120,8 @@ fn whoever_closes_waits_for_all_who_have_room_and_lets_nobody_in() {
             callers.admission.close();
             block_on(callers.admission.all_given_back());
             callers.held.lock().unwrap().is_over = true;
-            // Who comes now takes a place for the moment in which all turns out to be over.
-            callers.no_rest_is_taken();
+            // Who comes now takes a share for the moment in which all turns out to be over.
+            callers.no_host_has_any();
             callers.go();
         });
     }

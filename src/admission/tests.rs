@@ -1,20 +1,23 @@
-use super::*;
+use super::{share::UNIT, *};
 
 fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) -> Arc<Admission> {
-    Arc::new(Admission::new(&Limits {
-        outstanding,
-        outstanding_per_host: per_host,
-        body,
-        memory,
-    }))
+    Arc::new(Admission::new(
+        &Limits {
+            outstanding,
+            outstanding_per_host: per_host,
+            body,
+            memory,
+        },
+        Events::default(),
+    ))
 }
 
 fn refusal(admission: &Arc<Admission>, host: &str) -> Option<Refusal> {
     admission.try_admit(&host.into()).err()
 }
 
-fn memory_taken(admission: &Admission) -> usize {
-    admission.memory.taken.load(Ordering::SeqCst)
+fn memory_taken(admission: &Admission) -> u32 {
+    admission.taken.get().units
 }
 
 #[test]
@@ -51,10 +54,10 @@ fn a_host_leaves_an_eighth_of_the_memory_to_others() {
     rooms.push(admission.try_admit(&"a".into()).unwrap());
     assert_eq!(memory_taken(&admission), 12);
     drop(rooms);
-    assert_eq!(
-        (memory_taken(&admission), admission.hosts.hosts().len()),
-        (0, 0)
-    );
+    assert_eq!(admission.taken.get(), Share::default());
+    for host in ["a", "b"] {
+        assert_eq!(admission.hosts.of(&host.into()).get(), Share::default());
+    }
 }
 
 #[test]
@@ -81,4 +84,31 @@ async fn closing_refuses_and_waits() {
     assert!(futures::poll!(&mut waiting).is_pending());
     drop(room);
     waiting.await;
+}
+
+#[test]
+fn limits_that_no_number_of_32_bits_holds_are_no_limits() {
+    let admission = admission(usize::MAX, usize::MAX, 0, usize::MAX);
+    let all = u32::MAX;
+    assert_eq!(admission.limit.places, all);
+    assert_eq!(admission.limit.units, all);
+    let mut room = admission.try_admit(&"a".into()).unwrap();
+    room.shrink_to(0);
+    assert_eq!(admission.taken(), 1);
+}
+
+#[test]
+fn places_and_memory_do_not_run_into_each_other() {
+    let taken = Taken::default();
+    let share = |places, units| Share { places, units };
+    let limit = share(u32::MAX, u32::MAX);
+    assert!(taken.try_take(share(1, u32::MAX), limit));
+    assert!(!taken.try_take(share(0, 1), limit));
+    assert!(taken.try_take(share(u32::MAX - 1, 0), limit));
+    assert!(!taken.try_take(share(1, 0), limit));
+    assert_eq!(taken.give_back(share(1, 0)), share(u32::MAX - 1, u32::MAX));
+    assert_eq!(
+        taken.give_back(share(0, 2)),
+        share(u32::MAX - 1, u32::MAX - 2)
+    );
 }

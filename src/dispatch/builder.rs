@@ -255,9 +255,9 @@ impl<O: Outbox + 'static> DispatcherBuilder<O> {
     /// The dispatcher. Nothing runs yet: its worker starts with the first webhook.
     #[must_use]
     pub fn build(self) -> Dispatcher {
-        let admission = Arc::new(Admission::new(&self.limits));
-        let cooling = Arc::<Cooling>::default();
         let events = Events::new(self.hook);
+        let admission = Arc::new(Admission::new(&self.limits, events.clone()));
+        let cooling = Arc::<Cooling>::default();
         let client = self.client.unwrap_or_else(|| {
             Client::guarded(
                 &self.policy,

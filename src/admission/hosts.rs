@@ -1,0 +1,97 @@
+use std::sync::{Arc, PoisonError};
+
+use super::share::Taken;
+use crate::{
+    endpoint::{Host, HostMap},
+    sync::{Mutex, MutexGuard},
+};
+
+/// What each host has taken, as long as somebody holds it, and some hosts that have nothing: most
+/// are back soon.
+pub(super) struct Hosts {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+const SHARDS: usize = 16;
+
+struct Shard {
+    taken: HostMap<Host, Arc<Taken>>,
+    /// At so many hosts those are forgotten that have nothing.
+    full_at: usize,
+}
+
+/// A shard that has no more hosts is not looked through.
+const FEW: usize = 64;
+
+impl Hosts {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
+        }
+    }
+
+    pub(super) fn of(&self, host: &Host) -> Arc<Taken> {
+        // Other bits than those by which the map looks.
+        let at = (host.hash_value() >> 32) as usize % SHARDS;
+        lock(&self.shards[at]).of(host)
+    }
+
+    /// The hosts that are known.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).taken.len()).sum()
+    }
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self {
+            taken: HostMap::default(),
+            full_at: FEW,
+        }
+    }
+
+    fn of(&mut self, host: &Host) -> Arc<Taken> {
+        if let Some(taken) = self.taken.get(host) {
+            return Arc::clone(taken);
+        }
+        if self.taken.len() >= self.full_at {
+            // Nobody gets hold of one while the shard is locked.
+            self.taken.retain(|_, taken| Arc::strong_count(taken) > 1);
+            self.full_at = FEW.max(2 * self.taken.len());
+        }
+        let taken = Arc::default();
+        self.taken.insert(host.clone(), Arc::clone(&taken));
+        taken
+    }
+}
+
+/// Every change is a small one: a panic elsewhere leaves none half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_known_while_somebody_holds_what_it_has() {
+        let hosts = Hosts::new();
+        let held = hosts.of(&"a".into());
+        for number in 0..100 * SHARDS * FEW {
+            hosts.of(&Host::from(&*number.to_string()));
+        }
+        assert!(hosts.known() <= SHARDS * FEW);
+        assert!(Arc::ptr_eq(&held, &hosts.of(&"a".into())));
+    }
+
+    #[test]
+    fn as_many_are_known_as_are_held() {
+        let hosts = Hosts::new();
+        let names = (0..10 * SHARDS * FEW).map(|number| Host::from(&*number.to_string()));
+        let held: Vec<_> = names.map(|host| hosts.of(&host)).collect();
+        assert_eq!(hosts.known(), held.len());
+    }
+}

@@ -1,0 +1,80 @@
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Places, and memory in units of [`UNIT`] bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) places: u32,
+    pub(super) units: u32,
+}
+
+/// In bytes.
+pub(super) const UNIT: usize = 1024;
+
+/// How much is taken of something: one number, so that it is taken and given back in one step.
+#[derive(Default)]
+pub(super) struct Taken(AtomicU64);
+
+impl Share {
+    /// As much as can be told, at the most: 4 TiB.
+    pub(super) fn units_within(bytes: usize) -> u32 {
+        saturated(bytes / UNIT)
+    }
+
+    /// The same, for units that have to hold so many bytes.
+    pub(super) fn units_around(bytes: usize) -> u32 {
+        saturated(bytes.div_ceil(UNIT))
+    }
+
+    pub(super) fn units(units: u32) -> Self {
+        Self { places: 0, units }
+    }
+
+    fn plus(self, other: Self) -> Option<Self> {
+        Some(Self {
+            places: self.places.checked_add(other.places)?,
+            units: self.units.checked_add(other.units)?,
+        })
+    }
+
+    fn is_within(self, limit: Self) -> bool {
+        self.places <= limit.places && self.units <= limit.units
+    }
+
+    fn packed(self) -> u64 {
+        u64::from(self.places) << 32 | u64::from(self.units)
+    }
+
+    fn unpacked(packed: u64) -> Self {
+        Self {
+            places: (packed >> 32) as u32,
+            units: packed as u32,
+        }
+    }
+}
+
+pub(super) fn saturated(number: usize) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
+impl Taken {
+    pub(super) fn get(&self) -> Share {
+        Share::unpacked(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Takes a share, unless that is more than the limit leaves.
+    pub(super) fn try_take(&self, share: Share, limit: Share) -> bool {
+        let within = |taken| {
+            let sum = Share::unpacked(taken).plus(share)?;
+            sum.is_within(limit).then(|| sum.packed())
+        };
+        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
+        self.0.fetch_update(set, fetch, within).is_ok()
+    }
+
+    /// Gives back some of what was taken, and says what is left.
+    pub(super) fn give_back(&self, share: Share) -> Share {
+        // Neither part is ever less than nothing, so that neither borrows from the other.
+        let before = self.0.fetch_sub(share.packed(), Ordering::SeqCst);
+        Share::unpacked(before - share.packed())
+    }
+}
