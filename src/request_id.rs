@@ -27,7 +27,17 @@ use crate::signature::is_id;
 /// let app: Router = Router::new().route("/run", post(run)).layer(WebhookLayer::new());
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(Text);
+
+/// A text of one length is always the same kind.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    Short { bytes: [u8; SHORT], len: u8 },
+    Long(Arc<str>),
+}
+
+/// The length of a UUID: most ids are one, or shorter.
+const SHORT: usize = 36;
 
 impl RequestId {
     /// Reads an id; `None` when it is empty, too long, or has a character outside
@@ -48,14 +58,35 @@ impl RequestId {
         let mut text = Uuid::encode_buffer();
         // A context would keep those of one millisecond in order, by a lock over all requests.
         let id = Uuid::new_v7(Timestamp::now(NoContext));
-        let text = id.hyphenated().encode_lower(&mut text);
-        Self((&*text).into())
+        Self(Text::from(&*id.hyphenated().encode_lower(&mut text)))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Short { bytes, len } => {
+                let text = str::from_utf8(&bytes[..usize::from(*len)]);
+                text.expect("it was made of a whole text")
+            }
+            Text::Long(text) => text,
+        }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..text.len()) {
+            Some(short) => {
+                short.copy_from_slice(text.as_bytes());
+                Self::Short {
+                    bytes,
+                    len: text.len() as u8,
+                }
+            }
+            None => Self::Long(text.into()),
+        }
     }
 }
 
@@ -77,7 +108,11 @@ mod tests {
 
     #[test]
     fn keeps_what_is_plain_and_short() {
-        for id in ["a", "run_1-B", &"x".repeat(128)] {
+        let lengths = [SHORT, SHORT + 1, 128].map(|len| "x".repeat(len));
+        for id in ["a", "run_1-B"]
+            .into_iter()
+            .chain(lengths.iter().map(|id| &**id))
+        {
             assert_eq!(RequestId::parse(id).unwrap().as_str(), id);
         }
         for id in ["", "a.b", "a b", "é", "a\n", &"x".repeat(129)] {
