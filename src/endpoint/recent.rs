@@ -1,6 +1,9 @@
 use std::{
     hash::BuildHasher,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use foldhash::quality::RandomState;
@@ -11,6 +14,9 @@ use super::Endpoint;
 /// over, and reading one costs more than all else that a request with a webhook needs.
 ///
 /// What a text comes to under one policy never changes, so what is here is never out of date.
+///
+/// Each thread looks in sets of its own: threads whose calls name the same endpoint share neither
+/// a lock nor the endpoint's count of owners.
 pub(crate) struct RecentEndpoints {
     hasher: RandomState,
     sets: Box<[Mutex<Set>]>,
@@ -29,7 +35,16 @@ struct Known {
     endpoint: Endpoint,
 }
 
+/// Which thread this is, by when it first looked.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
 const SETS: usize = 256;
+/// Far from any other number of sets that few threads come to.
+const THREADS_APART: usize = 101;
 const WAYS: usize = 4;
 /// A longer text is read each time. With the sets this bounds the memory.
 const MAX_LEN: usize = 512;
@@ -61,7 +76,8 @@ impl RecentEndpoints {
             return read();
         }
         let hash = self.hasher.hash_one(written);
-        let set = &self.sets[hash as usize % SETS];
+        let at = (hash as usize).wrapping_add(THREAD.with(|&thread| thread) * THREADS_APART);
+        let set = &self.sets[at % SETS];
         // Every update is a small one: a panic elsewhere leaves no set half written.
         let lock = || set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = lock().find(hash, written) {
@@ -116,7 +132,7 @@ impl Written<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, thread};
 
     use super::*;
     use crate::{EndpointError, EndpointPolicy};
@@ -151,6 +167,23 @@ mod tests {
         assert!(Arc::ptr_eq(
             first.host_key().name(),
             second.host_key().name()
+        ));
+    }
+
+    #[test]
+    fn threads_share_no_endpoint() {
+        let recent = RecentEndpoints::new();
+        let written = Written::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
+        let read = || check("https://example.com/a");
+        let mine = recent.get_or_read(written, read).unwrap();
+        let another = thread::scope(|scope| {
+            let reading = scope.spawn(|| recent.get_or_read(written, read).unwrap());
+            reading.join().unwrap()
+        });
+        assert_eq!(mine.uri(), another.uri());
+        assert!(!Arc::ptr_eq(
+            mine.host_key().name(),
+            another.host_key().name()
         ));
     }
 
