@@ -11,7 +11,20 @@ pub(crate) struct Capture {
     declared: Option<u64>,
     seen: u64,
     limit: usize,
-    kept: Vec<Bytes>,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Nothing,
+    /// The one frame of a body; most bodies have no other.
+    Whole(Bytes),
+    Parts(Box<Parts>),
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    segments: Vec<Bytes>,
     /// Small frames, copied together: each would pin the buffer that it is a slice of.
     small: BytesMut,
 }
@@ -38,8 +51,7 @@ impl Capture {
             declared,
             seen: 0,
             limit,
-            kept: Vec::new(),
-            small: BytesMut::new(),
+            kept: Kept::Nothing,
         }
     }
 
@@ -49,13 +61,14 @@ impl Capture {
         if self.seen > self.limit as u64 {
             return Progress::Failed(FailReason::BodyTooLarge);
         }
-        self.keep(data);
-        match self.declared {
+        let progress = match self.declared {
             Some(declared) if self.seen > declared => Progress::Failed(FailReason::LengthMismatch),
             Some(declared) if self.seen == declared => Progress::Complete,
             _ if last => self.end(),
             _ => Progress::Open,
-        }
+        };
+        self.keep(data, progress == Progress::Complete);
+        progress
     }
 
     /// The end of the body: no frame any more, or the trailers.
@@ -67,15 +80,37 @@ impl Capture {
     }
 
     /// What was collected.
-    pub(crate) fn into_payload(mut self) -> Payload {
-        if self.kept.is_empty() {
-            return self.small.freeze().into();
+    pub(crate) fn into_payload(self) -> Payload {
+        match self.kept {
+            Kept::Nothing => Payload::default(),
+            Kept::Whole(whole) => whole.into(),
+            Kept::Parts(mut parts) => {
+                parts.close_small();
+                parts.segments.into()
+            }
         }
-        self.close_small();
-        self.kept.into()
     }
 
-    fn keep(&mut self, data: &Bytes) {
+    fn keep(&mut self, data: &Bytes, is_last: bool) {
+        match &mut self.kept {
+            Kept::Nothing if is_last => {
+                self.kept = Kept::Whole(match data.len() < SMALL {
+                    true => Bytes::copy_from_slice(data),
+                    false => data.clone(),
+                });
+            }
+            Kept::Parts(parts) => parts.add(data),
+            Kept::Nothing | Kept::Whole(_) => {
+                let mut parts = Box::<Parts>::default();
+                parts.add(data);
+                self.kept = Kept::Parts(parts);
+            }
+        }
+    }
+}
+
+impl Parts {
+    fn add(&mut self, data: &Bytes) {
         if data.len() < SMALL {
             self.small.extend_from_slice(data);
             if self.small.len() >= CHUNK {
@@ -83,13 +118,13 @@ impl Capture {
             }
         } else {
             self.close_small();
-            self.kept.push(data.clone());
+            self.segments.push(data.clone());
         }
     }
 
     fn close_small(&mut self) {
         if !self.small.is_empty() {
-            self.kept.push(self.small.split().freeze());
+            self.segments.push(self.small.split().freeze());
         }
     }
 }
@@ -180,6 +215,18 @@ mod tests {
         let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
         assert_eq!(lengths, [3, SMALL, 3]);
         assert_eq!(segments[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn a_body_of_one_frame_is_kept_if_it_is_large_and_copied_if_it_is_small() {
+        for (len, is_copied) in [(SMALL - 1, true), (SMALL, false)] {
+            let whole = bytes(len);
+            let mut capture = Capture::new(Some(len as u64), MIB);
+            assert_eq!(capture.data(&whole, false), Progress::Complete);
+            let payload = capture.into_payload().to_bytes();
+            assert_eq!(payload, whole);
+            assert_eq!(payload.as_ptr() != whole.as_ptr(), is_copied);
+        }
     }
 
     #[test]

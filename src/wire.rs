@@ -6,7 +6,7 @@ pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
 pub(crate) const RESPONSE_STATUS: HeaderName = HeaderName::from_static("x-webhook-response-status");
 /// On every delivery. A request with it that asks for a webhook would make a loop.
-pub(crate) const LOOP_MARK: HeaderName = HeaderName::from_static("x-webhook-loop");
+pub(crate) static LOOP_MARK: HeaderName = HeaderName::from_static("x-webhook-loop");
 
 pub(crate) static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 pub(crate) static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");

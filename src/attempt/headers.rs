@@ -47,7 +47,7 @@ impl Headers {
             (true, CONTENT_LENGTH, Field::ContentLength),
             (true, CONTENT_TYPE, Field::ContentType),
             (true, USER_AGENT, Field::Fixed(&AGENT)),
-            (true, LOOP_MARK, Field::Fixed(&LOOP)),
+            (true, LOOP_MARK.clone(), Field::Fixed(&LOOP)),
             (true, ATTEMPT, Field::Attempt),
             (true, RESPONSE_STATUS, Field::Status),
             (true, brand.timestamp().clone(), Field::Timestamp),

@@ -96,8 +96,7 @@ fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = Some(query);
     std::iter::from_fn(move || {
         let query = rest?;
-        let name_end = query.iter().position(|byte| matches!(byte, b'=' | b'&'));
-        let name_end = name_end.unwrap_or(query.len());
+        let name_end = memchr2(b'=', b'&', query).unwrap_or(query.len());
         let (name, after) = query.split_at(name_end);
         let value_end = match after {
             [b'=', value @ ..] => 1 + memchr(b'&', value).unwrap_or(value.len()),
