@@ -22,8 +22,8 @@ use support::{args::Args, report::Report};
 
 fn main() {
     let args = Args::read();
-    if args.role() == Some(apps::ROLE) {
-        return apps::serve();
+    if let Some(role) = args.role() {
+        return apps::serve(role);
     }
     let mut report = Report::default();
     if args.wants(passthrough::FIGURES) {

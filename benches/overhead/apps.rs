@@ -1,23 +1,25 @@
-//! The same axum app five times, in a process of its own: without the layer, with Tower's `Identity`
-//! in its place, with it, with it and a sink that discards, and with the hand-written middleware,
-//! which discards as well.
+//! The same axum app several times, in a process of its own: without the layer, with the layer in
+//! its router and around it, the same with a sink that discards, with Tower's `Identity` in the
+//! router, and with the hand-written middleware, which discards as well.
 
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Router,
+    Router, ServiceExt,
     body::Body,
+    extract::Request,
     middleware::from_fn_with_state,
     response::{
-        IntoResponse,
+        IntoResponse, Response,
         sse::{Event, Sse},
     },
     routing::post,
+    serve::IncomingStream,
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use tokio::{net::TcpListener, time::sleep};
-use tower::{layer::util::Identity, service_fn};
+use tokio::{net::TcpListener, runtime, time::sleep};
+use tower::{Layer, Service, layer::util::Identity, service_fn};
 use tower_webhook::{Delivery, Dispatcher, WebhookLayer, outbox::Accepted};
 
 use crate::support::{
@@ -25,7 +27,10 @@ use crate::support::{
     handwritten::{Webhooks, webhook},
 };
 
+/// On tokio's own choice of threads, as `#[tokio::main]` has it.
 pub(crate) const ROLE: &str = "apps";
+/// On one thread, which does nothing else.
+pub(crate) const ONE_THREAD: &str = "apps-on-one-thread";
 
 /// The process, and the ports of its apps.
 pub(crate) struct Apps {
@@ -33,56 +38,84 @@ pub(crate) struct Apps {
     pub(crate) id: u32,
     pub(crate) plain: u16,
     pub(crate) identity: u16,
-    pub(crate) layered: u16,
-    pub(crate) discarding: u16,
+    pub(crate) inside: u16,
+    pub(crate) around: u16,
+    pub(crate) capturing_inside: u16,
+    pub(crate) capturing_around: u16,
     pub(crate) handwritten: u16,
 }
 
 impl Apps {
-    pub(crate) fn start() -> Self {
-        let mut process = Child::start(ROLE);
-        let [plain, identity, layered, discarding, handwritten] = process.numbers();
+    pub(crate) fn start(role: &str) -> Self {
+        let mut process = Child::start(role);
+        let [
+            plain,
+            identity,
+            inside,
+            around,
+            capturing_inside,
+            capturing_around,
+            handwritten,
+        ] = process.numbers();
         let [id] = process.numbers();
         Self {
             _process: process,
             id,
             plain,
             identity,
-            layered,
-            discarding,
+            inside,
+            around,
+            capturing_inside,
+            capturing_around,
             handwritten,
         }
     }
 }
 
-/// The child's part. On one thread, so that its processor time is what requests cost.
-pub(crate) fn serve() {
+/// The child's part, in this role.
+pub(crate) fn serve(role: &str) {
     end_with_parent();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let discarding = WebhookLayer::new().with_dispatcher(discarding());
+    let runtime = match role {
+        ONE_THREAD => runtime::Builder::new_current_thread().enable_all().build(),
+        _ => runtime::Builder::new_multi_thread().enable_all().build(),
+    };
+    runtime.expect("a runtime").block_on(async {
+        let layer = WebhookLayer::new();
+        let capturing = WebhookLayer::new().with_dispatcher(discarding());
+        let around = |layer: &WebhookLayer| {
+            let layer = layer.clone().with_kept_body(Body::new);
+            ServiceExt::<Request>::into_make_service(layer.layer(app()))
+        };
         let webhooks = Webhooks::new(None, 64, |_| {});
         let handwritten = app().layer(from_fn_with_state(webhooks, webhook));
-        let mut ports = Vec::new();
-        for app in [
-            app(),
-            app().layer(Identity::new()),
-            app().layer(WebhookLayer::new()),
-            app().layer(discarding),
-            handwritten,
-        ] {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("it is bound");
-            ports.push(address.port().to_string());
-            tokio::spawn(async { axum::serve(NoDelay(listener), app).await });
-        }
-        say(&ports.join(" "));
+        let ports = [
+            start(app().into_make_service()).await,
+            start(app().layer(Identity::new()).into_make_service()).await,
+            start(app().layer(layer.clone()).into_make_service()).await,
+            start(around(&layer)).await,
+            start(app().layer(capturing.clone()).into_make_service()).await,
+            start(around(&capturing)).await,
+            start(handwritten.into_make_service()).await,
+        ];
+        say(&ports.map(|port| port.to_string()).join(" "));
         say(&std::process::id().to_string());
         std::future::pending::<()>().await;
     });
+}
+
+/// Starts to serve an app, and says at which port.
+async fn start<M, S>(app: M) -> u16
+where
+    M: for<'a> Service<IncomingStream<'a, NoDelay>, Error = Infallible, Response = S>,
+    M: Send + 'static,
+    for<'a> <M as Service<IncomingStream<'a, NoDelay>>>::Future: Send,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async { axum::serve(NoDelay(listener), app).await });
+    address.port()
 }
 
 fn app() -> Router {

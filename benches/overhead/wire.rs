@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::{net::TcpStream, task::JoinSet};
 
 use super::{
-    apps::Apps,
+    apps::{self, Apps},
     exchange::{Caller, blocking_caller, request},
 };
 use crate::{
@@ -23,6 +23,9 @@ pub(crate) const RATES: &[&str] = &["passthrough_rps_ratio", "captured_rps_ratio
 pub(crate) const LATENCIES: &[&str] = &["captured_ttfb_added_us"];
 
 const CONNECTIONS: usize = 16;
+/// So many calls to one app before it is another one's turn: where each call goes to another app,
+/// its code is no longer in a near cache, which is no server's lot.
+const IN_A_ROW: usize = 10;
 const PATHS: [(&str, &str); 4] = [
     ("1KiB", "/1k"),
     ("64KiB", "/64k"),
@@ -31,43 +34,54 @@ const PATHS: [(&str, &str); 4] = [
 ];
 
 pub(crate) fn rates(args: &Args, report: &mut Report) {
-    let apps = Apps::start();
-    let mut table = vec![row![
-        "requests of 1 KiB",
-        "requests/s",
-        "ratio",
-        "server's µs each"
-    ]];
-    for (figure, wish, with) in [
-        ("passthrough_rps_ratio", false, apps.layered),
-        ("captured_rps_ratio", true, apps.discarding),
-    ] {
-        let request = request("/1k", wish);
-        let sides = [
-            ("without the layer", apps.plain),
-            ("with the layer", with),
-            ("with Identity in its place", apps.identity),
-        ];
-        let (mut rates, mut costs) = (Rounds::new(sides.len()), Rounds::new(sides.len()));
-        for _ in 0..args.pick(61, 2) {
-            for side in rates.order() {
-                let number = args.pick(250, 10);
-                let (rate, cost) = burst(&apps, sides[side].1, &request, number);
-                rates.add(side, rate);
-                costs.add(side, cost);
+    for role in [apps::ONE_THREAD, apps::ROLE] {
+        let apps = Apps::start(role);
+        let mut table = vec![row![
+            "requests of 1 KiB",
+            "requests/s",
+            "ratio",
+            "server's µs each"
+        ]];
+        for (figure, inside, around) in [
+            (RATES[0], apps.inside, apps.around),
+            (RATES[1], apps.capturing_inside, apps.capturing_around),
+        ] {
+            let wish = figure == RATES[1];
+            let request = request("/1k", wish);
+            let sides = [
+                ("without the layer", apps.plain),
+                ("the layer around the router", around),
+                ("the layer in the router", inside),
+                ("Identity in the router", apps.identity),
+            ];
+            let (mut rates, mut costs) = (Rounds::new(sides.len()), Rounds::new(sides.len()));
+            for _ in 0..args.pick(61, 2) {
+                for side in rates.order() {
+                    let number = args.pick(250, 10);
+                    let (rate, cost) = burst(&apps, sides[side].1, &request, number);
+                    rates.add(side, rate);
+                    costs.add(side, cost);
+                }
+            }
+            for (side, (name, _)) in sides.into_iter().enumerate() {
+                table.push(row![
+                    format!("{}, {name}", if wish { "webhook" } else { "no webhook" }),
+                    format!("{:.0}", rates.median(side)),
+                    format!("{:.3}", rates.ratio(side, 0)),
+                    format!("{:.2}", costs.median(side)),
+                ]);
+            }
+            if role == apps::ROLE {
+                report.figure(figure, rates.ratio(1, 0));
             }
         }
-        for (side, (name, _)) in sides.into_iter().enumerate() {
-            table.push(row![
-                format!("{}, {name}", if wish { "webhook" } else { "no webhook" }),
-                format!("{:.0}", rates.median(side)),
-                format!("{:.3}", rates.ratio(side, 0)),
-                format!("{:.2}", costs.median(side)),
-            ]);
-        }
-        report.figure(figure, rates.ratio(1, 0));
+        let threads = match role {
+            apps::ONE_THREAD => "one thread",
+            _ => "as many threads as cores, as `#[tokio::main]` has it",
+        };
+        let title = format!("Requests to axum over loopback, 16 connections, served on {threads}");
+        report.table(&title, &table);
     }
-    report.table("Requests to axum over loopback, 16 connections", &table);
 }
 
 /// Requests a second, and the server's microseconds on a processor for each.
@@ -106,10 +120,10 @@ fn burst(apps: &Apps, port: u16, request: &[u8], number: usize) -> (f64, f64) {
 }
 
 pub(crate) fn latencies(args: &Args, report: &mut Report) {
-    let apps = Apps::start();
+    let apps = Apps::start(apps::ROLE);
     let sides = [
         ("none", apps.plain),
-        ("tower-webhook", apps.discarding),
+        ("tower-webhook", apps.capturing_around),
         ("hand-written", apps.handwritten),
         ("Identity", apps.identity),
     ];
@@ -125,11 +139,13 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
         let request = request(path, true);
         let mut callers = sides.map(|(_, port)| blocking_caller(port));
         let mut rounds = Rounds::new(sides.len());
-        for _ in 0..args.pick(9, 2) {
+        for _ in 0..args.pick(21, 2) {
             let mut micros = vec![Vec::new(); sides.len()];
-            for _ in 0..args.pick(if path == "/sse" { 50 } else { 300 }, 5) {
+            for _ in 0..args.pick(if path == "/sse" { 5 } else { 30 }, 1) {
                 for side in rounds.order() {
-                    micros[side].push(callers[side].first_byte(&request));
+                    for _ in 0..IN_A_ROW {
+                        micros[side].push(callers[side].first_byte(&request));
+                    }
                 }
             }
             for (side, micros) in micros.into_iter().enumerate() {
