@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use self::{
     hosts::Hosts,
-    share::{Share, Taken, saturated},
+    share::{Share, Tally, saturated},
 };
 use crate::{
     endpoint::Host,
@@ -21,7 +21,7 @@ use crate::{
 /// Room for the webhooks that are under way: places and bytes, in all and for each endpoint host.
 /// It is taken with a try, never with a wait.
 pub(crate) struct Admission {
-    taken: Taken,
+    taken: Tally,
     limit: Share,
     hosts: Hosts,
     host_limit: Share,
@@ -38,7 +38,7 @@ pub(crate) struct Admission {
 /// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
 pub(crate) struct Room {
     share: Share,
-    of_host: Arc<Taken>,
+    of_host: Arc<Tally>,
     admission: Arc<Admission>,
 }
 
@@ -54,7 +54,7 @@ impl Admission {
         let units = Share::units_within(limits.memory);
         let body = Share::units_around(limits.body);
         Self {
-            taken: Taken::default(),
+            taken: Tally::default(),
             limit: Share {
                 places: saturated(limits.outstanding),
                 units,

@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use super::share::Taken;
+use super::share::Tally;
 use crate::{
     endpoint::{Host, HostMap},
     sync::{Mutex, MutexGuard},
@@ -15,7 +15,7 @@ pub(super) struct Hosts {
 const SHARDS: usize = 16;
 
 struct Shard {
-    taken: HostMap<Host, Arc<Taken>>,
+    taken: HostMap<Host, Arc<Tally>>,
     /// At so many hosts those are forgotten that have nothing.
     full_at: usize,
 }
@@ -30,7 +30,7 @@ impl Hosts {
         }
     }
 
-    pub(super) fn of(&self, host: &Host) -> Arc<Taken> {
+    pub(super) fn of(&self, host: &Host) -> Arc<Tally> {
         // Other bits than those by which the map looks.
         let at = (host.hash_value() >> 32) as usize % SHARDS;
         lock(&self.shards[at]).of(host)
@@ -52,7 +52,7 @@ impl Shard {
         }
     }
 
-    fn of(&mut self, host: &Host) -> Arc<Taken> {
+    fn of(&mut self, host: &Host) -> Arc<Tally> {
         if let Some(taken) = self.taken.get(host) {
             return Arc::clone(taken);
         }

@@ -12,15 +12,15 @@ pub(super) const UNIT: usize = 1024;
 
 /// How much is taken of something: one number, so that it is taken and given back in one step.
 #[derive(Default)]
-pub(super) struct Taken(AtomicU64);
+pub(super) struct Tally(AtomicU64);
 
 impl Share {
-    /// As much as can be told, at the most: 4 TiB.
+    /// The units that fit into so many bytes, and no more than can be counted: 4 TiB.
     pub(super) fn units_within(bytes: usize) -> u32 {
         saturated(bytes / UNIT)
     }
 
-    /// The same, for units that have to hold so many bytes.
+    /// The units that hold so many bytes.
     pub(super) fn units_around(bytes: usize) -> u32 {
         saturated(bytes.div_ceil(UNIT))
     }
@@ -56,7 +56,7 @@ pub(super) fn saturated(number: usize) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
-impl Taken {
+impl Tally {
     pub(super) fn get(&self) -> Share {
         Share::unpacked(self.0.load(Ordering::SeqCst))
     }

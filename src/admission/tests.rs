@@ -99,7 +99,7 @@ fn limits_that_no_number_of_32_bits_holds_are_no_limits() {
 
 #[test]
 fn places_and_memory_do_not_run_into_each_other() {
-    let taken = Taken::default();
+    let taken = Tally::default();
     let share = |places, units| Share { places, units };
     let limit = share(u32::MAX, u32::MAX);
     assert!(taken.try_take(share(1, u32::MAX), limit));

@@ -165,7 +165,7 @@ impl<O> DispatcherBuilder<O> {
     /// limit](Self::with_body_limit) out of it, and gives back what its body did not need as soon
     /// as that is known: budget / limit is the number of such requests that can be handled at
     /// once. A single endpoint host has at most seven eighths of it, so that some is left for
-    /// others however slow that host is.
+    /// others however slow that host is. More than 4 TiB counts as 4 TiB.
     ///
     /// Besides its payload a webhook under way takes less than 5 KiB, and an attempt under way less
     /// than 128 KiB. Connections that are kept for later attempts do not come on top of that: with

@@ -15,8 +15,8 @@ use super::Endpoint;
 ///
 /// What a text comes to under one policy never changes, so what is here is never out of date.
 ///
-/// Each thread looks in sets of its own: threads whose calls name the same endpoint share neither
-/// a lock nor the endpoint's count of owners.
+/// Threads look in different places: those whose calls name the same endpoint seldom share a lock,
+/// or the endpoint's count of owners.
 pub(crate) struct RecentEndpoints {
     hasher: RandomState,
     sets: Box<[Mutex<Set>]>,
@@ -35,19 +35,19 @@ struct Known {
     endpoint: Endpoint,
 }
 
-/// Which thread this is, by when it first looked.
+const SETS: usize = 256;
+/// In so many places a text can be known: more would leave less for other texts.
+const PLACES: usize = 4;
+const WAYS: usize = 4;
+/// A longer text is read each time. With the sets this bounds the memory.
+const MAX_LEN: usize = 512;
+
+/// How many threads have looked for a text; each has the number at which it came.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
-
-const SETS: usize = 256;
-/// Far from any other number of sets that few threads come to.
-const THREADS_APART: usize = 101;
-const WAYS: usize = 4;
-/// A longer text is read each time. With the sets this bounds the memory.
-const MAX_LEN: usize = 512;
 
 /// An endpoint as a request has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,8 +76,7 @@ impl RecentEndpoints {
             return read();
         }
         let hash = self.hasher.hash_one(written);
-        let at = (hash as usize).wrapping_add(THREAD.with(|&thread| thread) * THREADS_APART);
-        let set = &self.sets[at % SETS];
+        let set = &self.sets[THREAD.with(|&thread| place(hash, thread))];
         // Every update is a small one: a panic elsewhere leaves no set half written.
         let lock = || set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = lock().find(hash, written) {
@@ -91,6 +90,12 @@ impl RecentEndpoints {
         });
         Ok(endpoint)
     }
+}
+
+/// In which set a thread looks for a text.
+fn place(hash: u64, thread: usize) -> usize {
+    let apart = thread % PLACES * (SETS / PLACES);
+    (hash as usize % SETS + apart) % SETS
 }
 
 impl Set {
@@ -132,7 +137,7 @@ impl Written<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::{collections::HashSet, sync::Arc, thread};
 
     use super::*;
     use crate::{EndpointError, EndpointPolicy};
@@ -171,20 +176,32 @@ mod tests {
     }
 
     #[test]
-    fn threads_share_no_endpoint() {
+    fn threads_look_in_different_places() {
+        for hash in [0, 1, SETS as u64 - 1, u64::MAX] {
+            let places: Vec<_> = (0..PLACES).map(|thread| place(hash, thread)).collect();
+            let distinct: HashSet<_> = places.iter().collect();
+            assert_eq!(distinct.len(), PLACES);
+            assert!(places.iter().all(|&place| place < SETS));
+            assert_eq!(place(hash, PLACES), places[0]);
+        }
+    }
+
+    #[test]
+    fn many_threads_read_a_text_few_times() {
         let recent = RecentEndpoints::new();
         let written = Written::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
-        let read = || check("https://example.com/a");
-        let mine = recent.get_or_read(written, read).unwrap();
-        let another = thread::scope(|scope| {
-            let reading = scope.spawn(|| recent.get_or_read(written, read).unwrap());
-            reading.join().unwrap()
-        });
-        assert_eq!(mine.uri(), another.uri());
-        assert!(!Arc::ptr_eq(
-            mine.host_key().name(),
-            another.host_key().name()
-        ));
+        let reads = AtomicUsize::new(0);
+        for _ in 0..4 * PLACES {
+            let look = || {
+                recent.get_or_read(written, || {
+                    reads.fetch_add(1, Ordering::Relaxed);
+                    check("https://example.com/a")
+                })
+            };
+            let found = thread::scope(|scope| scope.spawn(look).join().unwrap());
+            assert_eq!(found.unwrap().host(), "example.com");
+        }
+        assert!(reads.into_inner() <= PLACES);
     }
 
     #[test]
