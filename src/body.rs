@@ -188,9 +188,8 @@ impl<B: Body<Data = Bytes>> Watched<B> {
 impl State {
     fn complete<E>(&mut self, held: Held, cx: &mut Context<'_>) -> Polled<E> {
         if let Self::Watching { capture, ticket } = std::mem::replace(self, Self::Through) {
-            let mut accepting = ticket.complete(capture.into_payload());
             // An outbox in memory lets nobody wait.
-            if accepting.poll_unpin(cx).is_pending() {
+            if let Some(accepting) = ticket.complete(capture.into_payload(), cx) {
                 *self = Self::Holding { held, accepting };
                 return Poll::Pending;
             }

@@ -12,9 +12,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::{
-    BodyType, ResponseBody, Wrapped,
+    BodyType, Payload, ResponseBody, Wrapped,
     capture::{self, Capture, Start},
-    detach::{self, Detach, Detached, Disconnect, Finish},
+    config::Config,
+    detach::{self, Detach, Detached, Finish},
     dispatch::Accepting,
     event::FailReason,
     problem::Problem,
@@ -54,8 +55,6 @@ pin_project! {
     {
         #[pin]
         future: F,
-        forwards: fn(StatusCode) -> bool,
-        disconnect: Disconnect,
         state: State<F::Output>,
     }
 }
@@ -92,17 +91,10 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     E: Send,
 {
-    pub(crate) fn taken(
-        future: F,
-        ticket: Ticket,
-        forwards: fn(StatusCode) -> bool,
-        disconnect: Disconnect,
-        body_type: T,
-    ) -> Self {
+    pub(crate) fn taken(future: F, ticket: Ticket, body_type: T) -> Self {
+        let disconnect = ticket.config().disconnect;
         let taken = Taken {
             future,
-            forwards,
-            disconnect,
             state: State::Waiting { ticket },
         };
         Self {
@@ -146,11 +138,7 @@ where
         let this = self.project();
         if let State::Waiting { .. } = this.state {
             let answer = ready!(this.future.poll(cx));
-            if let Some(answer) =
-                Self::answered(this.state, *this.forwards, *this.disconnect, answer)
-            {
-                return Poll::Ready(answer);
-            }
+            return Self::answered(this.state, answer, cx);
         }
         if let State::Holding { accepting, .. } = this.state {
             ready!(accepting.poll_unpin(cx));
@@ -163,41 +151,48 @@ where
         }
     }
 
-    /// What goes on at once; `None` when the answer is held back.
+    /// What goes on at once, unless the answer is held back.
     fn answered(
         state: &mut State<F::Output>,
-        forwards: fn(StatusCode) -> bool,
-        disconnect: Disconnect,
         answer: F::Output,
-    ) -> Option<Answer<B, E>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<B, E>> {
         let State::Waiting { mut ticket } = std::mem::replace(state, State::Through) else {
-            return None;
+            unreachable!("it was waiting for this answer");
         };
-        let plain = |response: Response<B>| Some(Ok(response.map(ResponseBody::plain)));
+        let plain = |response: Response<B>| Poll::Ready(Ok(response.map(ResponseBody::plain)));
         let response = match answer {
             Ok(response) => response,
             Err(error) => {
                 ticket.fail(FailReason::ServiceFailed);
-                return Some(Err(error));
+                return Poll::Ready(Err(error));
             }
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             ticket.fail(FailReason::Upgraded);
             return plain(response);
         }
-        if !forwards(response.status()) {
+        if !(ticket.config().forwards)(response.status()) {
             ticket.fail(FailReason::StatusNotForwarded);
             return plain(response);
         }
         ticket.note_head(&response);
-        let limit = ticket.body_limit();
+        let Config {
+            ref dispatcher,
+            disconnect,
+            ..
+        } = *ticket.config();
+        let limit = dispatcher.body_limit();
         match capture::start(ticket.asked_for_head(), &response) {
             Start::Empty => {
+                let Some(accepting) = ticket.complete(Payload::default(), cx) else {
+                    return plain(response);
+                };
                 *state = State::Holding {
                     response: Ok(response),
-                    accepting: ticket.complete(crate::Payload::default()),
+                    accepting,
                 };
-                None
+                Poll::Pending
             }
             Start::Watch { declared } if declared.is_some_and(|len| len > limit as u64) => {
                 ticket.fail(FailReason::BodyTooLarge);
@@ -205,7 +200,7 @@ where
             }
             Start::Watch { declared } => {
                 let capture = Capture::new(declared, limit);
-                Some(Ok(response.map(|body| {
+                Poll::Ready(Ok(response.map(|body| {
                     ResponseBody::watched(body, capture, ticket, disconnect)
                 })))
             }

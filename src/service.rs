@@ -67,13 +67,7 @@ where
         match asked.and_then(|endpoint| self.config.admit(&mut request, endpoint)) {
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(ticket)) => {
-                let Config {
-                    disconnect,
-                    forwards,
-                    ..
-                } = *self.config;
-                let future = self.inner.call(request);
-                ResponseFuture::taken(future, ticket, forwards, disconnect, self.body_type)
+                ResponseFuture::taken(self.inner.call(request), ticket, self.body_type)
             }
             Some(Err(problem)) => ResponseFuture::refused(problem, self.body_type),
         }
@@ -88,7 +82,7 @@ impl Config {
 
     /// Reads what a request wishes, if it has a wish, and takes room for it.
     fn admit<B>(
-        &self,
+        self: &Arc<Self>,
         request: &mut Request<B>,
         endpoint: Result<Endpoint, Problem>,
     ) -> Option<Result<Ticket, Problem>> {
@@ -97,7 +91,7 @@ impl Config {
     }
 
     fn take<B>(
-        &self,
+        self: &Arc<Self>,
         request: &mut Request<B>,
         wish: Result<Wish, Problem>,
     ) -> Result<Ticket, Problem> {
@@ -112,6 +106,6 @@ impl Config {
             .map_err(|refusal| refused(Some(&wish.endpoint), Problem::NoRoom(refusal)))?;
         request.extensions_mut().insert(wish.id.clone());
         let asked_for_head = request.method() == Method::HEAD;
-        Ok(Ticket::new(dispatcher.clone(), room, wish, asked_for_head))
+        Ok(Ticket::new(Arc::clone(self), room, wish, asked_for_head))
     }
 }

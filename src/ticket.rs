@@ -1,11 +1,14 @@
+use std::{sync::Arc, task::Context};
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
 };
 
 use crate::{
-    Dispatcher, Payload,
+    Payload,
     admission::Room,
+    config::Config,
     delivery::Draft,
     dispatch::Accepting,
     event::{EventKind, FailReason},
@@ -24,7 +27,7 @@ pub(crate) struct Ticket {
 
 struct Open {
     draft: Draft,
-    dispatcher: Dispatcher,
+    config: Arc<Config>,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
     status: StatusCode,
@@ -52,12 +55,7 @@ static FORWARDED: [HeaderName; 5] = [
 
 impl Ticket {
     /// Takes a request in hand, for which there is room.
-    pub(crate) fn new(
-        dispatcher: Dispatcher,
-        room: Room,
-        wish: Wish,
-        asked_for_head: bool,
-    ) -> Self {
+    pub(crate) fn new(config: Arc<Config>, room: Room, wish: Wish, asked_for_head: bool) -> Self {
         let Wish {
             id,
             endpoint,
@@ -67,7 +65,7 @@ impl Ticket {
         Self {
             open: Some(Open {
                 draft: Draft::new(id, endpoint, secret, room),
-                dispatcher,
+                config,
                 asked_for_head,
                 status: StatusCode::OK,
                 headers: Vec::new(),
@@ -79,8 +77,8 @@ impl Ticket {
         self.open().asked_for_head
     }
 
-    pub(crate) fn body_limit(&self) -> usize {
-        self.open().dispatcher.body_limit()
+    pub(crate) fn config(&self) -> &Config {
+        &self.open().config
     }
 
     /// Notes what is forwarded of the response's head.
@@ -101,11 +99,12 @@ impl Ticket {
         }
     }
 
-    /// The response is complete: it becomes a delivery.
-    pub(crate) fn complete(mut self, payload: Payload) -> Accepting {
+    /// The response is complete: it becomes a delivery. `None` when it has not to wait for the
+    /// outbox.
+    pub(crate) fn complete(mut self, payload: Payload, cx: &mut Context<'_>) -> Option<Accepting> {
         let open = self.open.take().expect("a ticket is completed once");
         let delivery = open.draft.complete(open.status, open.headers, payload);
-        open.dispatcher.accept(delivery)
+        open.config.dispatcher.accept(delivery, cx)
     }
 
     /// The response never becomes a delivery.

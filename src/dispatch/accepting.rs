@@ -19,12 +19,17 @@ use crate::{
     outbox::{Accepted, Durability},
 };
 
-/// A delivery on its way into the outbox. Resolves when it is as safe as it gets.
+/// A delivery that has to wait for the outbox. Resolves when it is as safe as it gets.
+pub(crate) struct Accepting {
+    dispatcher: Dispatcher,
+    handover: Handover,
+}
+
+/// A delivery on its way into the outbox.
 ///
 /// An outbox in memory takes it the first time that this is polled: nothing but the sink's future
 /// is boxed for it, and no timer is set.
-pub(crate) struct Accepting {
-    dispatcher: Dispatcher,
+struct Handover {
     delivery: Delivery,
     state: State,
 }
@@ -49,18 +54,82 @@ enum State {
 type Answer = BoxFuture<Result<Accepted, BoxError>>;
 
 impl Accepting {
-    pub(super) fn new(dispatcher: Dispatcher, delivery: Delivery) -> Self {
-        Self {
-            dispatcher,
+    /// Hands a delivery to the outbox; `None` when there is nothing to wait for.
+    pub(super) fn begin(
+        dispatcher: &Dispatcher,
+        delivery: Delivery,
+        cx: &mut Context<'_>,
+    ) -> Option<Self> {
+        let mut handover = Handover {
             delivery,
             state: State::New,
+        };
+        match handover.poll(dispatcher, cx) {
+            Poll::Ready(()) => None,
+            Poll::Pending => Some(Self {
+                dispatcher: dispatcher.clone(),
+                handover,
+            }),
+        }
+    }
+}
+
+impl Future for Accepting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self {
+            dispatcher,
+            handover,
+        } = &mut *self;
+        handover.poll(dispatcher, cx)
+    }
+}
+
+impl Handover {
+    fn poll(&mut self, dispatcher: &Dispatcher, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = match &mut self.state {
+                State::New => self.ask(dispatcher),
+                State::Asked {
+                    answer,
+                    deadline,
+                    stopped,
+                } => {
+                    let stopped = *stopped;
+                    let accepted = match answer.as_mut().poll(cx) {
+                        Poll::Ready(accepted) => accepted,
+                        // No timer can be set: it takes as long as it takes.
+                        Poll::Pending if deadline.is_none() && Handle::try_current().is_err() => {
+                            return Poll::Pending;
+                        }
+                        Poll::Pending => {
+                            let timeout = dispatcher.shared.accept_timeout;
+                            let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                            ready!(deadline.as_mut().poll(cx));
+                            Err("it took too long".into())
+                        }
+                    };
+                    self.answered(dispatcher, accepted, stopped)
+                }
+                State::FallingBack { answer } => {
+                    // It is dropped, and reports that, where the process has no memory outbox
+                    // either.
+                    if let Ok(accepted) = ready!(answer.as_mut().poll(cx)) {
+                        dispatcher.queued(&self.delivery, accepted);
+                    }
+                    State::Done
+                }
+                State::Done => return Poll::Ready(()),
+            };
+            self.state = next;
         }
     }
 
-    fn ask(&self) -> State {
-        let engine = &self.dispatcher.shared.engine;
+    fn ask(&self, dispatcher: &Dispatcher) -> State {
+        let engine = &dispatcher.shared.engine;
         let stopped = engine.is_stopped();
-        if !self.has_started(&**engine) {
+        if !self.has_started(dispatcher, &**engine) {
             return State::Done;
         }
         State::Asked {
@@ -71,7 +140,7 @@ impl Accepting {
     }
 
     /// Starts an engine's worker, unless it runs. Where it cannot, the delivery is given up.
-    fn has_started(&self, engine: &dyn Engine) -> bool {
+    fn has_started(&self, dispatcher: &Dispatcher, engine: &dyn Engine) -> bool {
         if engine.has_started() {
             return true;
         }
@@ -82,15 +151,20 @@ impl Accepting {
             }
             Err(_) => {
                 tracing::error!("a webhook needs a Tokio runtime to be delivered in");
-                self.dispatcher.abandon(&self.delivery);
+                dispatcher.abandon(&self.delivery);
                 false
             }
         }
     }
 
     /// What the outbox's answer leads to.
-    fn answered(&self, accepted: Result<Accepted, BoxError>, stopped: bool) -> State {
-        let (dispatcher, delivery) = (&self.dispatcher, &self.delivery);
+    fn answered(
+        &self,
+        dispatcher: &Dispatcher,
+        accepted: Result<Accepted, BoxError>,
+        stopped: bool,
+    ) -> State {
+        let delivery = &self.delivery;
         let engine = &dispatcher.shared.engine;
         match accepted {
             Ok(_) if !engine.delivers() => {
@@ -113,64 +187,20 @@ impl Accepting {
                 } else if stopped {
                     dispatcher.abandon(delivery);
                 } else {
-                    return self.fall_back();
+                    return self.fall_back(dispatcher);
                 }
             }
         }
         State::Done
     }
 
-    fn fall_back(&self) -> State {
-        let fallback = &self.dispatcher.shared.fallback;
-        if !self.has_started(&**fallback) {
+    fn fall_back(&self, dispatcher: &Dispatcher) -> State {
+        let fallback = &dispatcher.shared.fallback;
+        if !self.has_started(dispatcher, &**fallback) {
             return State::Done;
         }
         State::FallingBack {
             answer: fallback.accept(self.delivery.clone()),
-        }
-    }
-}
-
-impl Future for Accepting {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        loop {
-            let next = match &mut this.state {
-                State::New => this.ask(),
-                State::Asked {
-                    answer,
-                    deadline,
-                    stopped,
-                } => {
-                    let stopped = *stopped;
-                    let accepted = match answer.as_mut().poll(cx) {
-                        Poll::Ready(accepted) => accepted,
-                        // No timer can be set: it takes as long as it takes.
-                        Poll::Pending if deadline.is_none() && Handle::try_current().is_err() => {
-                            return Poll::Pending;
-                        }
-                        Poll::Pending => {
-                            let timeout = this.dispatcher.shared.accept_timeout;
-                            let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
-                            ready!(deadline.as_mut().poll(cx));
-                            Err("it took too long".into())
-                        }
-                    };
-                    this.answered(accepted, stopped)
-                }
-                State::FallingBack { answer } => {
-                    // It is dropped, and reports that, where the process has no memory outbox
-                    // either.
-                    if let Ok(accepted) = ready!(answer.as_mut().poll(cx)) {
-                        this.dispatcher.queued(&this.delivery, accepted);
-                    }
-                    State::Done
-                }
-                State::Done => return Poll::Ready(()),
-            };
-            this.state = next;
         }
     }
 }

@@ -7,7 +7,7 @@ mod places;
 mod retry;
 mod worker;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, task::Context, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -239,9 +239,9 @@ impl Dispatcher {
         self.shared.body_limit
     }
 
-    /// Hands a delivery to the outbox.
-    pub(crate) fn accept(self, delivery: Delivery) -> Accepting {
-        Accepting::new(self, delivery)
+    /// Hands a delivery to the outbox; `None` when there is nothing to wait for.
+    pub(crate) fn accept(&self, delivery: Delivery, cx: &mut Context<'_>) -> Option<Accepting> {
+        Accepting::begin(self, delivery, cx)
     }
 
     fn queued(&self, delivery: &Delivery, accepted: Accepted) {
