@@ -92,19 +92,28 @@ impl Capture {
     }
 
     fn keep(&mut self, data: &Bytes, is_last: bool) {
-        match &mut self.kept {
+        let mut parts = match std::mem::replace(&mut self.kept, Kept::Nothing) {
             Kept::Nothing if is_last => {
                 self.kept = Kept::Whole(match data.len() < SMALL {
                     true => Bytes::copy_from_slice(data),
                     false => data.clone(),
                 });
+                return;
             }
-            Kept::Parts(parts) => parts.add(data),
-            Kept::Nothing | Kept::Whole(_) => {
-                let mut parts = Box::<Parts>::default();
-                parts.add(data);
-                self.kept = Kept::Parts(parts);
-            }
+            Kept::Nothing => Box::default(),
+            Kept::Whole(whole) => Box::new(Parts::from(whole)),
+            Kept::Parts(parts) => parts,
+        };
+        parts.add(data);
+        self.kept = Kept::Parts(parts);
+    }
+}
+
+impl From<Bytes> for Parts {
+    fn from(first: Bytes) -> Self {
+        Self {
+            segments: vec![first],
+            ..Self::default()
         }
     }
 }
@@ -227,6 +236,14 @@ mod tests {
             assert_eq!(payload, whole);
             assert_eq!(payload.as_ptr() != whole.as_ptr(), is_copied);
         }
+    }
+
+    #[test]
+    fn what_comes_after_the_whole_is_kept_as_well() {
+        let mut capture = Capture::new(None, MIB);
+        capture.data(&bytes(2), true);
+        capture.data(&bytes(3), true);
+        assert_eq!(capture.into_payload().len(), 5);
     }
 
     #[test]
