@@ -1,8 +1,6 @@
-use std::sync::PoisonError;
-
 use crate::{
     endpoint::{Host, HostMap},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, lock},
 };
 
 const SHARDS: usize = 16;
@@ -74,11 +72,6 @@ impl<V: Amount> PerHost<V> {
         let at = (host.hash_value() >> 32) as usize % SHARDS;
         lock(&self.shards[at])
     }
-}
-
-/// Every change is a small one: a panic elsewhere leaves none half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

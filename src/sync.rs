@@ -14,3 +14,10 @@ pub(crate) use {
     self::model::{Notify, in_many_orders},
     shuttle::sync::{Mutex, MutexGuard, atomic},
 };
+
+/// Every change that is made under such a lock is a small one: a panic elsewhere leaves none half done.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,9 +1,9 @@
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::share::Tally;
 use crate::{
     endpoint::{Host, HostMap},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, lock},
 };
 
 /// What each host has taken, as long as somebody holds it, and some hosts that have nothing: most
@@ -65,11 +65,6 @@ impl Shard {
         self.taken.insert(host.clone(), Arc::clone(&taken));
         taken
     }
-}
-
-/// Every change is a small one: a panic elsewhere leaves none half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

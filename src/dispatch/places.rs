@@ -1,14 +1,15 @@
 #[cfg(all(test, shuttle))]
 mod model;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::{
     Host,
     per_host::{Amount, PerHost},
     sync::{
-        Mutex, MutexGuard, Notify,
+        Mutex, Notify,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        lock,
     },
 };
 
@@ -210,11 +211,6 @@ impl Drop for Listening {
         lock(&self.shared.ears).retain(|ear| !Arc::ptr_eq(ear, &self.ear));
         self.shared.listeners.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// Every update is one statement: a panic elsewhere leaves none half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Place {
