@@ -17,8 +17,8 @@ pub(crate) struct Capture {
 #[derive(Debug)]
 enum Kept {
     Nothing,
-    /// The one frame of a body; most bodies have no other.
-    Whole(Bytes),
+    /// The first frame of a body; most bodies have no other.
+    First(Bytes),
     Parts(Box<Parts>),
 }
 
@@ -67,7 +67,7 @@ impl Capture {
             _ if last => self.end(),
             _ => Progress::Open,
         };
-        self.keep(data, progress == Progress::Complete);
+        self.keep(data);
         progress
     }
 
@@ -83,7 +83,7 @@ impl Capture {
     pub(crate) fn into_payload(self) -> Payload {
         match self.kept {
             Kept::Nothing => Payload::default(),
-            Kept::Whole(whole) => whole.into(),
+            Kept::First(first) => first.into(),
             Kept::Parts(mut parts) => {
                 parts.close_small();
                 parts.segments.into()
@@ -91,30 +91,24 @@ impl Capture {
         }
     }
 
-    fn keep(&mut self, data: &Bytes, is_last: bool) {
+    fn keep(&mut self, data: &Bytes) {
         let mut parts = match std::mem::replace(&mut self.kept, Kept::Nothing) {
-            Kept::Nothing if is_last => {
-                self.kept = Kept::Whole(match data.len() < SMALL {
+            Kept::Nothing => {
+                self.kept = Kept::First(match data.len() < SMALL {
                     true => Bytes::copy_from_slice(data),
                     false => data.clone(),
                 });
                 return;
             }
-            Kept::Nothing => Box::default(),
-            Kept::Whole(whole) => Box::new(Parts::from(whole)),
+            Kept::First(first) => {
+                let mut parts = Box::<Parts>::default();
+                parts.add(&first);
+                parts
+            }
             Kept::Parts(parts) => parts,
         };
         parts.add(data);
         self.kept = Kept::Parts(parts);
-    }
-}
-
-impl From<Bytes> for Parts {
-    fn from(first: Bytes) -> Self {
-        Self {
-            segments: vec![first],
-            ..Self::default()
-        }
     }
 }
 
@@ -164,7 +158,9 @@ pub(crate) fn start<B: Body>(asked_for_head: bool, response: &Response<B>) -> St
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    // To look it up would be to hash its name.
+    let (_, length) = headers.iter().find(|(name, _)| *name == CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
