@@ -51,9 +51,14 @@ enum State {
     /// The body is not complete.
     Watching { capture: Capture, ticket: Ticket },
     /// The body is complete. What completed it waits for the outbox.
-    Holding { held: Held, accepting: Accepting },
+    Holding(Box<Holding>),
     /// There is nothing left to do.
     Through,
+}
+
+struct Holding {
+    held: Held,
+    accepting: Accepting,
 }
 
 enum Held {
@@ -133,7 +138,7 @@ impl<B: Body<Data = Bytes>> Watched<B> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         let mut this = self.as_mut().project();
-        if let State::Holding { .. } = this.state {
+        if let State::Holding(_) = this.state {
             return this.state.poll_held(cx);
         }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
@@ -168,7 +173,7 @@ impl<B: Body<Data = Bytes>> Watched<B> {
 
     fn is_end_stream(&self) -> bool {
         match self.state {
-            State::Holding { .. } => false,
+            State::Holding(_) => false,
             _ => self.body.is_end_stream(),
         }
     }
@@ -176,10 +181,7 @@ impl<B: Body<Data = Bytes>> Watched<B> {
     fn size_hint(&self) -> SizeHint {
         let hint = self.body.size_hint();
         match &self.state {
-            State::Holding {
-                held: Held::Frame(frame),
-                ..
-            } => plus(&hint, frame),
+            State::Holding(holding) => holding.held.added_to(hint),
             _ => hint,
         }
     }
@@ -190,7 +192,7 @@ impl State {
         if let Self::Watching { capture, ticket } = std::mem::replace(self, Self::Through) {
             // An outbox in memory lets nobody wait.
             if let Some(accepting) = ticket.complete(capture.into_payload(), cx) {
-                *self = Self::Holding { held, accepting };
+                *self = Self::Holding(Box::new(Holding { held, accepting }));
                 return Poll::Pending;
             }
         }
@@ -198,11 +200,11 @@ impl State {
     }
 
     fn poll_held<E>(&mut self, cx: &mut Context<'_>) -> Polled<E> {
-        if let Self::Holding { accepting, .. } = self {
-            ready!(accepting.poll_unpin(cx));
+        if let Self::Holding(holding) = self {
+            ready!(holding.accepting.poll_unpin(cx));
         }
         match std::mem::replace(self, Self::Through) {
-            Self::Holding { held, .. } => Poll::Ready(held.into_frame()),
+            Self::Holding(holding) => Poll::Ready(holding.held.into_frame()),
             _ => Poll::Ready(None),
         }
     }
@@ -215,6 +217,20 @@ impl Held {
             Self::End => None,
         }
     }
+
+    /// What is left, and the frame that is held back.
+    fn added_to(&self, left: SizeHint) -> SizeHint {
+        let Self::Frame(frame) = self else {
+            return left;
+        };
+        let held = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let mut sum = SizeHint::new();
+        sum.set_lower(left.lower().saturating_add(held));
+        if let Some(upper) = left.upper() {
+            sum.set_upper(upper.saturating_add(held));
+        }
+        sum
+    }
 }
 
 impl<B> Detach for Watched<B> {
@@ -225,7 +241,7 @@ impl<B> Detach for Watched<B> {
     fn fail(self: Pin<&mut Self>, reason: FailReason) {
         match std::mem::replace(self.project().state, State::Through) {
             State::Watching { ticket, .. } => ticket.fail(reason),
-            State::Holding { accepting, .. } => detach::wait_on(accepting),
+            State::Holding(holding) => detach::wait_on(holding.accepting),
             State::Through => {}
         }
     }
@@ -238,17 +254,6 @@ where
     async fn finish(mut alone: Detached<Self>) {
         std::future::poll_fn(|cx| alone.poll_with(|watched| watched.poll_to_end(cx))).await;
     }
-}
-
-/// What is left, and the frame that is held back.
-fn plus(hint: &SizeHint, held: &Frame<Bytes>) -> SizeHint {
-    let held = held.data_ref().map_or(0, |data| data.len() as u64);
-    let mut sum = SizeHint::new();
-    sum.set_lower(hint.lower().saturating_add(held));
-    if let Some(upper) = hint.upper() {
-        sum.set_upper(upper.saturating_add(held));
-    }
-    sum
 }
 
 impl<B> Body for ResponseBody<B>

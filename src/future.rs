@@ -64,11 +64,13 @@ enum State<R> {
         ticket: Ticket,
     },
     /// The response is complete with its head, which waits for the outbox.
-    Holding {
-        response: R,
-        accepting: Accepting,
-    },
+    Holding(Box<Holding<R>>),
     Through,
+}
+
+struct Holding<R> {
+    response: R,
+    accepting: Accepting,
 }
 
 impl<F: Future, T> ResponseFuture<F, T> {
@@ -140,12 +142,13 @@ where
             let answer = ready!(this.future.poll(cx));
             return Self::answered(this.state, answer, cx);
         }
-        if let State::Holding { accepting, .. } = this.state {
-            ready!(accepting.poll_unpin(cx));
+        if let State::Holding(holding) = this.state {
+            ready!(holding.accepting.poll_unpin(cx));
         }
         match std::mem::replace(this.state, State::Through) {
-            State::Holding { response, .. } => {
-                Poll::Ready(response.map(|response| response.map(ResponseBody::plain)))
+            State::Holding(holding) => {
+                let plain = |response: Response<B>| response.map(ResponseBody::plain);
+                Poll::Ready(holding.response.map(plain))
             }
             _ => panic!("polled after it was ready"),
         }
@@ -188,10 +191,11 @@ where
                 let Some(accepting) = ticket.complete(Payload::default(), cx) else {
                     return plain(response);
                 };
-                *state = State::Holding {
-                    response: Ok(response),
+                let response = Ok(response);
+                *state = State::Holding(Box::new(Holding {
+                    response,
                     accepting,
-                };
+                }));
                 Poll::Pending
             }
             Start::Watch { declared } if declared.is_some_and(|len| len > limit as u64) => {
@@ -216,7 +220,7 @@ impl<F: Future> Detach for Taken<F> {
     fn fail(self: Pin<&mut Self>, reason: FailReason) {
         match std::mem::replace(self.project().state, State::Through) {
             State::Waiting { ticket } => ticket.fail(reason),
-            State::Holding { accepting, .. } => detach::wait_on(accepting),
+            State::Holding(holding) => detach::wait_on(holding.accepting),
             State::Through => {}
         }
     }
