@@ -73,7 +73,10 @@ impl Reader {
     ) -> Option<Result<Endpoint, Problem>> {
         let query = request.uri().query().unwrap_or_default();
         let in_query = self.endpoint_parameter.given_in(query);
-        let in_headers = self.given_in_headers(request.headers());
+        let in_headers = match &self.endpoint_header {
+            Some(name) => given_in_headers(name, request.headers()),
+            None => Given::Never,
+        };
         let written = match (in_query, in_headers) {
             (Given::Never, Given::Never) => return None,
             (Given::Once(value), Given::Never) => Written::Query(value),
@@ -87,17 +90,6 @@ impl Reader {
             }
             Ok(policy.check(&text)?)
         }))
-    }
-
-    /// Never, if there is no such header.
-    fn given_in_headers<'a>(&self, headers: &'a HeaderMap) -> Given<'a> {
-        let mut given = Given::Never;
-        if let Some(name) = &self.endpoint_header {
-            for value in headers.get_all(name) {
-                given.add(value.as_bytes());
-            }
-        }
-        given
     }
 
     /// In one pass: to look each name up would be to hash it.
@@ -135,6 +127,14 @@ impl Reader {
             Given::Again => Err(Problem::SecretTwice),
         }
     }
+}
+
+fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Given<'a> {
+    let mut given = Given::Never;
+    for value in headers.get_all(name) {
+        given.add(value.as_bytes());
+    }
+    given
 }
 
 /// What the headers of a request say that concerns a webhook.

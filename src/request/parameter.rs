@@ -25,25 +25,34 @@ impl<'a> Given<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     name: Cow<'static, str>,
-    /// The byte of the name that is the least likely in other names and values.
+    /// The byte of the name that is the least likely in other names and values, as it is written.
     rarest: u8,
 }
 
 impl Parameter {
     pub(crate) fn new(name: impl Into<Cow<'static, str>>) -> Self {
         let name = name.into();
-        Self {
-            rarest: rarest(name.as_bytes()),
-            name,
-        }
+        let rarest = match rarest(name.as_bytes()) {
+            b' ' => b'+',
+            rarest => rarest,
+        };
+        Self { name, rarest }
     }
 
     /// Its value in a query, as it is written. Most queries have no such thing in them, and are told
     /// by one search.
+    #[inline]
     pub(super) fn given_in<'a>(&self, query: &'a str) -> Given<'a> {
         let query = query.as_bytes();
+        match memchr2(self.rarest, b'%', query) {
+            Some(_) => self.found_in(query),
+            None => Given::Never,
+        }
+    }
+
+    fn found_in<'a>(&self, query: &'a [u8]) -> Given<'a> {
         let mut given = Given::Never;
-        if self.may_be_in(query) {
+        if self.may_begin_in(query) {
             for (name, value) in pairs(query) {
                 if self.is_named(name) {
                     given.add(value);
@@ -51,14 +60,6 @@ impl Parameter {
             }
         }
         given
-    }
-
-    fn may_be_in(&self, query: &[u8]) -> bool {
-        let rarest = match self.rarest {
-            b' ' => b'+',
-            rarest => rarest,
-        };
-        memchr2(rarest, b'%', query).is_some() && self.may_begin_in(query)
     }
 
     /// Whether one of the names in a query begins as this one does; an encoded one can begin with a
