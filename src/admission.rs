@@ -5,6 +5,7 @@ mod share;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use self::hosts::OfHost;
 use self::{
     hosts::Hosts,
     share::{Share, Tally, saturated},
@@ -38,7 +39,7 @@ pub(crate) struct Admission {
 /// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
 pub(crate) struct Room {
     share: Share,
-    of_host: Arc<Tally>,
+    of_host: OfHost,
     admission: Arc<Admission>,
 }
 
@@ -76,7 +77,12 @@ impl Admission {
         }
     }
 
-    pub(crate) fn try_admit(self: &Arc<Self>, host: &Host) -> Result<Room, Refusal> {
+    /// What a host has taken.
+    pub(crate) fn of_host(&self, host: &Host) -> OfHost {
+        self.hosts.of(host)
+    }
+
+    pub(crate) fn try_admit(self: &Arc<Self>, of_host: OfHost) -> Result<Room, Refusal> {
         let share = self.at_first;
         if !self.taken.try_take(share, self.limit) {
             return Err(Refusal::NoRoom);
@@ -86,8 +92,7 @@ impl Admission {
             self.give_back(share);
             return Err(Refusal::NoRoom);
         }
-        let of_host = self.hosts.of(host);
-        if !of_host.try_take(share, self.host_limit) {
+        if !of_host.0.try_take(share, self.host_limit) {
             self.give_back(share);
             return Err(Refusal::NoRoomForHost);
         }
@@ -141,7 +146,7 @@ impl Room {
         let surplus = Share::units(self.share.units - needed);
         if surplus != Share::default() {
             self.share.units = needed;
-            self.of_host.give_back(surplus);
+            self.of_host.0.give_back(surplus);
             self.admission.give_back(surplus);
         }
     }
@@ -149,7 +154,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.of_host.give_back(self.share);
+        self.of_host.0.give_back(self.share);
         // Last, so that whoever hears that none is left finds everything given back.
         self.admission.give_back(self.share);
     }

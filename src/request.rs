@@ -11,7 +11,7 @@ use percent_encoding::percent_decode;
 pub(crate) use self::parameter::Parameter;
 use self::parameter::{Given, form_decoded};
 use crate::{
-    Endpoint, EndpointPolicy, RequestId, Secret,
+    EndpointError, RequestId, Secret,
     endpoint::{RecentEndpoints, Written},
     problem::Problem,
     wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
@@ -28,9 +28,9 @@ pub(crate) struct Reader {
 
 /// What a request that wants a webhook says about it.
 #[derive(Debug)]
-pub(crate) struct Wish {
+pub(crate) struct Wish<T> {
     pub(crate) id: RequestId,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: T,
     pub(crate) secret: Option<Secret>,
 }
 
@@ -40,11 +40,11 @@ const MAX_SECRET: usize = 1_024;
 impl Reader {
     /// What a request says of the webhook whose [endpoint](Self::endpoint) it names; `None` if it is
     /// one that never leads to a webhook. Its secret is marked as sensitive.
-    pub(crate) fn wish<B>(
+    pub(crate) fn wish<B, T>(
         &self,
         request: &mut Request<B>,
-        endpoint: Result<Endpoint, Problem>,
-    ) -> Option<Result<Wish, Problem>> {
+        endpoint: Result<T, Problem>,
+    ) -> Option<Result<Wish<T>, Problem>> {
         if request.method() == Method::CONNECT {
             return None;
         }
@@ -64,13 +64,14 @@ impl Reader {
         }))
     }
 
-    /// The endpoint that a request names, `None` if it names none. Then it allocates nothing.
-    pub(crate) fn endpoint<B>(
+    /// The endpoint that a request names, as it was made of its text lately or is made now; `None` if
+    /// it names none. Then it allocates nothing.
+    pub(crate) fn endpoint<B, T: Clone>(
         &self,
         request: &Request<B>,
-        policy: &EndpointPolicy,
-        recent: &RecentEndpoints,
-    ) -> Option<Result<Endpoint, Problem>> {
+        recent: &RecentEndpoints<T>,
+        make: impl FnOnce(&str) -> Result<T, EndpointError>,
+    ) -> Option<Result<T, Problem>> {
         let query = request.uri().query().unwrap_or_default();
         let in_query = self.endpoint_parameter.given_in(query);
         let in_headers = match &self.endpoint_header {
@@ -88,7 +89,7 @@ impl Reader {
             if text.is_empty() {
                 return Err(Problem::EndpointEmpty);
             }
-            Ok(policy.check(&text)?)
+            Ok(make(&text)?)
         }))
     }
 

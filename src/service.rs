@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    BodyType, Endpoint, ResponseFuture, Wrapped, config::Config, problem::Problem, request::Wish,
-    ticket::Ticket,
+    BodyType, Endpoint, ResponseFuture, Wrapped, config::Config, dispatch::Destination,
+    problem::Problem, request::Wish, ticket::Ticket,
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](crate::WebhookLayer).
@@ -63,8 +63,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let asked = self.config.endpoint(&request);
-        match asked.and_then(|endpoint| self.config.admit(&mut request, endpoint)) {
+        let asked = self.config.destination(&request);
+        match asked.and_then(|destination| self.config.admit(&mut request, destination)) {
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(ticket)) => {
                 ResponseFuture::taken(self.inner.call(request), ticket, self.body_type)
@@ -75,37 +75,48 @@ where
 }
 
 impl Config {
-    fn endpoint<B>(&self, request: &Request<B>) -> Option<Result<Endpoint, Problem>> {
-        let (policy, recent) = (self.dispatcher.policy(), self.dispatcher.recent_endpoints());
-        self.reader.endpoint(request, policy, recent)
+    fn destination<B>(&self, request: &Request<B>) -> Option<Result<Destination, Problem>> {
+        let dispatcher = &self.dispatcher;
+        let make = |endpoint: &str| dispatcher.destination(endpoint);
+        self.reader
+            .endpoint(request, dispatcher.recent_endpoints(), make)
     }
 
     /// Reads what a request wishes, if it has a wish, and takes room for it.
     fn admit<B>(
         self: &Arc<Self>,
         request: &mut Request<B>,
-        endpoint: Result<Endpoint, Problem>,
+        destination: Result<Destination, Problem>,
     ) -> Option<Result<Ticket, Problem>> {
-        let wish = self.reader.wish(request, endpoint)?;
+        let wish = self.reader.wish(request, destination)?;
         Some(self.take(request, wish))
     }
 
     fn take<B>(
         self: &Arc<Self>,
         request: &mut Request<B>,
-        wish: Result<Wish, Problem>,
+        wish: Result<Wish<Destination>, Problem>,
     ) -> Result<Ticket, Problem> {
         let dispatcher = &self.dispatcher;
-        let refused = |endpoint: Option<&_>, problem: Problem| {
+        let refused = |endpoint: Option<&Endpoint>, problem: Problem| {
             dispatcher.events().refused(endpoint, problem.refusal());
             problem
         };
-        let wish = wish.map_err(|problem| refused(None, problem))?;
+        let Wish {
+            id,
+            endpoint: Destination { endpoint, of_host },
+            secret,
+        } = wish.map_err(|problem| refused(None, problem))?;
         let room = dispatcher
-            .admit(wish.endpoint.host_key())
-            .map_err(|refusal| refused(Some(&wish.endpoint), Problem::NoRoom(refusal)))?;
-        request.extensions_mut().insert(wish.id.clone());
+            .admit(of_host)
+            .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
+        request.extensions_mut().insert(id.clone());
         let asked_for_head = request.method() == Method::HEAD;
+        let wish = Wish {
+            id,
+            endpoint,
+            secret,
+        };
         Ok(Ticket::new(Arc::clone(self), room, wish, asked_for_head))
     }
 }

@@ -6,7 +6,7 @@ use http::{
 };
 
 use crate::{
-    Payload,
+    Endpoint, Payload,
     admission::Room,
     config::Config,
     delivery::Draft,
@@ -55,7 +55,12 @@ static FORWARDED: [HeaderName; 5] = [
 
 impl Ticket {
     /// Takes a request in hand, for which there is room.
-    pub(crate) fn new(config: Arc<Config>, room: Room, wish: Wish, asked_for_head: bool) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        room: Room,
+        wish: Wish<Endpoint>,
+        asked_for_head: bool,
+    ) -> Self {
         let Wish {
             id,
             endpoint,

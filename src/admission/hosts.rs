@@ -14,8 +14,12 @@ pub(super) struct Hosts {
 
 const SHARDS: usize = 16;
 
+/// What one host has taken: as long as somebody has this, everybody has the same.
+#[derive(Clone, Default)]
+pub(crate) struct OfHost(pub(super) Arc<Tally>);
+
 struct Shard {
-    taken: HostMap<Host, Arc<Tally>>,
+    taken: HostMap<Host, OfHost>,
     /// At so many hosts those are forgotten that have nothing.
     full_at: usize,
 }
@@ -30,7 +34,7 @@ impl Hosts {
         }
     }
 
-    pub(super) fn of(&self, host: &Host) -> Arc<Tally> {
+    pub(super) fn of(&self, host: &Host) -> OfHost {
         // Other bits than those by which the map looks.
         let at = (host.hash_value() >> 32) as usize % SHARDS;
         lock(&self.shards[at]).of(host)
@@ -52,17 +56,18 @@ impl Shard {
         }
     }
 
-    fn of(&mut self, host: &Host) -> Arc<Tally> {
+    fn of(&mut self, host: &Host) -> OfHost {
         if let Some(taken) = self.taken.get(host) {
-            return Arc::clone(taken);
+            return taken.clone();
         }
         if self.taken.len() >= self.full_at {
             // Nobody gets hold of one while the shard is locked.
-            self.taken.retain(|_, taken| Arc::strong_count(taken) > 1);
+            self.taken
+                .retain(|_, OfHost(taken)| Arc::strong_count(taken) > 1);
             self.full_at = FEW.max(2 * self.taken.len());
         }
-        let taken = Arc::default();
-        self.taken.insert(host.clone(), Arc::clone(&taken));
+        let taken = OfHost::default();
+        self.taken.insert(host.clone(), taken.clone());
         taken
     }
 }
@@ -79,7 +84,7 @@ mod tests {
             hosts.of(&Host::from(&*number.to_string()));
         }
         assert!(hosts.known() <= SHARDS * FEW);
-        assert!(Arc::ptr_eq(&held, &hosts.of(&"a".into())));
+        assert!(Arc::ptr_eq(&held.0, &hosts.of(&"a".into()).0));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Callers {
             let (admission, held) = (Arc::clone(&admission), Arc::clone(&held));
             let host = Host::from(host);
             thread::spawn(move || {
-                if let Ok(mut room) = admission.try_admit(&host) {
+                if let Ok(mut room) = admission.try_admit(admission.of_host(&host)) {
                     let share = |places, units| Share { places, units };
                     let lock = || held.lock().unwrap();
                     lock().add(&admission, &host, share(1, 2));
@@ -74,7 +74,7 @@ impl Callers {
     fn no_host_has_any(&self) {
         for host in ["a", "b"] {
             assert_eq!(
-                self.admission.hosts.of(&host.into()).get(),
+                self.admission.hosts.of(&host.into()).0.get(),
                 Share::default()
             );
         }

@@ -12,8 +12,12 @@ fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) ->
     ))
 }
 
+fn try_admit(admission: &Arc<Admission>, host: &str) -> Result<Room, Refusal> {
+    admission.try_admit(admission.of_host(&host.into()))
+}
+
 fn refusal(admission: &Arc<Admission>, host: &str) -> Option<Refusal> {
-    admission.try_admit(&host.into()).err()
+    try_admit(admission, host).err()
 }
 
 fn memory_taken(admission: &Admission) -> u32 {
@@ -23,8 +27,8 @@ fn memory_taken(admission: &Admission) -> u32 {
 #[test]
 fn places_run_out_and_come_back() {
     let admission = admission(2, 2, 0, 0);
-    let first = admission.try_admit(&"a".into()).unwrap();
-    let _second = admission.try_admit(&"b".into()).unwrap();
+    let first = try_admit(&admission, "a").unwrap();
+    let _second = try_admit(&admission, "b").unwrap();
     assert_eq!(refusal(&admission, "c"), Some(Refusal::NoRoom));
     assert_eq!(admission.taken(), 2);
     drop(first);
@@ -34,7 +38,7 @@ fn places_run_out_and_come_back() {
 #[test]
 fn a_host_has_its_share() {
     let admission = admission(9, 1, 0, 0);
-    let _room = admission.try_admit(&"a".into()).unwrap();
+    let _room = try_admit(&admission, "a").unwrap();
     assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoomForHost));
     assert_eq!(refusal(&admission, "b"), None);
     assert_eq!(admission.taken(), 1, "a refusal gives back what it took");
@@ -44,26 +48,26 @@ fn a_host_has_its_share() {
 fn a_host_leaves_an_eighth_of_the_memory_to_others() {
     let admission = admission(99, 99, 4 * UNIT, 12 * UNIT);
     let mut rooms = vec![
-        admission.try_admit(&"a".into()).unwrap(),
-        admission.try_admit(&"a".into()).unwrap(),
+        try_admit(&admission, "a").unwrap(),
+        try_admit(&admission, "a").unwrap(),
     ];
     assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoomForHost));
-    rooms.push(admission.try_admit(&"b".into()).unwrap());
+    rooms.push(try_admit(&admission, "b").unwrap());
     assert_eq!(memory_taken(&admission), 12);
     rooms[0].shrink_to(0);
-    rooms.push(admission.try_admit(&"a".into()).unwrap());
+    rooms.push(try_admit(&admission, "a").unwrap());
     assert_eq!(memory_taken(&admission), 12);
     drop(rooms);
     assert_eq!(admission.taken.get(), Share::default());
     for host in ["a", "b"] {
-        assert_eq!(admission.hosts.of(&host.into()).get(), Share::default());
+        assert_eq!(admission.hosts.of(&host.into()).0.get(), Share::default());
     }
 }
 
 #[test]
 fn the_surplus_of_memory_is_given_back() {
     let admission = admission(9, 9, 4 * UNIT, 4 * UNIT);
-    let mut room = admission.try_admit(&"a".into()).unwrap();
+    let mut room = try_admit(&admission, "a").unwrap();
     assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoom));
     room.shrink_to(1);
     assert_eq!(memory_taken(&admission), 1);
@@ -76,7 +80,7 @@ fn the_surplus_of_memory_is_given_back() {
 #[tokio::test]
 async fn closing_refuses_and_waits() {
     let admission = admission(9, 9, UNIT, UNIT);
-    let room = admission.try_admit(&"a".into()).unwrap();
+    let room = try_admit(&admission, "a").unwrap();
     admission.close();
     assert_eq!(refusal(&admission, "a"), Some(Refusal::NoRoom));
     let waiting = admission.all_given_back();
@@ -92,7 +96,7 @@ fn limits_that_no_number_of_32_bits_holds_are_no_limits() {
     let all = u32::MAX;
     assert_eq!(admission.limit.places, all);
     assert_eq!(admission.limit.units, all);
-    let mut room = admission.try_admit(&"a".into()).unwrap();
+    let mut room = try_admit(&admission, "a").unwrap();
     room.shrink_to(0);
     assert_eq!(admission.taken(), 1);
 }

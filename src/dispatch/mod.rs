@@ -18,8 +18,8 @@ pub(crate) use self::accepting::Accepting;
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
 use self::{cooling::Cooling, engine::Engine, worker::Stop};
 use crate::{
-    BoxError, Delivery, EndpointPolicy, Host, RequestId,
-    admission::{Admission, Room},
+    BoxError, Delivery, Endpoint, EndpointError, EndpointPolicy, RequestId,
+    admission::{Admission, OfHost, Room},
     attempt,
     endpoint::RecentEndpoints,
     event::{Counts, EventKind, Events, Refusal},
@@ -65,13 +65,20 @@ struct Shared {
     admission: Arc<Admission>,
     cooling: Arc<Cooling>,
     policy: EndpointPolicy,
-    recent_endpoints: RecentEndpoints,
+    recent_endpoints: RecentEndpoints<Destination>,
     events: Events,
     engine: Box<dyn Engine>,
     /// In memory, for when the outbox does not take a delivery.
     fallback: Box<dyn Engine>,
     body_limit: usize,
     accept_timeout: Duration,
+}
+
+/// A permitted endpoint, and what its host has taken of the room.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) of_host: OfHost,
 }
 
 /// What [`Dispatcher::shutdown`] has to say.
@@ -217,18 +224,21 @@ impl Dispatcher {
         Ok(number)
     }
 
-    pub(crate) fn policy(&self) -> &EndpointPolicy {
-        &self.shared.policy
-    }
-
-    pub(crate) fn recent_endpoints(&self) -> &RecentEndpoints {
+    pub(crate) fn recent_endpoints(&self) -> &RecentEndpoints<Destination> {
         &self.shared.recent_endpoints
     }
 
-    /// Takes room for a webhook to this host, if there is any.
-    pub(crate) fn admit(&self, host: &Host) -> Result<Room, Refusal> {
+    /// Where an endpoint leads that a caller has written.
+    pub(crate) fn destination(&self, endpoint: &str) -> Result<Destination, EndpointError> {
+        let endpoint = self.shared.policy.check(endpoint)?;
+        let of_host = self.shared.admission.of_host(endpoint.host_key());
+        Ok(Destination { endpoint, of_host })
+    }
+
+    /// Takes room for a webhook to a host, if there is any.
+    pub(crate) fn admit(&self, of_host: OfHost) -> Result<Room, Refusal> {
         self.shared.cooling.release_due();
-        self.shared.admission.try_admit(host)
+        self.shared.admission.try_admit(of_host)
     }
 
     pub(crate) fn events(&self) -> &Events {

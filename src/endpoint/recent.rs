@@ -8,8 +8,6 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::Endpoint;
-
 /// Endpoints that were lately read, by how they were written: callers name the same few over and
 /// over, and reading one costs more than all else that a request with a webhook needs.
 ///
@@ -17,22 +15,21 @@ use super::Endpoint;
 ///
 /// Threads look in different places: those whose calls name the same endpoint seldom share a lock,
 /// or the endpoint's count of owners.
-pub(crate) struct RecentEndpoints {
+pub(crate) struct RecentEndpoints<T> {
     hasher: RandomState,
-    sets: Box<[Mutex<Set>]>,
+    sets: Box<[Mutex<Set<T>>]>,
 }
 
 /// Texts whose hashes end alike: a new one takes the place of the oldest.
-#[derive(Default)]
-struct Set {
-    known: [Option<Known>; WAYS],
+struct Set<T> {
+    known: [Option<Known<T>>; WAYS],
     oldest: usize,
 }
 
-struct Known {
+struct Known<T> {
     hash: u64,
     written: Written<Box<[u8]>>,
-    endpoint: Endpoint,
+    endpoint: T,
 }
 
 const SETS: usize = 256;
@@ -58,11 +55,11 @@ pub(crate) enum Written<T> {
     Header(T),
 }
 
-impl RecentEndpoints {
+impl<T: Clone> RecentEndpoints<T> {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::default(),
-            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            sets: (0..SETS).map(|_| Mutex::new(Set::new())).collect(),
         }
     }
 
@@ -70,8 +67,8 @@ impl RecentEndpoints {
     pub(crate) fn get_or_read<E>(
         &self,
         written: Written<&[u8]>,
-        read: impl FnOnce() -> Result<Endpoint, E>,
-    ) -> Result<Endpoint, E> {
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         if written.len() > MAX_LEN {
             return read();
         }
@@ -98,14 +95,21 @@ fn place(hash: u64, thread: usize) -> usize {
     (hash as usize % SETS + apart) % SETS
 }
 
-impl Set {
-    fn find(&self, hash: u64, written: Written<&[u8]>) -> Option<&Endpoint> {
-        let same = |known: &&Known| known.hash == hash && known.written.as_slice() == written;
+impl<T> Set<T> {
+    fn new() -> Self {
+        Self {
+            known: [const { None }; WAYS],
+            oldest: 0,
+        }
+    }
+
+    fn find(&self, hash: u64, written: Written<&[u8]>) -> Option<&T> {
+        let same = |known: &&Known<T>| known.hash == hash && known.written.as_slice() == written;
         let found = self.known.iter().flatten().find(same);
         found.map(|known| &known.endpoint)
     }
 
-    fn put(&mut self, known: Known) {
+    fn put(&mut self, known: Known<T>) {
         self.known[self.oldest] = Some(known);
         self.oldest = (self.oldest + 1) % WAYS;
     }
@@ -140,7 +144,7 @@ mod tests {
     use std::{collections::HashSet, sync::Arc, thread};
 
     use super::*;
-    use crate::{EndpointError, EndpointPolicy};
+    use crate::{Endpoint, EndpointError, EndpointPolicy};
 
     fn check(text: &str) -> Result<Endpoint, EndpointError> {
         EndpointPolicy::public().check(text)

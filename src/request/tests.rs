@@ -1,6 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::{Endpoint, EndpointPolicy};
 
 fn reader() -> Reader {
     Reader {
@@ -20,13 +21,16 @@ fn get(target: &str, headers: &[(&'static str, &[u8])]) -> Request<()> {
     request
 }
 
-fn read(request: &mut Request<()>) -> Result<Wish, Problem> {
+fn read(request: &mut Request<()>) -> Result<Wish<Endpoint>, Problem> {
     read_with(&reader(), request).expect("it is asked")
 }
 
-fn read_with(reader: &Reader, request: &mut Request<()>) -> Option<Result<Wish, Problem>> {
-    let (policy, recent) = (EndpointPolicy::public(), RecentEndpoints::new());
-    let endpoint = reader.endpoint(request, &policy, &recent)?;
+fn read_with(
+    reader: &Reader,
+    request: &mut Request<()>,
+) -> Option<Result<Wish<Endpoint>, Problem>> {
+    let check = |text: &str| EndpointPolicy::public().check(text);
+    let endpoint = reader.endpoint(request, &RecentEndpoints::new(), check)?;
     reader.wish(request, endpoint)
 }
 
