@@ -102,19 +102,25 @@ impl Draft {
         }
     }
 
-    /// With its response, and no more room than that takes.
-    pub(crate) fn complete(
-        mut self,
-        status: StatusCode,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        payload: Payload,
-    ) -> Delivery {
+    /// What it is made of so far.
+    pub(crate) fn parts(&mut self) -> &mut DeliveryParts {
+        &mut self.inner().parts
+    }
+
+    /// Says what happened to it.
+    pub(crate) fn report(&self, kind: EventKind) {
+        let Inner { parts, custody } = &*self.inner;
+        if let Some(Custody { room, .. }) = custody {
+            room.events().of(&parts.id, &parts.endpoint, kind);
+        }
+    }
+
+    /// With the response's body, and no more room than that takes.
+    pub(crate) fn complete(mut self, payload: Payload) -> Delivery {
         let Inner { parts, custody } = self.inner();
         if let Some(Custody { room, .. }) = custody {
             room.shrink_to(payload.len());
         }
-        parts.status = status;
-        parts.headers = headers;
         parts.payload = payload;
         Delivery { inner: self.inner }
     }

@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    BodyType, Endpoint, ResponseFuture, Wrapped, config::Config, dispatch::Destination,
-    problem::Problem, request::Wish, ticket::Ticket,
+    BodyType, Endpoint, ResponseFuture, Wrapped, config::Config, delivery::Draft,
+    dispatch::Destination, problem::Problem, request::Wish, ticket::Ticket,
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](crate::WebhookLayer).
@@ -111,12 +111,8 @@ impl Config {
             .admit(of_host)
             .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
         request.extensions_mut().insert(id.clone());
+        let draft = Draft::new(id, endpoint, secret, room);
         let asked_for_head = request.method() == Method::HEAD;
-        let wish = Wish {
-            id,
-            endpoint,
-            secret,
-        };
-        Ok(Ticket::new(Arc::clone(self), room, wish, asked_for_head))
+        Ok(Ticket::new(Arc::clone(self), draft, asked_for_head))
     }
 }

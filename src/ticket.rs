@@ -1,18 +1,16 @@
 use std::{sync::Arc, task::Context};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
 };
 
 use crate::{
-    Endpoint, Payload,
-    admission::Room,
+    Payload,
     config::Config,
     delivery::Draft,
     dispatch::Accepting,
     event::{EventKind, FailReason},
-    request::Wish,
     wire::{GRPC_MESSAGE, GRPC_STATUS},
 };
 
@@ -30,18 +28,15 @@ struct Open {
     config: Arc<Config>,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
-    status: StatusCode,
-    /// What is forwarded of the response's head and of its trailers.
-    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What most responses have: no copy is made of these.
-const COMMON: [&str; 5] = [
-    "application/json",
-    "application/octet-stream",
-    "text/plain; charset=utf-8",
-    "text/event-stream",
-    "application/grpc",
+static COMMON: [HeaderValue; 5] = [
+    HeaderValue::from_static("application/json"),
+    HeaderValue::from_static("application/octet-stream"),
+    HeaderValue::from_static("text/plain; charset=utf-8"),
+    HeaderValue::from_static("text/event-stream"),
+    HeaderValue::from_static("application/grpc"),
 ];
 
 static FORWARDED: [HeaderName; 5] = [
@@ -55,25 +50,13 @@ static FORWARDED: [HeaderName; 5] = [
 
 impl Ticket {
     /// Takes a request in hand, for which there is room.
-    pub(crate) fn new(
-        config: Arc<Config>,
-        room: Room,
-        wish: Wish<Endpoint>,
-        asked_for_head: bool,
-    ) -> Self {
-        let Wish {
-            id,
-            endpoint,
-            secret,
-        } = wish;
-        room.events().of(&id, &endpoint, EventKind::Accepted);
+    pub(crate) fn new(config: Arc<Config>, draft: Draft, asked_for_head: bool) -> Self {
+        draft.report(EventKind::Accepted);
         Self {
             open: Some(Open {
-                draft: Draft::new(id, endpoint, secret, room),
+                draft,
                 config,
                 asked_for_head,
-                status: StatusCode::OK,
-                headers: Vec::new(),
             }),
         }
     }
@@ -88,15 +71,17 @@ impl Ticket {
 
     /// Notes what is forwarded of the response's head.
     pub(crate) fn note_head<B>(&mut self, response: &Response<B>) {
-        if let Some(open) = &mut self.open {
-            open.status = response.status();
-            open.headers = select(response.headers(), &FORWARDED);
+        if let Some(Open { draft, .. }) = &mut self.open {
+            let parts = draft.parts();
+            parts.status = response.status();
+            parts.headers = select(response.headers(), &FORWARDED);
         }
     }
 
     /// Notes what is forwarded of the trailers: a gRPC call's status is there.
     pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(Open { headers, .. }) = &mut self.open {
+        if let Some(Open { draft, .. }) = &mut self.open {
+            let headers = &mut draft.parts().headers;
             let grpc = select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
             let replaced = |name: &HeaderName| grpc.iter().any(|(new, _)| new == name);
             headers.retain(|(name, _)| !replaced(name));
@@ -107,9 +92,8 @@ impl Ticket {
     /// The response is complete: it becomes a delivery. `None` when it has not to wait for the
     /// outbox.
     pub(crate) fn complete(mut self, payload: Payload, cx: &mut Context<'_>) -> Option<Accepting> {
-        let open = self.open.take().expect("a ticket is completed once");
-        let delivery = open.draft.complete(open.status, open.headers, payload);
-        open.config.dispatcher.accept(delivery, cx)
+        let Open { draft, config, .. } = self.open.take().expect("a ticket is completed once");
+        config.dispatcher.accept(draft.complete(payload), cx)
     }
 
     /// The response never becomes a delivery.
@@ -142,20 +126,24 @@ impl Drop for Ticket {
 
 /// Each value of each of these headers.
 fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    // Most have one of these, and few others.
-    let selected = headers.iter().filter(|(name, _)| names.contains(name));
+    let mut selected = Vec::new();
+    for (name, value) in headers {
+        if names.contains(name) {
+            if selected.is_empty() {
+                // Most have no other.
+                selected.reserve_exact(1);
+            }
+            selected.push((name.clone(), copy(value)));
+        }
+    }
     selected
-        .map(|(name, value)| (name.clone(), copy(value)))
-        .collect()
 }
 
 /// A clone would keep the buffer of a whole head where the response has come over a connection.
 fn copy(value: &HeaderValue) -> HeaderValue {
-    let known = COMMON.iter().find(|known| *known == value);
-    let mut copy = match known {
-        Some(known) => HeaderValue::from_static(known),
-        None => HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()),
-    };
+    let known = COMMON.iter().find(|known| *known == value).cloned();
+    let copied = || HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    let mut copy = known.unwrap_or_else(copied);
     copy.set_sensitive(value.is_sensitive());
     copy
 }
