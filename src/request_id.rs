@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{NoContext, Timestamp, Uuid, fmt::Hyphenated};
 
 use crate::signature::is_id;
 
@@ -36,8 +36,8 @@ enum Text {
     Long(Arc<str>),
 }
 
-/// The length of a UUID: most ids are one, or shorter.
-const SHORT: usize = 36;
+/// Most ids are UUIDs, or shorter.
+const SHORT: usize = Hyphenated::LENGTH;
 
 impl RequestId {
     /// Reads an id; `None` when it is empty, too long, or has a character outside
@@ -55,10 +55,11 @@ impl RequestId {
     }
 
     pub(crate) fn fresh() -> Self {
-        let mut text = Uuid::encode_buffer();
         // A context would keep those of one millisecond in order, by a lock over all requests.
-        let id = Uuid::new_v7(Timestamp::now(NoContext));
-        Self(Text::from(&*id.hyphenated().encode_lower(&mut text)))
+        let id = Uuid::new_v7(Timestamp::now(NoContext)).hyphenated();
+        let mut bytes = [0; SHORT];
+        let len = id.encode_lower(&mut bytes).len() as u8;
+        Self(Text::Short { bytes, len })
     }
 
     /// The id as text.
