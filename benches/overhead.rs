@@ -10,6 +10,7 @@ mod support;
 /// The measurements, by what they look at.
 mod overhead {
     pub(crate) mod apps;
+    pub(crate) mod awake;
     pub(crate) mod check;
     pub(crate) mod copied;
     mod exchange;
@@ -17,13 +18,15 @@ mod overhead {
     pub(crate) mod wire;
 }
 
-use overhead::{apps, check, copied, passthrough, wire};
+use overhead::{apps, awake, check, copied, passthrough, wire};
 use support::{args::Args, report::Report};
 
 fn main() {
     let args = Args::read();
-    if let Some(role) = args.role() {
-        return apps::serve(role);
+    match args.role() {
+        Some(awake::ROLE) => return awake::serve(),
+        Some(role) => return apps::serve(role),
+        None => {}
     }
     let mut report = Report::default();
     if args.wants(passthrough::FIGURES) {

@@ -3,6 +3,7 @@
 use std::{
     env::current_exe,
     io::{self, BufRead, BufReader, Read, Write},
+    path::PathBuf,
     process::{Child as Process, ChildStdout, Command, Stdio, exit},
     thread,
 };
@@ -16,18 +17,21 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this program in that role.
     pub(crate) fn start(role: &str) -> Self {
-        let program = current_exe().expect("a program knows where it is");
-        let mut process = Command::new(program)
+        Self::spawn(Command::new(program()), role).expect("this program can be started again")
+    }
+
+    /// Starts it by a command that ends with this program.
+    pub(crate) fn spawn(mut command: Command, role: &str) -> io::Result<Self> {
+        let mut process = command
             .args(["--role", role])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program can be started again");
+            .spawn()?;
         let says = process.stdout.take().expect("its output is piped");
-        Self {
+        Ok(Self {
             process,
             says: BufReader::new(says),
-        }
+        })
     }
 
     /// The next line that it says.
@@ -48,6 +52,10 @@ impl Child {
             .try_into()
             .unwrap_or_else(|_| panic!("not {N} numbers: {line}"))
     }
+}
+
+pub(crate) fn program() -> PathBuf {
+    current_exe().expect("a program knows where it is")
 }
 
 impl Drop for Child {
