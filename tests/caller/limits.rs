@@ -42,6 +42,30 @@ async fn without_room_the_handler_does_not_run() {
 }
 
 #[tokio::test]
+async fn a_host_has_one_share_however_its_endpoints_are_written() {
+    let (service, calls) = counting();
+    let api = Api::with(|builder| {
+        builder
+            .with_resolver(Stub(never))
+            .with_max_outstanding(9, 3)
+    });
+    let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
+    for (endpoint, status) in [
+        ("https%3A%2F%2Freceiver.example.com%2Fa", 200),
+        ("https://Receiver.example.com./b", 200),
+        ("https://receiver.example.com:8443/c", 200),
+        ("https://receiver.example.com/d", 503),
+        ("https%3A%2F%2Freceiver.example.com%2Fa", 503),
+        ("https://other.example.com/", 200),
+    ] {
+        let query = format!("webhookEndpoint={endpoint}");
+        let response = call(&layer, &service, &query, &[]).await;
+        assert_eq!(response.status(), status, "{endpoint}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
 async fn a_full_memory_budget_refuses_too() {
     let (service, calls) = counting();
     let api = Api::with(|builder| {
