@@ -21,11 +21,17 @@ use tokio::{
 /// then say as much for each piece of the request.
 const MAX_READ: usize = 256 << 10;
 
+/// So many bytes in several pieces are put together before they are written: to copy them costs
+/// less than to have the kernel look at each.
+const SMALL: usize = 4 << 10;
+
 /// A socket on which the other side cannot talk without end. It lies below TLS.
 #[derive(Debug)]
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
     heard: Heard,
+    /// What was put together the last time.
+    together: Vec<u8>,
 }
 
 /// How many bytes were read from a socket since its attempt began.
@@ -43,6 +49,7 @@ impl CappedSocket {
         Self {
             tcp,
             heard: Heard::default(),
+            together: Vec::new(),
         }
     }
 }
@@ -78,7 +85,16 @@ impl AsyncWrite for CappedSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        let Self { tcp, together, .. } = &mut *self;
+        let tcp = Pin::new(tcp);
+        if bufs.len() < 2 || bufs.iter().map(|buf| buf.len()).sum::<usize>() > SMALL {
+            return tcp.poll_write_vectored(cx, bufs);
+        }
+        together.clear();
+        for buf in bufs {
+            together.extend_from_slice(buf);
+        }
+        tcp.poll_write(cx, together)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -103,6 +119,8 @@ impl Connection for CappedSocket {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -166,6 +184,20 @@ mod tests {
             socket.write_all(b"piece").await.unwrap();
             socket.flush().await.unwrap();
             assert!(socket.read(&mut [0]).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_arrive_whole_and_in_their_order() {
+        let (mut socket, mut far) = pair().await;
+        for size in [1, SMALL / 2 - 1, SMALL / 2, SMALL] {
+            let pieces = [vec![b'a'; size], Vec::new(), vec![b'b'; size]];
+            let slices = pieces.each_ref().map(|piece| IoSlice::new(piece));
+            let written = socket.write_vectored(&slices).await.unwrap();
+            assert_eq!(written, 2 * size);
+            let mut read = vec![0; 2 * size];
+            far.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, pieces.concat());
         }
     }
 }
