@@ -66,11 +66,18 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Text::Short { bytes, len } => {
-                let text = str::from_utf8(&bytes[..usize::from(*len)]);
-                text.expect("it was made of a whole text")
+            Text::Short { .. } => {
+                str::from_utf8(self.as_bytes()).expect("it was made of a whole text")
             }
             Text::Long(text) => text,
+        }
+    }
+
+    /// The same, without a look at each byte.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Short { bytes, len } => &bytes[..usize::from(*len)],
+            Text::Long(text) => text.as_bytes(),
         }
     }
 }

@@ -15,13 +15,13 @@ const MAX_ID_LEN: usize = 128;
 /// The text is unambiguous only for an [`is_id`] id.
 pub(crate) fn sign<'a>(
     secret: &Secret,
-    id: &str,
+    id: &[u8],
     timestamp: u64,
     segments: impl IntoIterator<Item = &'a [u8]>,
 ) -> Mac {
     let mut hmac =
         Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-    hmac.update(id.as_bytes());
+    hmac.update(id);
     hmac.update(b".");
     hmac.update(itoa::Buffer::new().format(timestamp).as_bytes());
     hmac.update(b".");

@@ -197,7 +197,7 @@ impl Verifier {
 
         let usable = |secret: &&Secret| !secret.expose().is_empty();
         let matches = |secret: &Secret| {
-            let mac = signature::sign(secret, claim.id, claim.seconds, [body]);
+            let mac = signature::sign(secret, claim.id.as_bytes(), claim.seconds, [body]);
             claim.macs().any(|claimed| mac.matches(claimed))
         };
         if !self.secrets.iter().filter(usable).any(matches) {

@@ -48,12 +48,12 @@ impl Post {
         let timestamp = unix_seconds(begun.at);
         let sign = |secret| {
             let payload = delivery.payload().segments();
-            sign(secret, id.as_str(), timestamp, payload)
+            sign(secret, id.as_bytes(), timestamp, payload)
         };
         let mac = delivery.secret().map(sign);
-        let mut values = Values::new(id.as_str().len());
+        let mut values = Values::new(id.as_bytes().len());
         let timestamp = values.number(timestamp);
-        let id = values.ascii(id.as_str().as_bytes());
+        let id = values.ascii(id.as_bytes());
         let content_type = delivery
             .headers()
             .iter()

@@ -65,7 +65,12 @@ fn published_vectors() {
         let body = hex::decode(text("body_hex")).unwrap();
         let timestamp = vector["timestamp"].as_u64().unwrap();
 
-        let mac = sign(&secret, text("request_id"), timestamp, [&body[..]]);
+        let mac = sign(
+            &secret,
+            text("request_id").as_bytes(),
+            timestamp,
+            [&body[..]],
+        );
         let name = text("name");
         assert_eq!(
             header(mac.cerebrium()),
@@ -112,9 +117,9 @@ fn ids_that_can_be_signed() {
 #[test]
 fn no_segments_is_an_empty_body() {
     let secret = Secret::new("s");
-    let none = sign(&secret, "id", 1, []).cerebrium();
-    assert_eq!(none, sign(&secret, "id", 1, [&b""[..]]).cerebrium());
-    assert_eq!(none, sign(&secret, "id", 1, [&b""[..], b""]).cerebrium());
+    let none = sign(&secret, b"id", 1, []).cerebrium();
+    assert_eq!(none, sign(&secret, b"id", 1, [&b""[..]]).cerebrium());
+    assert_eq!(none, sign(&secret, b"id", 1, [&b""[..], b""]).cerebrium());
 }
 
 proptest! {
@@ -124,8 +129,8 @@ proptest! {
         timestamp in any::<u64>(),
     ) {
         let secret = Secret::new("s");
-        let whole = sign(&secret, "id", timestamp, [&segments.concat()[..]]);
-        let split = sign(&secret, "id", timestamp, segments.iter().map(|segment| &segment[..]));
+        let whole = sign(&secret, b"id", timestamp, [&segments.concat()[..]]);
+        let split = sign(&secret, b"id", timestamp, segments.iter().map(|segment| &segment[..]));
         prop_assert_eq!(whole.cerebrium(), split.cerebrium());
     }
 
@@ -136,7 +141,7 @@ proptest! {
         timestamp in any::<u64>(),
         body in vec(any::<u8>(), 0..500),
     ) {
-        let mac = sign(&Secret::new(&secret), &id, timestamp, [&body[..]]);
+        let mac = sign(&Secret::new(&secret), id.as_bytes(), timestamp, [&body[..]]);
         let (signature, sent) = (header(mac.cerebrium()), timestamp.to_string());
         let headers = [
             ("X-Request-Id", id.as_str()),
@@ -161,7 +166,7 @@ proptest! {
         timestamp in any::<u64>(),
         body in vec(any::<u8>(), 0..500),
     ) {
-        let signature = header(sign(&Secret::new(&secret), &id, timestamp, [&body[..]]).standard());
+        let signature = header(sign(&Secret::new(&secret), id.as_bytes(), timestamp, [&body[..]]).standard());
         let sent = timestamp.to_string();
         let headers = [
             ("webhook-id", id.as_str()),
@@ -186,7 +191,7 @@ proptest! {
     ) {
         // It has no clock of its own to set, and takes text only.
         let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let mac = sign(&Secret::new(&secret), &id, now, [body.as_bytes()]);
+        let mac = sign(&Secret::new(&secret), id.as_bytes(), now, [body.as_bytes()]);
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", id.parse().unwrap());
         headers.insert("webhook-timestamp", now.into());
@@ -203,7 +208,7 @@ proptest! {
         timestamp in 0..=i64::MAX.unsigned_abs(),
         body in vec(any::<u8>(), 0..500),
     ) {
-        let mac = sign(&Secret::new(&secret), &id, timestamp, [&body[..]]);
+        let mac = sign(&Secret::new(&secret), id.as_bytes(), timestamp, [&body[..]]);
         let verifier = Verifier::new(&secret);
         let now: SystemTime = UNIX_EPOCH + Duration::from_secs(timestamp);
         for (names, signature) in [
