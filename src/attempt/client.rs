@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -89,12 +89,9 @@ impl Client {
         }))
     }
 
-    /// The `Host` of a request: a client of one's own sets it by itself.
-    pub(crate) fn host_header(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
-        match self {
-            Self::Guarded(_) => Some(endpoint.host_header()),
-            Self::Own(_) => None,
-        }
+    /// Whether its requests have to bring their `Host`: a client of one's own sets it by itself.
+    pub(crate) fn wants_host(&self) -> bool {
+        matches!(self, Self::Guarded(_))
     }
 
     /// Posts a request that names the whole endpoint.

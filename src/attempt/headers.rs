@@ -1,5 +1,5 @@
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderValue,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 
@@ -11,11 +11,21 @@ use crate::{
     },
 };
 
-/// The headers of every attempt, put together once: each attempt copies them and fills in what is
-/// its own, without looking a name up again.
-pub(super) struct Headers {
-    template: HeaderMap,
-    /// What the template's values are, in its order, which its copies share.
+/// The headers of every attempt, put together once for each kind of it.
+pub(super) struct Headers([Template; 4]);
+
+/// Which headers an attempt has.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) signed: bool,
+    /// With the response's `Content-Type`.
+    pub(super) typed: bool,
+}
+
+/// Each attempt copies it and fills in what is its own, without looking a name up again.
+pub(super) struct Template {
+    headers: HeaderMap,
+    /// What their values are, in their order, which copies share.
     fields: Vec<Field>,
 }
 
@@ -40,12 +50,42 @@ static LOOP: HeaderValue = HeaderValue::from_static("1");
 static AGENT: HeaderValue = OUR_USER_AGENT;
 
 impl Headers {
-    pub(super) fn new(brand: &Brand, standard: bool, signed: bool) -> Self {
+    /// `standard` are those of Standard Webhooks.
+    pub(super) fn new(brand: &Brand, standard: bool, host: bool) -> Self {
+        let template = |kind| Template::new(brand, standard, host, kind);
+        Self(Kind::ALL.map(template))
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> &Template {
+        &self.0[kind.place()]
+    }
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [
+        Self::of(false, false),
+        Self::of(false, true),
+        Self::of(true, false),
+        Self::of(true, true),
+    ];
+
+    const fn of(signed: bool, typed: bool) -> Self {
+        Self { signed, typed }
+    }
+
+    /// Among [`ALL`](Self::ALL).
+    fn place(self) -> usize {
+        usize::from(self.signed) * 2 + usize::from(self.typed)
+    }
+}
+
+impl Template {
+    fn new(brand: &Brand, standard: bool, host: bool, Kind { signed, typed }: Kind) -> Self {
         let all = [
-            (true, HOST, Field::Host),
+            (host, HOST, Field::Host),
             (true, REQUEST_ID.clone(), Field::Id),
             (true, CONTENT_LENGTH, Field::ContentLength),
-            (true, CONTENT_TYPE, Field::ContentType),
+            (typed, CONTENT_TYPE, Field::ContentType),
             (true, USER_AGENT, Field::Fixed(&AGENT)),
             (true, LOOP_MARK.clone(), Field::Fixed(&LOOP)),
             (true, ATTEMPT, Field::Attempt),
@@ -62,31 +102,32 @@ impl Headers {
         ];
         let chosen = all.into_iter().filter(|(chosen, ..)| *chosen);
         let fields: HeaderMap<Field> = chosen.map(|(_, name, field)| (name, field)).collect();
-        let template: HeaderMap = fields
-            .iter()
-            .map(|(name, field)| (name.clone(), field.fixed()))
-            .collect();
+        // With room for one more: hyper looks for `Content-Length` as if to insert it, for which a
+        // full map grows.
+        let mut headers = HeaderMap::with_capacity(fields.len() + 1);
+        headers.extend(
+            fields
+                .iter()
+                .map(|(name, field)| (name.clone(), field.fixed())),
+        );
         Self {
-            fields: template.keys().map(|name| fields[name]).collect(),
-            template,
+            fields: headers.keys().map(|name| fields[name]).collect(),
+            headers,
         }
     }
 
-    /// A copy with these values; a header without a value is left out.
+    /// A copy with these values: there is one for each field.
     pub(super) fn with(&self, mut value: impl FnMut(Field) -> Option<HeaderValue>) -> HeaderMap {
-        let mut headers = self.template.clone();
-        let mut missing: Vec<HeaderName> = Vec::new();
-        for (&field, (name, place)) in self.fields.iter().zip(headers.iter_mut()) {
+        let mut headers = self.headers.clone();
+        for (&field, place) in self.fields.iter().zip(headers.values_mut()) {
             if let Field::Fixed(_) = field {
                 continue;
             }
-            match value(field) {
-                Some(value) => *place = value,
-                None => missing.push(name.clone()),
+            let value = value(field);
+            debug_assert!(value.is_some(), "{field:?}");
+            if let Some(value) = value {
+                *place = value;
             }
-        }
-        for name in missing {
-            headers.remove(name);
         }
         headers
     }
@@ -105,21 +146,22 @@ impl Field {
 mod tests {
     use super::*;
 
-    fn names(standard: bool, signed: bool) -> usize {
-        let headers = Headers::new(&Brand::default(), standard, signed);
-        let headers = headers.with(|field| HeaderValue::from_str(&format!("{field:?}")).ok());
-        for (name, field) in [
-            ("host", "Host"),
-            ("x-request-id", "Id"),
-            ("content-length", "ContentLength"),
-            ("x-webhook-attempt", "Attempt"),
-            ("x-webhook-response-status", "Status"),
-            ("x-cerebrium-webhook-timestamp", "Timestamp"),
-            ("x-webhook-loop", "1"),
-        ] {
-            assert_eq!(headers[name], field);
-        }
+    /// How many headers there are.
+    fn number(standard: bool, host: bool, kind: Kind) -> usize {
+        let headers = Headers::new(&Brand::default(), standard, host);
+        let headers = headers
+            .of(kind)
+            .with(|field| HeaderValue::from_str(&format!("{field:?}")).ok());
+        let Kind { signed, typed } = kind;
         for (name, field, given) in [
+            ("host", "Host", host),
+            ("x-request-id", "Id", true),
+            ("content-length", "ContentLength", true),
+            ("content-type", "ContentType", typed),
+            ("x-webhook-attempt", "Attempt", true),
+            ("x-webhook-response-status", "Status", true),
+            ("x-cerebrium-webhook-timestamp", "Timestamp", true),
+            ("x-webhook-loop", "1", true),
             ("webhook-id", "Id", standard),
             ("webhook-timestamp", "Timestamp", standard),
             ("webhook-signature", "StandardSignature", standard && signed),
@@ -132,18 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn each_value_is_in_its_place() {
-        assert_eq!(names(true, true), 13);
-        assert_eq!(names(true, false), 11);
-        assert_eq!(names(false, true), 10);
-        assert_eq!(names(false, false), 9);
-    }
-
-    #[test]
-    fn what_has_no_value_is_left_out() {
-        let headers = Headers::new(&Brand::default(), true, true);
-        let no_type = |field| (field != Field::ContentType).then(|| HeaderValue::from_static("x"));
-        let headers = headers.with(no_type);
-        assert!(!headers.contains_key(CONTENT_TYPE) && headers.len() == 12);
+    fn each_kind_has_its_headers_and_each_value_is_in_its_place() {
+        for (typed, more) in [(true, 1), (false, 0)] {
+            let [signed, unsigned] = [true, false].map(|signed| Kind { signed, typed });
+            assert_eq!(number(true, true, signed), 12 + more);
+            assert_eq!(number(true, true, unsigned), 10 + more);
+            assert_eq!(number(false, true, signed), 9 + more);
+            assert_eq!(number(false, false, unsigned), 7 + more);
+        }
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use super::{
     Begun, Client, FarEnd, Timer, deadline,
-    headers::{Field, Headers},
+    headers::{Field, Headers, Kind},
     values::Values,
 };
 use crate::{
@@ -21,8 +21,7 @@ use crate::{
 pub(crate) struct Post {
     client: Client,
     policy: EndpointPolicy,
-    signed: Headers,
-    unsigned: Headers,
+    headers: Headers,
     timeout: Duration,
 }
 
@@ -34,11 +33,11 @@ impl Post {
         standard_headers: bool,
         timeout: Duration,
     ) -> Self {
+        let headers = Headers::new(brand, standard_headers, client.wants_host());
         Self {
             client,
             policy,
-            signed: Headers::new(brand, standard_headers, true),
-            unsigned: Headers::new(brand, standard_headers, false),
+            headers,
             timeout,
         }
     }
@@ -54,16 +53,14 @@ impl Post {
         let mut values = Values::new(id.as_bytes().len());
         let timestamp = values.number(timestamp);
         let id = values.ascii(id.as_bytes());
-        let content_type = delivery
-            .headers()
-            .iter()
-            .find(|(name, _)| *name == CONTENT_TYPE);
-        let headers = match mac {
-            Some(_) => &self.signed,
-            None => &self.unsigned,
-        };
+        let mut response_headers = delivery.headers().iter();
+        let content_type = response_headers.find(|(name, _)| *name == CONTENT_TYPE);
+        let headers = self.headers.of(Kind {
+            signed: mac.is_some(),
+            typed: content_type.is_some(),
+        });
         let mut headers = headers.with(|field| match field {
-            Field::Host => self.client.host_header(delivery.endpoint()),
+            Field::Host => Some(delivery.endpoint().host_header()),
             Field::Id => Some(id.clone()),
             Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
