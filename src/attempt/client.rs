@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -94,19 +94,27 @@ impl Client {
         matches!(self, Self::Guarded(_))
     }
 
-    /// Posts a request that names the whole endpoint.
+    /// What its requests name: a client of one's own wants the whole endpoint.
+    pub(crate) fn target(&self, endpoint: &Endpoint) -> Uri {
+        match self {
+            Self::Guarded(_) => endpoint.origin_form(),
+            Self::Own(_) => endpoint.uri().clone(),
+        }
+    }
+
+    /// Posts a request; made anew, it is the same.
     ///
     /// `answered` is set as soon as there is an outcome, while what becomes of the connection may
     /// still be open.
     pub(crate) fn post<'a>(
         &'a self,
         endpoint: &'a Endpoint,
-        request: Request<Payload>,
+        request: impl Fn() -> Request<Payload> + Send + 'a,
         answered: &'a OnceLock<Outcome>,
-    ) -> impl Future<Output = Result<Outcome, AttemptError>> + use<'a> {
+    ) -> impl Future<Output = Result<Outcome, AttemptError>> + 'a {
         match self {
             Self::Guarded(client) => Either::Left(client.post(endpoint, request, answered)),
-            Self::Own(client) => Either::Right(client.exchange(request)),
+            Self::Own(client) => Either::Right(client.exchange(request())),
         }
     }
 }
@@ -115,21 +123,19 @@ impl GuardedClient {
     fn post<'a>(
         &'a self,
         endpoint: &'a Endpoint,
-        mut request: Request<Payload>,
+        request: impl Fn() -> Request<Payload> + Send + 'a,
         answered: &'a OnceLock<Outcome>,
-    ) -> impl Future<Output = Result<Outcome, AttemptError>> + use<'a> {
-        *request.uri_mut() = endpoint.origin_form();
-        let mut unsent = Some(request);
+    ) -> impl Future<Output = Result<Outcome, AttemptError>> + 'a {
         let origin = Origin::of(endpoint);
         async move {
-            while let Some(request) = unsent.take() {
+            loop {
                 let kept = self.pool.take(&origin);
                 let was_kept = kept.is_some();
                 let mut connection = match kept {
                     Some(connection) => connection,
                     None => Box::pin(self.connect(endpoint)).await?,
                 };
-                match connection.send(request).await {
+                match connection.send(&request).await {
                     Ok(response) => {
                         let answer = connection.read(response).await?;
                         let _ = answered.set(answer.outcome);
@@ -140,13 +146,10 @@ impl GuardedClient {
                     }
                     // The receiver has closed it meanwhile, and has not seen a byte of the
                     // request.
-                    Err(mut error) if was_kept && error.message().is_some() => {
-                        unsent = error.take_message();
-                    }
+                    Err(error) if was_kept && error.message().is_some() => {}
                     Err(error) => return Err(classify(error.error())),
                 }
             }
-            unreachable!("what is not sent is tried again")
         }
     }
 

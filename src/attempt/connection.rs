@@ -81,13 +81,15 @@ impl Connection {
         })
     }
 
-    /// Sends a request in origin form, with its `Host`.
+    /// Sends a request in origin form, with its `Host`. It is made where it is handed to hyper: it is
+    /// large, and would be moved from hand to hand.
     pub(super) fn send(
         &mut self,
-        request: Request<Payload>,
+        request: impl FnOnce() -> Request<Payload>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>> {
         self.heard.begin_anew();
-        Driven::new(&mut self.io, self.sender.try_send_request(request))
+        let response = self.sender.try_send_request(request());
+        Driven::new(&mut self.io, response, false)
     }
 
     /// Reads an answer to its end, or as far as it is worth it.
@@ -95,7 +97,7 @@ impl Connection {
         &mut self,
         response: Response<Incoming>,
     ) -> impl Future<Output = <Reading<Incoming> as Future>::Output> {
-        Driven::new(&mut self.io, answer::read(response))
+        Driven::new(&mut self.io, answer::read(response), true)
     }
 
     /// Whether it can take another request, once the answer to the last one was read.
@@ -144,13 +146,18 @@ pin_project! {
         io: &'c mut Io,
         #[pin]
         future: Unconstrained<F>,
+        may_be_ready: bool,
     }
 }
 
 impl<'c, F> Driven<'c, F> {
-    fn new(io: &'c mut Io, future: F) -> Self {
-        let future = unconstrained(future);
-        Self { io, future }
+    /// Of a future that may be ready by itself, it is seen first whether it is.
+    fn new(io: &'c mut Io, future: F, may_be_ready: bool) -> Self {
+        Self {
+            io,
+            future: unconstrained(future),
+            may_be_ready,
+        }
     }
 }
 
@@ -163,9 +170,11 @@ impl<F: Future> Future for Driven<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         let mut nobody = Context::from_waker(Waker::noop());
-        let polled = this.future.as_mut().poll(&mut nobody);
-        if polled.is_ready() {
-            return polled;
+        if *this.may_be_ready {
+            let polled = this.future.as_mut().poll(&mut nobody);
+            if polled.is_ready() {
+                return polled;
+            }
         }
         let _ended = this.io.drive(cx);
         this.future.poll(&mut nobody)

@@ -81,7 +81,7 @@ impl Post {
         }
         let mut request = Request::new(delivery.payload().clone());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = delivery.endpoint().uri().clone();
+        *request.uri_mut() = self.client.target(delivery.endpoint());
         *request.headers_mut() = headers;
         request
     }
@@ -114,7 +114,7 @@ impl FarEnd for Post {
         // In one expression: what is bound to a name first takes its size twice.
         let posting = pin!(
             self.client
-                .post(endpoint, self.request(delivery, begun), &answered)
+                .post(endpoint, || self.request(delivery, begun), &answered)
         );
         match timer.within(deadline, posting).await {
             Some(Ok(answer)) => answer,
