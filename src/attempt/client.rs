@@ -144,10 +144,9 @@ impl GuardedClient {
                         }
                         return Ok(answer.outcome);
                     }
-                    // The receiver has closed it meanwhile, and has not seen a byte of the
-                    // request.
-                    Err(error) if was_kept && error.message().is_some() => {}
-                    Err(error) => return Err(classify(error.error())),
+                    // The receiver has closed it meanwhile.
+                    Err(error) if was_kept && error.is_canceled() => {}
+                    Err(error) => return Err(classify(&error)),
                 }
             }
         }

@@ -8,10 +8,7 @@ use std::{
 use http::{Extensions, Request, Response, Uri};
 use hyper::{
     body::Incoming,
-    client::conn::{
-        TrySendError,
-        http1::{self, Builder, SendRequest},
-    },
+    client::conn::http1::{self, Builder, SendRequest},
 };
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::Connection as _, rt::TokioIo};
@@ -83,12 +80,15 @@ impl Connection {
 
     /// Sends a request in origin form, with its `Host`. It is made where it is handed to hyper: it is
     /// large, and would be moved from hand to hand.
+    ///
+    /// The error says that it was [canceled](hyper::Error::is_canceled) where the receiver has not
+    /// seen a byte of it.
     pub(super) fn send(
         &mut self,
         request: impl FnOnce() -> Request<Payload>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>> {
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
         self.heard.begin_anew();
-        let response = self.sender.try_send_request(request());
+        let response = self.sender.send_request(request());
         Driven::new(&mut self.io, response, false)
     }
 
