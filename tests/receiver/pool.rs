@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Barrier, task::yield_now, time::Instant};
+use tower_webhook::{AttemptError, Outcome};
 
 use crate::{
     answered,
@@ -88,6 +89,23 @@ async fn a_connection_that_was_closed_is_not_used() {
         }
     }
     assert_eq!(receiver.accepted(), 5);
+    crate::gone(api, receiver).await;
+}
+
+/// The receiver may have acted on it: that is for the next attempt, which says that it is one.
+#[tokio::test]
+async fn what_a_receiver_has_read_is_not_sent_again_by_the_same_attempt() {
+    let receiver = Receiver::new(|mut conn| async move {
+        conn.request().await.unwrap();
+        conn.say(TAKEN).await;
+        conn.request().await.unwrap();
+    });
+    let mut api = Api::new();
+    api.send(&receiver.url()).await;
+    assert_eq!(api.attempted().await.outcome, answered(204));
+    let lost = Outcome::Failed(AttemptError::ConnectionLost);
+    assert_eq!(api.attempt(&receiver.url()).await.outcome, lost);
+    assert_eq!(receiver.accepted(), 1);
     crate::gone(api, receiver).await;
 }
 
