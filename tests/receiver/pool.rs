@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Barrier, task::yield_now, time::Instant};
+use tokio::{
+    sync::{Barrier, Notify},
+    task::yield_now,
+    time::Instant,
+};
 use tower_webhook::{AttemptError, Outcome};
 
 use crate::{
@@ -89,6 +93,31 @@ async fn a_connection_that_was_closed_is_not_used() {
         }
     }
     assert_eq!(receiver.accepted(), 5);
+    crate::gone(api, receiver).await;
+}
+
+/// It was open when it was kept: the attempt that would use it goes on with another one.
+#[tokio::test]
+async fn nor_is_one_that_is_closed_while_nobody_uses_it() {
+    let close = Arc::new(Notify::new());
+    let closing = Arc::clone(&close);
+    let mut receiver = Receiver::new(move |mut conn| {
+        let close = Arc::clone(&closing);
+        async move {
+            conn.request().await.unwrap();
+            conn.say(TAKEN).await;
+            close.notified().await;
+        }
+    });
+    let mut api = Api::new();
+    for number in 1..=3 {
+        api.send(&receiver.url()).await;
+        let attempted = api.attempted().await;
+        assert_eq!((attempted.attempt, attempted.outcome), (1, answered(204)));
+        assert_eq!((receiver.accepted(), receiver.open()), (number, 1));
+        close.notify_one();
+        receiver.over().await;
+    }
     crate::gone(api, receiver).await;
 }
 
