@@ -15,6 +15,7 @@ mod throughput {
     pub(crate) mod latency;
     pub(crate) mod memory;
     pub(crate) mod peer;
+    mod preemption;
     pub(crate) mod receiver;
     pub(crate) mod signing;
     pub(crate) mod window;

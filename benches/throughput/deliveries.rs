@@ -5,6 +5,7 @@ use super::{
     peer::{
         Compared, Handwritten, Layered, Load, Peer, axum, compare, http, https, plain, unguarded,
     },
+    preemption,
     receiver::Receiver,
 };
 use crate::{
@@ -19,15 +20,15 @@ const OUTSTANDING: usize = 256;
 /// To many receivers each outstanding delivery is an attempt: the bare client has as many.
 const OUTSTANDING_TO_MANY: usize = 64;
 
+const VS_HYPER: &str = "deliveries_vs_hyper";
+const VS_HANDWRITTEN: &str = "deliveries_vs_handwritten";
+const MANY_VS_HYPER: &str = "deliveries_100_vs_hyper";
+const TLS_VS_HYPER: &str = "deliveries_tls_vs_hyper";
+
 pub(crate) async fn measure(args: &Args, report: &mut Report) {
-    if args.wants(&["deliveries_vs_hyper", "deliveries_vs_handwritten"]) {
-        one_receiver(args, report).await;
-    }
-    if args.wants(&["deliveries_100_vs_hyper"]) {
-        many_receivers(args, report).await;
-    }
-    if args.wants(&["deliveries_tls_vs_hyper"]) {
-        over_tls(args, report).await;
+    match preemption::prevent() {
+        Ok(()) => against_peers(args, report, &TAKING_TURNS).await,
+        Err(error) => println!("\nThe threads cannot be made to take turns: {error}"),
     }
     if args.wants(&["guarded_vs_plain"]) {
         guarded(args, report).await;
@@ -37,6 +38,58 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) {
     }
     if args.wants(&["outstanding"]) {
         by_outstanding(args, report).await;
+    }
+    // An error: they do already.
+    let _ = preemption::allow();
+    against_peers(args, report, &PREEMPTING).await;
+}
+
+/// How the sender and the receiver share the processors.
+struct Sharing {
+    /// In a table's title.
+    said: &'static str,
+    /// Of a figure's name.
+    suffix: &'static str,
+    /// Whether it is what the plot shows.
+    is_drawn: bool,
+}
+
+const TAKING_TURNS: Sharing = Sharing {
+    said: "",
+    suffix: "",
+    is_drawn: true,
+};
+const PREEMPTING: Sharing = Sharing {
+    said: ", threads preempting each other",
+    suffix: "_preempting",
+    is_drawn: false,
+};
+
+impl Sharing {
+    fn wants(&self, args: &Args, figures: &[&str]) -> bool {
+        figures
+            .iter()
+            .any(|figure| args.wants(&[&self.figure(figure)]))
+    }
+
+    fn figure(&self, name: &str) -> String {
+        name.to_owned() + self.suffix
+    }
+
+    fn title(&self, title: &str) -> String {
+        title.to_owned() + self.said
+    }
+}
+
+async fn against_peers(args: &Args, report: &mut Report, sharing: &Sharing) {
+    if sharing.wants(args, &[VS_HYPER, VS_HANDWRITTEN]) {
+        one_receiver(args, report, sharing).await;
+    }
+    if sharing.wants(args, &[MANY_VS_HYPER]) {
+        many_receivers(args, report, sharing).await;
+    }
+    if sharing.wants(args, &[TLS_VS_HYPER]) {
+        over_tls(args, report, sharing).await;
     }
 }
 
@@ -51,7 +104,7 @@ fn rounds(args: &Args) -> usize {
     args.pick(21, 2)
 }
 
-async fn one_receiver(args: &Args, report: &mut Report) {
+async fn one_receiver(args: &Args, report: &mut Report, sharing: &Sharing) {
     let receiver = Receiver::start();
     let load = load(args, OUTSTANDING);
     let to = vec![endpoint("http", 0, receiver.http)];
@@ -69,18 +122,21 @@ async fn one_receiver(args: &Args, report: &mut Report) {
     ];
     table(
         report,
-        "Deliveries of 1 KiB to one receiver",
+        &sharing.title("Deliveries of 1 KiB to one receiver"),
         peers,
         &compared,
         &rows,
     );
-    plot(report, "1-receiver", peers, &compared, &[0, 1]);
-    plot(report, "1-receiver,-from-axum", peers, &compared, &[2, 3]);
-    report.figure("deliveries_vs_hyper", compared.rates.ratio(0, 1));
-    report.figure("deliveries_vs_handwritten", compared.rates.ratio(2, 3));
+    if sharing.is_drawn {
+        plot(report, "1-receiver", peers, &compared, &[0, 1]);
+        plot(report, "1-receiver,-from-axum", peers, &compared, &[2, 3]);
+    }
+    let Compared { rates, .. } = compared;
+    report.figure(&sharing.figure(VS_HYPER), rates.ratio(0, 1));
+    report.figure(&sharing.figure(VS_HANDWRITTEN), rates.ratio(2, 3));
 }
 
-async fn many_receivers(args: &Args, report: &mut Report) {
+async fn many_receivers(args: &Args, report: &mut Report, sharing: &Sharing) {
     let receiver = Receiver::start();
     let load = load(args, OUTSTANDING_TO_MANY);
     let to = |number| endpoint("http", number, receiver.http);
@@ -92,16 +148,18 @@ async fn many_receivers(args: &Args, report: &mut Report) {
     let rows = [("", 1), ("", 1)];
     table(
         report,
-        "Deliveries of 1 KiB to 100 receivers",
+        &sharing.title("Deliveries of 1 KiB to 100 receivers"),
         peers,
         &compared,
         &rows,
     );
-    plot(report, "100-receivers", peers, &compared, &[0, 1]);
-    report.figure("deliveries_100_vs_hyper", compared.rates.ratio(0, 1));
+    if sharing.is_drawn {
+        plot(report, "100-receivers", peers, &compared, &[0, 1]);
+    }
+    report.figure(&sharing.figure(MANY_VS_HYPER), compared.rates.ratio(0, 1));
 }
 
-async fn over_tls(args: &Args, report: &mut Report) {
+async fn over_tls(args: &Args, report: &mut Report, sharing: &Sharing) {
     let receiver = Receiver::start();
     let load = load(args, OUTSTANDING);
     let to = vec![endpoint("https", 0, receiver.https)];
@@ -115,13 +173,15 @@ async fn over_tls(args: &Args, report: &mut Report) {
     let rows = [("", 1), ("", 1)];
     table(
         report,
-        "Deliveries of 1 KiB over TLS",
+        &sharing.title("Deliveries of 1 KiB over TLS"),
         peers,
         &compared,
         &rows,
     );
-    plot(report, "1-receiver,-TLS", peers, &compared, &[0, 1]);
-    report.figure("deliveries_tls_vs_hyper", compared.rates.ratio(0, 1));
+    if sharing.is_drawn {
+        plot(report, "1-receiver,-TLS", peers, &compared, &[0, 1]);
+    }
+    report.figure(&sharing.figure(TLS_VS_HYPER), compared.rates.ratio(0, 1));
 }
 
 /// What the guard and the capped socket cost: the same dispatcher posts with hyper-util's client
