@@ -144,7 +144,6 @@ impl MemorySource {
         }
     }
 
-    /// What is claimed at once is for one host: it changes what all have room for.
     fn claim(&mut self, demand: Demand<'_>) -> Vec<MemoryClaim> {
         if demand.at_most() == 0 {
             return Vec::new();
@@ -161,6 +160,7 @@ impl MemorySource {
             .unwrap_or_default()
     }
 
+    /// Those of one host: they change what all have room for.
     fn claim_aside(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
         while let Some(host) = self.may_have_room.pop_front() {
             if let Some(claims) = self.claim_of(&host, demand) {
@@ -220,18 +220,25 @@ impl MemorySource {
         }
     }
 
+    /// Those of several hosts together, as long as none of them could have no room for want of what
+    /// the others before it have just got.
     fn claim_ready(&mut self, demand: Demand<'_>) -> Option<Vec<MemoryClaim>> {
+        let mut claims = Vec::new();
         while let Some(entry) = self.ready.pop_front() {
             let host = entry.delivery.endpoint().host_key().clone();
             let room = match self.shared.aside.has(&host) {
                 true => 0,
                 false => demand.room(&host).min(demand.at_most()),
             };
+            if room <= claims.len() && !claims.is_empty() {
+                self.ready.push_front(entry);
+                break;
+            }
             if room == 0 {
                 self.put_aside(host, entry);
                 continue;
             }
-            let mut claims = vec![self.hand_out(entry)];
+            claims.push(self.hand_out(entry));
             // One host's deliveries often come together.
             while claims.len() < room
                 && self.ready.front().is_some_and(|next| next.is_for(&host))
@@ -239,9 +246,8 @@ impl MemorySource {
             {
                 claims.push(self.hand_out(entry));
             }
-            return Some(claims);
         }
-        None
+        (!claims.is_empty()).then_some(claims)
     }
 
     fn hand_out(&self, entry: Entry) -> MemoryClaim {

@@ -88,6 +88,46 @@ fn a_host_that_was_given_some_is_asked_for_room_again() {
 }
 
 #[test]
+fn hosts_that_have_room_whatever_the_others_get_are_given_some_together() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for (id, host) in ["a", "a", "b", "a", "c", "b"].into_iter().enumerate() {
+        put(&mut sink, host, id);
+    }
+    let claims = next(&mut source, |_| 9);
+    assert_eq!(ids(&claims), ["0", "1", "2", "3", "4", "5"]);
+}
+
+/// Each that is claimed may be one less for any other.
+#[test]
+fn hosts_that_might_have_none_left_are_asked_for_room_first() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for (id, host) in ["a", "b", "c", "a", "c"].into_iter().enumerate() {
+        put(&mut sink, host, id);
+    }
+    let first = next(&mut source, |_| 2);
+    assert_eq!(ids(&first), ["0", "1"]);
+    let only_a = |host: &Host| usize::from(host == &Host::from("a.example.com"));
+    let second = next(&mut source, only_a);
+    assert_eq!(ids(&second), ["3"]);
+    source.has_room(None);
+    let third = next(&mut source, |_| 9);
+    assert_eq!(ids(&third), ["2", "4"]);
+}
+
+#[test]
+fn no_more_are_given_than_there_are_places() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for id in 0..20 {
+        put(&mut sink, &format!("host-{id}"), id);
+    }
+    for left in [20, 11, 2] {
+        let claims = next(&mut source, |_| 99);
+        assert_eq!(claims.len(), left.min(9));
+        claims.into_iter().for_each(settle);
+    }
+}
+
+#[test]
 fn a_claim_can_be_followed_by_another_to_its_host() {
     let mut source = four_hosts_aside();
     source.has_room(None);
