@@ -1,12 +1,13 @@
 //! The same axum app several times, in a process of its own: without the layer, with the layer in
 //! its router and around it, the same with a sink that discards, with Tower's `Identity` in the
-//! router, and with the hand-written middleware, which discards as well.
+//! router, with a task that has a bare client post a prepared request, and with the hand-written
+//! middleware. Instead of being posted, all is discarded.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, future::ready, time::Duration};
 
 use axum::{
     Router, ServiceExt,
-    body::Body,
+    body::{Body, to_bytes},
     extract::Request,
     middleware::from_fn_with_state,
     response::{
@@ -18,9 +19,11 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use tokio::{net::TcpListener, runtime, time::sleep};
-use tower::{Layer, Service, layer::util::Identity, service_fn};
-use tower_webhook::{Delivery, Dispatcher, WebhookLayer, outbox::Accepted};
+use tokio::{net::TcpListener, runtime, sync::mpsc, time::sleep};
+use tower::{
+    Layer, Service, ServiceExt as _, layer::util::Identity, service_fn, util::MapResponseLayer,
+};
+use tower_webhook::{Delivery, Dispatcher, Payload, WebhookLayer, outbox::Accepted};
 
 use crate::support::{
     child::{Child, end_with_parent, say},
@@ -42,6 +45,7 @@ pub(crate) struct Apps {
     pub(crate) around: u16,
     pub(crate) capturing_inside: u16,
     pub(crate) capturing_around: u16,
+    pub(crate) bare: u16,
     pub(crate) handwritten: u16,
 }
 
@@ -55,6 +59,7 @@ impl Apps {
             around,
             capturing_inside,
             capturing_around,
+            bare,
             handwritten,
         ] = process.numbers();
         let [id] = process.numbers();
@@ -67,6 +72,7 @@ impl Apps {
             around,
             capturing_inside,
             capturing_around,
+            bare,
             handwritten,
         }
     }
@@ -95,6 +101,7 @@ pub(crate) fn serve(role: &str) {
             start(around(&layer)).await,
             start(app().layer(capturing.clone()).into_make_service()).await,
             start(around(&capturing)).await,
+            start(ServiceExt::<Request>::into_make_service(bare().await)).await,
             start(handwritten.into_make_service()).await,
         ];
         say(&ports.map(|port| port.to_string()).join(" "));
@@ -147,6 +154,39 @@ fn discarding() -> Dispatcher {
         Ok::<_, Infallible>(Accepted::in_memory())
     });
     Dispatcher::builder().with_sink(sink).build()
+}
+
+/// The app, and for each request a task that posts another one, which a dispatcher has prepared and
+/// signed beforehand.
+async fn bare() -> impl Service<
+    Request,
+    Response = Response,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+> + Clone
++ Send {
+    let (keep, mut kept) = mpsc::unbounded_channel();
+    let client = service_fn(move |request: http::Request<Payload>| {
+        let kept = keep.send(request).map(|()| Response::new(Body::empty()));
+        ready(kept)
+    });
+    let dispatcher = Dispatcher::builder().with_client(client).build();
+    let layered = app().layer(WebhookLayer::new().with_dispatcher(dispatcher));
+    let wish = Request::post("/1k?webhookEndpoint=https%3A%2F%2Freceiver.example.com%2Fhook")
+        .header("x-webhook-secret", "0123456789abcdef0123456789abcdef")
+        .body(Body::empty())
+        .expect("a valid request");
+    let response = layered.oneshot(wish).await.expect("an answer");
+    to_bytes(response.into_body(), usize::MAX)
+        .await
+        .expect("a body");
+    let prepared = kept.recv().await.expect("a request to post");
+    let beside = move |response: Response| {
+        let request = prepared.clone();
+        tokio::spawn(async move { drop(request) });
+        response
+    };
+    MapResponseLayer::new(beside).layer(app())
 }
 
 /// Accepted sockets send at once.

@@ -140,13 +140,14 @@ pub(crate) fn latencies(args: &Args, report: &mut Report) {
 /// A response, a peer, and what that adds.
 type Point = (&'static str, &'static str, f64);
 
-/// The most microseconds that the layer adds, and each of its and its peer's.
+/// The most microseconds that the layer adds, and each of its and its peers'.
 fn first_bytes(args: &Args, report: &Report, title: &str) -> (f64, Vec<Point>) {
     let apps = Apps::start(apps::ROLE);
     let mut points = Vec::new();
     let sides = [
         ("none", apps.plain),
         ("tower-webhook", apps.capturing_around),
+        ("hyper-util", apps.bare),
         ("hand-written", apps.handwritten),
         ("Identity", apps.identity),
     ];
@@ -154,6 +155,7 @@ fn first_bytes(args: &Args, report: &Report, title: &str) -> (f64, Vec<Point>) {
         "response",
         "without, µs",
         "the layer adds, µs",
+        "a bare task adds, µs",
         "the hand-written one adds, µs",
         "Identity adds, µs",
     ]];
@@ -175,18 +177,16 @@ fn first_bytes(args: &Args, report: &Report, title: &str) -> (f64, Vec<Point>) {
                 rounds.add(side, median(micros));
             }
         }
-        let added = [1, 2, 3].map(|side| rounds.difference(side, 0));
+        let added = [1, 2, 3, 4].map(|side| rounds.difference(side, 0));
         worst = worst.max(added[0]);
-        for (side, added) in added.into_iter().enumerate().take(2) {
-            points.push((name, sides[side + 1].0, added));
+        let mut cells = row![name, format!("{:.1}", rounds.median(0))];
+        for (added, (peer, _)) in added.into_iter().zip(&sides[1..]) {
+            cells.push(format!("{added:.1}"));
+            if *peer != "Identity" {
+                points.push((name, *peer, added));
+            }
         }
-        table.push(row![
-            name,
-            format!("{:.1}", rounds.median(0)),
-            format!("{:.1}", added[0]),
-            format!("{:.1}", added[1]),
-            format!("{:.1}", added[2]),
-        ]);
+        table.push(cells);
     }
     report.table(title, &table);
     (worst, points)
