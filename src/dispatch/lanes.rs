@@ -25,19 +25,22 @@ const MOST_IDLE: usize = if cfg!(all(test, shuttle)) { 2 } else { 64 };
 ///
 /// The future of an attempt takes some KiB: a new task for each would have them allocated and
 /// freed again and again, on different threads.
-pub(super) struct Lanes<J> {
-    shared: Arc<Shared<J>>,
+pub(super) struct Lanes<J, C> {
+    shared: Arc<Shared<J, C>>,
     tasks: JoinSet<()>,
 }
 
-pub(super) trait Job: Send + 'static {
+/// What a lane runs, in a context that all share. It belongs to the lanes: counted by each job, it
+/// would be written to for each by every thread.
+pub(super) trait Job<C>: Send + 'static {
     /// Comes to the job that the lane is to run next, if it knows one.
-    fn run(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send
+    fn run(self, context: &C, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send
     where
         Self: Sized;
 }
 
-struct Shared<J> {
+struct Shared<J, C> {
+    context: C,
     hall: Mutex<Hall<J>>,
     /// Changed with the hall locked.
     is_closed: AtomicBool,
@@ -60,10 +63,10 @@ struct Idle {
     waker: Waker,
 }
 
-impl<J: Job> Lanes<J> {
-    pub(super) fn new() -> Self {
+impl<J: Job<C>, C: Send + Sync + 'static> Lanes<J, C> {
+    pub(super) fn new(context: C) -> Self {
         Self {
-            shared: Arc::new(Shared::new()),
+            shared: Arc::new(Shared::new(context)),
             tasks: JoinSet::new(),
         }
     }
@@ -96,12 +99,15 @@ impl<J: Job> Lanes<J> {
     }
 }
 
-async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
+async fn lane<J: Job<C>, C>(shared: Arc<Shared<J, C>>, first: J) {
     let number = shared.number();
     let mut timer = Timer::default();
     let mut next = Some(first);
     while let Some(job) = next {
-        next = job.run(&mut timer).await.filter(|_| !shared.is_closed());
+        next = job
+            .run(&shared.context, &mut timer)
+            .await
+            .filter(|_| !shared.is_closed());
         match next {
             // There may always be one.
             Some(_) => consume_budget().await,
@@ -110,9 +116,10 @@ async fn lane<J: Job>(shared: Arc<Shared<J>>, first: J) {
     }
 }
 
-impl<J> Shared<J> {
-    fn new() -> Self {
+impl<J, C> Shared<J, C> {
+    fn new(context: C) -> Self {
         Self {
+            context,
             hall: Mutex::new(Hall {
                 jobs: VecDeque::new(),
                 idle: Vec::new(),

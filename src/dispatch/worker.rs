@@ -96,17 +96,16 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     // Last, so that it is home before the worker counts as ended.
     mut source: OnLoan<S>,
 ) {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(Arc::clone(&attempts));
     let places = &attempts.places;
     let ear = places.listen();
     let mut freed = Freed::default();
     let room = |host: &Host| places.room(host);
-    let run = |claims: Vec<S::Claim>, lanes: &mut Lanes<_>| {
+    let run = |claims: Vec<S::Claim>, lanes: &mut Lanes<_, _>| {
         for claim in claims {
             lanes.run(Attempt {
                 place: places.take(claim.delivery().endpoint().host_key().clone()),
                 claim,
-                attempts: Arc::clone(&attempts),
             });
         }
     };
@@ -172,14 +171,17 @@ pub(super) async fn run<S: Source, F: FarEnd>(
 }
 
 /// One attempt of a claim.
-struct Attempt<C, F> {
+struct Attempt<C> {
     claim: C,
     place: Place,
-    attempts: Arc<Attempts<F>>,
 }
 
-impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
-    fn run(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send {
+impl<C: Claim, F: FarEnd> Job<Arc<Attempts<F>>> for Attempt<C> {
+    fn run(
+        self,
+        attempts: &Arc<Attempts<F>>,
+        timer: &mut Timer,
+    ) -> impl Future<Output = Option<Self>> + Send {
         let delivery = self.claim.delivery();
         let span = tracing::info_span!(
             "delivery",
@@ -187,7 +189,7 @@ impl<C: Claim, F: FarEnd> Job for Attempt<C, F> {
             endpoint = ?delivery.endpoint(),
             attempt = self.claim.attempt(),
         );
-        self.finish(timer).instrument(span)
+        self.finish(attempts, timer).instrument(span)
     }
 }
 
@@ -204,14 +206,14 @@ async fn next<S: Source>(
     })
 }
 
-impl<C: Claim, F: FarEnd> Attempt<C, F> {
+impl<C: Claim> Attempt<C> {
     /// Not an `async fn`: that would keep `self` beside its parts.
-    fn finish(self, timer: &mut Timer) -> impl Future<Output = Option<Self>> + Send {
-        let Self {
-            claim,
-            mut place,
-            attempts,
-        } = self;
+    fn finish<F: FarEnd>(
+        self,
+        attempts: &Attempts<F>,
+        timer: &mut Timer,
+    ) -> impl Future<Output = Option<Self>> + Send {
+        let Self { claim, mut place } = self;
         async move {
             let delivery = claim.delivery().clone();
             let begun = Begun::now(claim.attempt());
@@ -269,11 +271,7 @@ impl<C: Claim, F: FarEnd> Attempt<C, F> {
                 }
             }
             let (claim, place) = next.zip(place)?;
-            Some(Self {
-                claim,
-                place,
-                attempts,
-            })
+            Some(Self { claim, place })
         }
     }
 }

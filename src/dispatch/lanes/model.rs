@@ -13,8 +13,8 @@ enum Fake {
     Long(mpsc::Sender<()>, Arc<Barrier>),
 }
 
-impl Job for Fake {
-    async fn run(self, _: &mut Timer) -> Option<Self> {
+impl Job<()> for Fake {
+    async fn run(self, (): &(), _: &mut Timer) -> Option<Self> {
         let ran = match self {
             Self::Short(ran) => ran,
             Self::Long(ran, all) => {
@@ -30,7 +30,7 @@ impl Job for Fake {
 /// Has some short jobs run, then some long ones, and lets all lanes end after `closing`, which says
 /// how many it has seen run.
 fn run(closing: impl FnOnce(&mpsc::Receiver<()>) -> usize) {
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(()));
     let (ran, runs) = mpsc::channel();
     let all = Arc::new(Barrier::new(2));
     let mut lanes = Vec::new();

@@ -14,8 +14,8 @@ struct Fake {
     next: Option<Box<Fake>>,
 }
 
-impl Job for Fake {
-    async fn run(self, _: &mut Timer) -> Option<Self> {
+impl Job<()> for Fake {
+    async fn run(self, (): &(), _: &mut Timer) -> Option<Self> {
         let _ = self.began.send(id());
         self.until.await;
         self.next.map(|next| *next)
@@ -31,7 +31,7 @@ fn job(until: impl Future<Output = ()> + Send + 'static) -> (Fake, oneshot::Rece
 
 #[tokio::test]
 async fn an_idle_lane_is_used_again() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let mut ids = Vec::new();
     for _ in 0..3 {
         let (job, lane) = job(async {});
@@ -45,7 +45,7 @@ async fn an_idle_lane_is_used_again() {
 /// A socket that a job has left to others still wakes its lane.
 #[tokio::test]
 async fn a_lane_that_is_woken_for_nothing_waits_on() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (waker, woken) = oneshot::channel();
     let mut waker = Some(waker);
     let (first, lane) = job(poll_fn(move |cx| {
@@ -73,7 +73,7 @@ async fn a_lane_that_is_woken_for_nothing_waits_on() {
 
 #[tokio::test]
 async fn a_busy_lane_is_not_waited_for() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (stuck, lane) = job(std::future::pending());
     lanes.run(stuck);
     let first = lane.await.unwrap();
@@ -84,7 +84,7 @@ async fn a_busy_lane_is_not_waited_for() {
 
 #[tokio::test]
 async fn no_more_than_some_stay_idle() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let mut begun = Vec::new();
     for _ in 0..2 * MOST_IDLE {
         let (job, lane) = job(async {});
@@ -102,7 +102,7 @@ async fn no_more_than_some_stay_idle() {
 
 #[tokio::test]
 async fn a_lane_runs_the_job_that_its_last_one_comes_to() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (mut first, lane) = job(async {});
     let (second, next_lane) = job(async {});
     first.next = Some(Box::new(second));
@@ -112,7 +112,7 @@ async fn a_lane_runs_the_job_that_its_last_one_comes_to() {
 
 #[tokio::test]
 async fn closed_it_does_not() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (finish, finished) = oneshot::channel::<()>();
     let (mut first, lane) = job(async { finished.await.unwrap() });
     let (second, next_lane) = job(async {});
@@ -127,7 +127,7 @@ async fn closed_it_does_not() {
 
 #[tokio::test]
 async fn a_lane_that_always_has_a_next_job_lets_others_run() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (last, lane) = job(async {});
     let first = (0..10_000).fold(last, |next, _| {
         let (mut job, _) = job(async {});
@@ -142,7 +142,7 @@ async fn a_lane_that_always_has_a_next_job_lets_others_run() {
 
 #[tokio::test]
 async fn closed_they_end_after_their_jobs() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (idle, lane) = job(async {});
     lanes.run(idle);
     lane.await.unwrap();
@@ -162,7 +162,7 @@ async fn closed_they_end_after_their_jobs() {
 
 #[tokio::test]
 async fn a_panic_ends_its_lane_alone() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (bad, _lane) = job(async { panic!("as a test") });
     lanes.run(bad);
     lanes.ended().await.unwrap();
@@ -173,7 +173,7 @@ async fn a_panic_ends_its_lane_alone() {
 
 #[tokio::test]
 async fn shut_down_they_drop_what_they_have() {
-    let mut lanes = Lanes::new();
+    let mut lanes = Lanes::new(());
     let (dropped, is_dropped) = oneshot::channel::<()>();
     let (stuck, lane) = job(async move {
         std::future::pending::<()>().await;
