@@ -262,7 +262,9 @@ impl Drop for Place {
             .hosts
             .change(&self.host, |count| count.give_back(self.host_has_answered));
         shared.taken.fetch_sub(1, Ordering::SeqCst);
-        let any_is_wanted = shared.any_is_wanted.swap(false, Ordering::SeqCst);
+        // Most often none is: to see that costs less than to write it.
+        let any_is_wanted = shared.any_is_wanted.load(Ordering::SeqCst)
+            && shared.any_is_wanted.swap(false, Ordering::SeqCst);
         if host_is_wanted || any_is_wanted {
             shared.tell(host_is_wanted.then_some(&self.host), any_is_wanted);
         }
