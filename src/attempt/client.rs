@@ -18,7 +18,7 @@ use super::{
     connection::Connection,
     error::{classify, classify_connecting},
     guard::Guard,
-    pool::{Origin, Pool},
+    pool::Pool,
     resolver::{JudgingResolver, Resolve},
     roots::{self, InvalidCertificate},
     system_resolver::SystemResolver,
@@ -120,41 +120,39 @@ impl Client {
 }
 
 impl GuardedClient {
-    fn post<'a>(
-        &'a self,
-        endpoint: &'a Endpoint,
-        request: impl Fn() -> Request<Payload> + Send + 'a,
-        answered: &'a OnceLock<Outcome>,
-    ) -> impl Future<Output = Result<Outcome, AttemptError>> + 'a {
-        let origin = Origin::of(endpoint);
-        async move {
-            loop {
-                let kept = self.pool.take(&origin);
-                let was_kept = kept.is_some();
-                let mut connection = match kept {
-                    Some(connection) => connection,
-                    None => Box::pin(self.connect(endpoint)).await?,
-                };
-                match connection.send(&request).await {
-                    Ok(response) => {
-                        let answer = connection.read(response).await?;
-                        let _ = answered.set(answer.outcome);
-                        if answer.whole && connection.is_free().await {
-                            self.pool.put(origin, connection);
-                        }
-                        return Ok(answer.outcome);
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        request: impl Fn() -> Request<Payload>,
+        answered: &OnceLock<Outcome>,
+    ) -> Result<Outcome, AttemptError> {
+        let origin = endpoint.origin();
+        loop {
+            let kept = self.pool.take(origin);
+            let was_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Box::pin(self.connect(endpoint)).await?,
+            };
+            match connection.send(&request).await {
+                Ok(response) => {
+                    let answer = connection.read(response).await?;
+                    let _ = answered.set(answer.outcome);
+                    if answer.whole && connection.is_free().await {
+                        self.pool.put(origin, connection);
                     }
-                    // The receiver has closed it meanwhile.
-                    Err(error) if was_kept && error.is_canceled() => {}
-                    Err(error) => return Err(classify(&error)),
+                    return Ok(answer.outcome);
                 }
+                // The receiver has closed it meanwhile.
+                Err(error) if was_kept && error.is_canceled() => {}
+                Err(error) => return Err(classify(&error)),
             }
         }
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
         let uri = endpoint.uri().clone();
-        let counted = self.pool.count(&Origin::of(endpoint));
+        let counted = self.pool.count(endpoint.origin());
         Connection::open(self.connector.clone(), uri, self.attempt_timeout, counted)
             .await
             .map_err(|error| classify_connecting(&*error))

@@ -1,5 +1,4 @@
 use std::{
-    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,10 +12,7 @@ use tokio::{
 };
 
 use super::connection::Connection;
-use crate::{
-    Endpoint,
-    endpoint::{Host, HostMap},
-};
+use crate::endpoint::{HostMap, Origin};
 
 /// An idle connection is closed after this time; most receivers keep one for longer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,32 +49,6 @@ struct Inner<C> {
 
 /// The oldest come first. A receiver's list may be empty: it is likely to be used again.
 type Shard<C> = HostMap<Origin, Vec<(Instant, C)>>;
-
-/// Whom a connection leads to.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Origin {
-    host: Host,
-    port: u16,
-    https: bool,
-}
-
-impl Origin {
-    pub(super) fn of(endpoint: &Endpoint) -> Self {
-        Self {
-            host: endpoint.host_key().clone(),
-            port: endpoint.port(),
-            https: endpoint.is_https(),
-        }
-    }
-}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // Most hosts have one port and one scheme.
-        let rest = u64::from(self.port) << 1 | u64::from(self.https);
-        state.write_u64(self.host.hash_value() ^ rest);
-    }
-}
 
 impl Idle for Connection {
     fn is_idle(&mut self) -> bool {
@@ -123,19 +93,21 @@ impl<C: Idle> Pool<C> {
     }
 
     /// Keeps a connection, unless there are too many.
-    pub(super) fn put(&self, origin: Origin, connection: C) {
+    pub(super) fn put(&self, origin: &Origin, connection: C) {
         let inner = &*self.inner;
-        let mut shard = inner.shard(place_of(&origin));
+        let mut shard = inner.shard(place_of(origin));
         // Looked at with the shard locked: whoever looks for one to close, and has been here
         // before, has counted already.
         if inner.open.load(Ordering::Acquire) > inner.limit {
             return;
         }
-        let idle = shard.entry(origin).or_default();
-        if idle.len() >= inner.limit_per_origin {
-            return;
+        match shard.get_mut(origin) {
+            Some(idle) if idle.len() >= inner.limit_per_origin => return,
+            Some(idle) => idle.push((Instant::now(), connection)),
+            None => {
+                shard.insert(origin.clone(), vec![(Instant::now(), connection)]);
+            }
         }
-        idle.push((Instant::now(), connection));
         drop(shard);
         if !inner.is_swept.load(Ordering::SeqCst) {
             self.have_swept();

@@ -4,6 +4,7 @@ mod address;
 mod error;
 mod host;
 mod name;
+mod origin;
 mod policy;
 mod read;
 mod recent;
@@ -21,6 +22,7 @@ pub use self::{
 };
 pub(crate) use self::{
     host::HostMap,
+    origin::Origin,
     recent::{RecentEndpoints, Written},
 };
 
@@ -50,10 +52,8 @@ struct Inner {
     /// The URI's path and query, as a request's target.
     origin_form: Uri,
     host_header: HeaderValue,
-    host: Host,
+    origin: Origin,
     address: Option<IpAddr>,
-    port: u16,
-    https: bool,
     /// By whose rules it was found to be permitted.
     permitted_by: Option<Arc<Rules>>,
 }
@@ -78,7 +78,12 @@ impl Endpoint {
     /// The host as a key of maps.
     #[must_use]
     pub fn host_key(&self) -> &Host {
-        &self.inner.host
+        &self.inner.origin.host
+    }
+
+    /// Whom a connection to it leads to.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.inner.origin
     }
 
     /// What a request to this endpoint is for: its path and query.
@@ -94,13 +99,13 @@ impl Endpoint {
     /// The port, be it named in the URL or the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.inner.port
+        self.inner.origin.port
     }
 
     /// Whether the scheme is `https`; else it is `http`.
     #[must_use]
     pub fn is_https(&self) -> bool {
-        self.inner.https
+        self.inner.origin.https
     }
 
     /// The whole URL in its normal form, to be stored and later read again by

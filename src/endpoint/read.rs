@@ -9,7 +9,7 @@ use http::{HeaderValue, Uri};
 use url::{Host, ParseError, Position, Url};
 
 use super::{
-    Endpoint, Inner,
+    Endpoint, Inner, Origin,
     error::{EndpointError, EndpointErrorKind},
     name,
 };
@@ -109,10 +109,12 @@ fn build(url: &Url) -> Result<Endpoint, EndpointErrorKind> {
             origin_form: target.clone().into(),
             host_header,
             uri,
-            host: host.into(),
+            origin: Origin {
+                host: host.into(),
+                port,
+                https,
+            },
             address,
-            port,
-            https,
             permitted_by: None,
         }),
     })

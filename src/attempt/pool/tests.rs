@@ -33,7 +33,7 @@ fn open(pool: &Pool<Fake>, host: &str, name: usize) -> Fake {
 }
 
 fn keep(pool: &Pool<Fake>, host: &str, name: usize) {
-    pool.put(origin(host), open(pool, host, name));
+    pool.put(&origin(host), open(pool, host, name));
 }
 
 fn names(pool: &Pool<Fake>, host: &str) -> Vec<usize> {
@@ -61,7 +61,7 @@ async fn an_origin_has_its_limit() {
     let pool = Pool::new(9, 2);
     let opened: Vec<_> = (1..=3).map(|name| open(&pool, "a", name)).collect();
     for connection in opened {
-        pool.put(origin("a"), connection);
+        pool.put(&origin("a"), connection);
     }
     assert_eq!(names(&pool, "a"), [2, 1]);
     let other = Origin {
@@ -69,7 +69,7 @@ async fn an_origin_has_its_limit() {
         ..origin("a")
     };
     let connection = open(&pool, "a", 4);
-    pool.put(other, connection);
+    pool.put(&other, connection);
     assert!(
         names(&pool, "a").is_empty(),
         "another scheme is another origin"
@@ -97,7 +97,7 @@ async fn those_in_use_count_as_well() {
     let fourth = open(&pool, "c", 4);
     assert_eq!(number(&pool), 2);
     assert!(names(&pool, "a").is_empty());
-    pool.put(origin("b"), third);
+    pool.put(&origin("b"), third);
     drop(fourth);
     assert_eq!((number(&pool), names(&pool, "b")), (1, vec![3]));
 }
@@ -133,7 +133,7 @@ async fn threads_never_have_too_many_open_together() {
                         Socket { _open, _counted }
                     });
                     assert!(Arc::strong_count(open) - 1 <= THREADS);
-                    pool.put(origin, socket);
+                    pool.put(&origin, socket);
                 }
             });
         }
@@ -152,7 +152,7 @@ async fn what_is_idle_for_long_or_closed_is_dropped() {
     keep(&pool, "a", 2);
     let closed = open(&pool, "a", 3);
     let is_open = Arc::clone(&closed.open);
-    pool.put(origin("a"), closed);
+    pool.put(&origin("a"), closed);
     is_open.store(false, Ordering::SeqCst);
     sleep(2 * SWEEP).await;
     assert_eq!(number(&pool), 1);
