@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the plots of docs/performance.md from what the benches print.
 
-    cargo bench --bench overhead --bench throughput | tee bench.txt
+    (cargo bench --bench overhead; cargo bench --bench throughput) | tee bench.txt
     python3 benches/plot.py bench.txt docs
 """
 
