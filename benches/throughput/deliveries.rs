@@ -81,6 +81,21 @@ impl Sharing {
     fn title(&self, title: &str) -> String {
         title.to_owned() + self.said
     }
+
+    /// A bar of the plot for each of these peers, if it is drawn.
+    fn plot(
+        &self,
+        report: &mut Report,
+        x: &str,
+        peers: &[&mut dyn Peer],
+        compared: &Compared,
+        at: &[usize],
+    ) {
+        for &at in at.iter().filter(|_| self.is_drawn) {
+            let rate = compared.rates.median(at);
+            report.point("deliveries", x, peers[at].name(), rate);
+        }
+    }
 }
 
 async fn against_peers(args: &Args, report: &mut Report, sharing: &Sharing) {
@@ -129,10 +144,8 @@ async fn one_receiver(args: &Args, report: &mut Report, sharing: &Sharing) {
         &compared,
         &rows,
     );
-    if sharing.is_drawn {
-        plot(report, "1-receiver", peers, &compared, &[0, 1]);
-        plot(report, "1-receiver,-from-axum", peers, &compared, &[2, 3]);
-    }
+    sharing.plot(report, "1-receiver", peers, &compared, &[0, 1]);
+    sharing.plot(report, "1-receiver,-from-axum", peers, &compared, &[2, 3]);
     let Compared { rates, .. } = compared;
     report.figure(&sharing.figure(VS_HYPER), rates.ratio(0, 1));
     report.figure(&sharing.figure(VS_HANDWRITTEN), rates.ratio(2, 3));
@@ -155,9 +168,7 @@ async fn many_receivers(args: &Args, report: &mut Report, sharing: &Sharing) {
         &compared,
         &rows,
     );
-    if sharing.is_drawn {
-        plot(report, "100-receivers", peers, &compared, &[0, 1]);
-    }
+    sharing.plot(report, "100-receivers", peers, &compared, &[0, 1]);
     report.figure(&sharing.figure(MANY_VS_HYPER), compared.rates.ratio(0, 1));
 }
 
@@ -180,9 +191,7 @@ async fn over_tls(args: &Args, report: &mut Report, sharing: &Sharing) {
         &compared,
         &rows,
     );
-    if sharing.is_drawn {
-        plot(report, "1-receiver,-TLS", peers, &compared, &[0, 1]);
-    }
+    sharing.plot(report, "1-receiver,-TLS", peers, &compared, &[0, 1]);
     report.figure(&sharing.figure(TLS_VS_HYPER), compared.rates.ratio(0, 1));
 }
 
@@ -261,14 +270,6 @@ async fn by_outstanding(args: &Args, report: &mut Report) {
         table.push(cells);
     }
     report.table("Deliveries/s by how many are outstanding", &table);
-}
-
-/// A bar of the plot for each of these peers.
-fn plot(report: &mut Report, x: &str, peers: &[&mut dyn Peer], compared: &Compared, at: &[usize]) {
-    for &at in at {
-        let rate = compared.rates.median(at);
-        report.point("deliveries", x, peers[at].name(), rate);
-    }
 }
 
 /// A row for each peer: what it is, and which peer it is measured against.
