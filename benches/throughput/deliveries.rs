@@ -28,10 +28,11 @@ const MANY_VS_HYPER: &str = "deliveries_100_vs_hyper";
 const TLS_VS_HYPER: &str = "deliveries_tls_vs_hyper";
 
 pub(crate) async fn measure(args: &Args, report: &mut Report) {
-    match preemption::prevent() {
-        Ok(()) => against_peers(args, report, &TAKING_TURNS).await,
-        Err(error) => println!("\nThe threads cannot be made to take turns: {error}"),
+    let prevented = preemption::prevent();
+    if let Err(error) = &prevented {
+        println!("\nThe threads preempt each other, as they cannot be made to take turns: {error}");
     }
+    against_peers(args, report, &TAKING_TURNS).await;
     if args.wants(&["guarded_vs_plain"]) {
         guarded(args, report).await;
     }
@@ -41,9 +42,9 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) {
     if args.wants(&["outstanding"]) {
         by_outstanding(args, report).await;
     }
-    // An error: they do already.
-    let _ = preemption::allow();
-    against_peers(args, report, &PREEMPTING).await;
+    if prevented.and_then(|()| preemption::allow()).is_ok() {
+        against_peers(args, report, &PREEMPTING).await;
+    }
 }
 
 /// How the sender and the receiver share the processors.
