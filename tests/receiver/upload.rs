@@ -92,7 +92,7 @@ async fn answers_late_and_never_reads_the_upload() {
 }
 
 #[tokio::test]
-async fn answers_early_and_closes() {
+async fn answers_early_and_reads_on() {
     let receiver = Receiver::new(|mut conn| async move {
         conn.say("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
             .await;
@@ -101,7 +101,10 @@ async fn answers_early_and_closes() {
     let mut api = api();
     send(&api, &receiver).await;
     assert_eq!(api.only_attempt().await.outcome, answered(413));
+    // The connection is kept, until it is idle for too long.
+    pause();
     ended(api, receiver).await;
+    resume();
 }
 
 async fn ended_without_over(api: Api, receiver: Receiver) {
