@@ -182,10 +182,12 @@ impl Delivery {
         self.inner.parts.clone().into()
     }
 
-    /// Its end is told, or is told by whoever wrote it down: dropping it reports nothing.
-    pub(crate) fn settle(&self) {
-        if let Some(custody) = &self.inner.custody {
-            custody.settled.store(true, Ordering::Release);
+    /// Its end is told, or is told by whoever wrote it down: dropping it reports nothing. Says
+    /// whether that is new.
+    pub(crate) fn settle(&self) -> bool {
+        match &self.inner.custody {
+            Some(custody) => !custody.settled.swap(true, Ordering::AcqRel),
+            None => true,
         }
     }
 }

@@ -272,9 +272,11 @@ impl Dispatcher {
         );
     }
 
+    /// Once: what is accepted while the worker ends is found by both.
     fn abandon(&self, delivery: &Delivery) {
-        delivery.settle();
-        self.report(delivery, EventKind::Abandoned);
+        if delivery.settle() {
+            self.report(delivery, EventKind::Abandoned);
+        }
     }
 
     fn report(&self, delivery: &Delivery, kind: EventKind) {

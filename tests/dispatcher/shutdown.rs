@@ -1,3 +1,4 @@
+use futures::FutureExt;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -100,6 +101,35 @@ async fn a_handler_that_ends_too_late_is_reported() {
     let body = response.await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
     assert_eq!(world.end().await, EventKind::Abandoned);
+    assert_eq!(dispatcher.counts().abandoned, 1);
+}
+
+/// The time is over, and the worker was told, but has not heard of it.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_while_the_worker_does_is_abandoned_once() {
+    let (mut world, builder) = World::new(Dispatcher::builder());
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.answer(200);
+    world.end().await;
+    let (open, service) = gated();
+    let service = WebhookLayer::new()
+        .with_dispatcher(dispatcher.clone())
+        .layer(service);
+    let mut response = Box::pin(service.oneshot(ask("example.com", "b")));
+    assert!(futures::poll!(&mut response).is_pending());
+    let mut shutdown = Box::pin(dispatcher.shutdown(Duration::from_secs(1)));
+    assert!(futures::poll!(&mut shutdown).is_pending());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(futures::poll!(&mut shutdown).is_pending());
+    open.send(()).unwrap();
+    let body = response.now_or_never().unwrap().unwrap().into_body();
+    let body = body.collect().now_or_never().unwrap().unwrap();
+    assert_eq!(body.to_bytes(), "done");
+    shutdown.await;
+    assert_eq!(world.end().await, EventKind::Abandoned);
+    assert!(world.events.try_recv().is_err());
+    assert!(world.posts.try_recv().is_err());
     assert_eq!(dispatcher.counts().abandoned, 1);
 }
 
