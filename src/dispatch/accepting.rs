@@ -132,6 +132,9 @@ impl Handover {
         if !self.has_started(dispatcher, &**engine) {
             return State::Done;
         }
+        if let Some(accepted) = engine.begin(&self.delivery) {
+            return self.answered(dispatcher, accepted, stopped);
+        }
         State::Asked {
             answer: engine.accept(self.delivery.clone()),
             deadline: None,

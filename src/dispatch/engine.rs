@@ -1,6 +1,6 @@
 use std::{
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::{runtime::Handle, sync::watch};
 use tower::ServiceExt;
 
-use super::worker::{self, Attempts, Home, OnLoan, Stop};
+use super::worker::{self, Attempt, AttemptHall, Attempts, Home, OnLoan, Stop};
 use crate::{
     BoxError, Delivery,
     attempt::FarEnd,
@@ -23,6 +23,10 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// An outbox with its worker, its types erased.
 pub(super) trait Engine: Send + Sync {
+    /// Accepts a delivery whose attempt can begin right here. `None` leaves it to
+    /// [`accept`](Self::accept).
+    fn begin(&self, delivery: &Delivery) -> Option<Result<Accepted, BoxError>>;
+
     fn accept(&self, delivery: Delivery) -> BoxFuture<Result<Accepted, BoxError>>;
 
     /// Whether what it accepts is delivered by its own worker.
@@ -56,7 +60,7 @@ pub(super) struct OutboxEngine<O: Outbox, F> {
     delivers: bool,
     source: Home<O::Source>,
     ledger: O::Ledger,
-    attempts: Arc<Attempts<F>>,
+    hall: Arc<AttemptHall<<O::Source as Source>::Claim, F>>,
     stop: watch::Sender<Stop>,
     /// What `stop` says, for whoever asks with each delivery.
     is_stopped: AtomicBool,
@@ -71,7 +75,7 @@ impl<O: Outbox, F> OutboxEngine<O, F> {
             delivers,
             source: Arc::new(Mutex::new(Some(source))),
             ledger,
-            attempts,
+            hall: Arc::new(AttemptHall::new(attempts)),
             stop: watch::Sender::new(Stop::No),
             is_stopped: AtomicBool::new(false),
         }
@@ -79,12 +83,28 @@ impl<O: Outbox, F> OutboxEngine<O, F> {
 }
 
 impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
+    fn begin(&self, delivery: &Delivery) -> Option<Result<Accepted, BoxError>> {
+        if !self.delivers || self.is_stopped() {
+            return None;
+        }
+        let places = &self.hall.context().places;
+        let place = places.try_take(delivery.endpoint().host_key())?;
+        let claiming = AssertUnwindSafe(|| O::accept_claimed(&self.sink, delivery));
+        let Ok(claimed) = catch_unwind(claiming) else {
+            return Some(Err(panicked()));
+        };
+        let (accepted, claim) = claimed?;
+        // Without an idle lane the claim is dropped, and due again: the worker has a new lane for it.
+        drop(self.hall.hand_over(Attempt { claim, place }));
+        Some(Ok(accepted))
+    }
+
     fn accept(&self, delivery: Delivery) -> BoxFuture<Result<Accepted, BoxError>> {
         let accepting = AssertUnwindSafe(self.sink.clone().oneshot(delivery)).catch_unwind();
         Box::pin(async {
             match accepting.await {
                 Ok(accepted) => accepted.map_err(Into::into),
-                Err(_panic) => Err("the sink panicked".into()),
+                Err(_panic) => Err(panicked()),
             }
         })
     }
@@ -102,8 +122,8 @@ impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
             return;
         }
         if let Some(source) = OnLoan::take(&self.source) {
-            let attempts = Arc::clone(&self.attempts);
-            runtime.spawn(worker::run(attempts, self.stop.subscribe(), source));
+            let hall = Arc::clone(&self.hall);
+            runtime.spawn(worker::run(hall, self.stop.subscribe(), source));
         }
     }
 
@@ -132,4 +152,8 @@ impl<O: Outbox, F: FarEnd> Engine for OutboxEngine<O, F> {
     fn redeliver<'a>(&'a self, filter: &'a DeliveryFilter) -> Looked<'a, usize> {
         Box::pin(self.ledger.redeliver(filter))
     }
+}
+
+fn panicked() -> BoxError {
+    "the sink panicked".into()
 }

@@ -14,7 +14,7 @@ use crate::{
     attempt::Timer,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -25,8 +25,12 @@ const MOST_IDLE: usize = if cfg!(all(test, shuttle)) { 2 } else { 64 };
 ///
 /// The future of an attempt takes some KiB: a new task for each would have them allocated and
 /// freed again and again, on different threads.
+///
+/// They are closed when this is dropped, and cut off.
 pub(super) struct Lanes<J, C> {
-    shared: Arc<Shared<J, C>>,
+    hall: Arc<Hall<J, C>>,
+    /// Whose hall it is while it is theirs.
+    opening: usize,
     tasks: JoinSet<()>,
 }
 
@@ -39,15 +43,16 @@ pub(super) trait Job<C>: Send + 'static {
         Self: Sized;
 }
 
-struct Shared<J, C> {
+/// Where idle lanes and jobs meet. It is there before its lanes and after them: one worker's come
+/// after another's, and those of a runtime that ends may be about when the next ones come.
+pub(super) struct Hall<J, C> {
     context: C,
-    hall: Mutex<Hall<J>>,
-    /// Changed with the hall locked.
-    is_closed: AtomicBool,
+    waiting: Mutex<Waiting<J>>,
+    /// The opening that it is open for; 0 while it is closed. Changed with `waiting` locked.
+    open_for: AtomicUsize,
 }
 
-/// Where idle lanes and jobs meet.
-struct Hall<J> {
+struct Waiting<J> {
     /// For each a lane was woken that is idle no more.
     jobs: VecDeque<J>,
     /// The one that was busy last comes last, and first to a job: it is the likeliest to be in some
@@ -55,6 +60,8 @@ struct Hall<J> {
     idle: Vec<Idle>,
     /// So many lanes there have been.
     lanes: usize,
+    /// So often it was opened.
+    openings: usize,
 }
 
 /// A lane that waits for a job.
@@ -64,9 +71,12 @@ struct Idle {
 }
 
 impl<J: Job<C>, C: Send + Sync + 'static> Lanes<J, C> {
-    pub(super) fn new(context: C) -> Self {
+    /// Opens the hall for lanes.
+    pub(super) fn new(hall: Arc<Hall<J, C>>) -> Self {
+        let opening = hall.open();
         Self {
-            shared: Arc::new(Shared::new(context)),
+            hall,
+            opening,
             tasks: JoinSet::new(),
         }
     }
@@ -77,14 +87,15 @@ impl<J: Job<C>, C: Send + Sync + 'static> Lanes<J, C> {
         if self.tasks.len() > 2 * MOST_IDLE {
             while self.tasks.try_join_next().is_some() {}
         }
-        if let Some(job) = self.shared.hand_over(job) {
-            self.tasks.spawn(lane(Arc::clone(&self.shared), job));
+        if let Some(job) = self.hall.hand_over(job) {
+            let lane = lane(Arc::clone(&self.hall), self.opening, job);
+            self.tasks.spawn(lane);
         }
     }
 
     /// Lets idle lanes end, and each other one after its job.
     pub(super) fn close(&self) {
-        self.shared.close();
+        self.hall.close(self.opening);
     }
 
     /// Resolves once a lane has ended; `None` when there is none.
@@ -95,54 +106,74 @@ impl<J: Job<C>, C: Send + Sync + 'static> Lanes<J, C> {
     /// Cuts off all jobs.
     pub(super) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
-        self.shared.take_all();
     }
 }
 
-async fn lane<J: Job<C>, C>(shared: Arc<Shared<J, C>>, first: J) {
-    let number = shared.number();
+impl<J, C> Drop for Lanes<J, C> {
+    fn drop(&mut self) {
+        self.hall.close(self.opening);
+        self.hall.take_all(self.opening);
+    }
+}
+
+async fn lane<J: Job<C>, C>(hall: Arc<Hall<J, C>>, opening: usize, first: J) {
+    let number = hall.number();
     let mut timer = Timer::default();
     let mut next = Some(first);
     while let Some(job) = next {
         next = job
-            .run(&shared.context, &mut timer)
+            .run(&hall.context, &mut timer)
             .await
-            .filter(|_| !shared.is_closed());
+            .filter(|_| hall.is_open_for(opening));
         match next {
             // There may always be one.
             Some(_) => consume_budget().await,
-            None => next = poll_fn(|cx| shared.poll_next(number, cx)).await,
+            None => next = poll_fn(|cx| hall.poll_next(number, opening, cx)).await,
         }
     }
 }
 
-impl<J, C> Shared<J, C> {
-    fn new(context: C) -> Self {
+impl<J, C> Hall<J, C> {
+    /// A closed one.
+    pub(super) fn new(context: C) -> Self {
         Self {
             context,
-            hall: Mutex::new(Hall {
+            waiting: Mutex::new(Waiting {
                 jobs: VecDeque::new(),
                 idle: Vec::new(),
                 lanes: 0,
+                openings: 0,
             }),
-            is_closed: AtomicBool::new(false),
+            open_for: AtomicUsize::new(0),
         }
     }
 
+    /// What all jobs share.
+    pub(super) fn context(&self) -> &C {
+        &self.context
+    }
+
+    fn open(&self) -> usize {
+        let mut waiting = self.waiting();
+        waiting.openings += 1;
+        self.open_for.store(waiting.openings, Ordering::SeqCst);
+        waiting.openings
+    }
+
     fn number(&self) -> usize {
-        let mut hall = self.hall();
-        hall.lanes += 1;
-        hall.lanes
+        let mut waiting = self.waiting();
+        waiting.lanes += 1;
+        waiting.lanes
     }
 
     /// Gives the job to an idle lane, or back.
-    fn hand_over(&self, job: J) -> Option<J> {
-        let mut hall = self.hall();
-        let Some(Idle { waker, .. }) = hall.idle.pop() else {
+    pub(super) fn hand_over(&self, job: J) -> Option<J> {
+        let mut waiting = self.waiting();
+        let Some(Idle { waker, .. }) = waiting.idle.pop() else {
             return Some(job);
         };
-        hall.jobs.push_back(job);
-        drop(hall);
+        waiting.jobs.push_back(job);
+        drop(waiting);
         waker.wake();
         None
     }
@@ -150,40 +181,50 @@ impl<J, C> Shared<J, C> {
     /// `None` when the lane is to end.
     ///
     /// A lane may be polled without having been woken for a job: by what its last one waited for.
-    fn poll_next(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Option<J>> {
-        let mut hall = self.hall();
-        hall.idle.retain(|idle| idle.lane != lane);
-        if let Some(job) = hall.jobs.pop_front() {
+    fn poll_next(&self, lane: usize, opening: usize, cx: &mut Context<'_>) -> Poll<Option<J>> {
+        let mut waiting = self.waiting();
+        if waiting.openings != opening {
+            return Poll::Ready(None);
+        }
+        waiting.idle.retain(|idle| idle.lane != lane);
+        if let Some(job) = waiting.jobs.pop_front() {
             return Poll::Ready(Some(job));
         }
-        if self.is_closed() || hall.idle.len() >= MOST_IDLE {
+        if !self.is_open_for(opening) || waiting.idle.len() >= MOST_IDLE {
             return Poll::Ready(None);
         }
         let waker = cx.waker().clone();
-        hall.idle.push(Idle { lane, waker });
+        waiting.idle.push(Idle { lane, waker });
         Poll::Pending
     }
 
-    fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::SeqCst)
+    fn is_open_for(&self, opening: usize) -> bool {
+        self.open_for.load(Ordering::SeqCst) == opening
     }
 
-    fn close(&self) {
-        let mut hall = self.hall();
-        self.is_closed.store(true, Ordering::SeqCst);
-        for Idle { waker, .. } in hall.idle.drain(..) {
-            waker.wake();
+    fn close(&self, opening: usize) {
+        let mut waiting = self.waiting();
+        if waiting.openings == opening {
+            self.open_for.store(0, Ordering::SeqCst);
+            for Idle { waker, .. } in waiting.idle.drain(..) {
+                waker.wake();
+            }
         }
     }
 
-    fn take_all(&self) {
-        let jobs = std::mem::take(&mut self.hall().jobs);
-        drop(jobs);
+    /// Drops the jobs for which no lane comes any more.
+    fn take_all(&self, opening: usize) {
+        let mut waiting = self.waiting();
+        if waiting.openings == opening {
+            let jobs = std::mem::take(&mut waiting.jobs);
+            drop(waiting);
+            drop(jobs);
+        }
     }
 
     /// Every update is a small one: a panic elsewhere leaves none half done.
-    fn hall(&self) -> MutexGuard<'_, Hall<J>> {
-        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting<J>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,6 +16,10 @@ use crate::{
 /// The attempts that a host may have under way before it has answered any.
 const UNANSWERED: usize = 4;
 
+/// Of [`Shared::claiming`].
+const NUMBER_CLAIMING: usize = usize::MAX >> (usize::BITS / 2);
+const A_CLAIM_BEGINS: usize = NUMBER_CLAIMING + 2;
+
 /// The attempts that may be under way: in all, and for each endpoint host. Cheap to clone.
 ///
 /// Whoever finds no room is told of the next place that could make some, and of no other: beside
@@ -32,6 +36,8 @@ struct Shared {
     hosts: PerHost<Count>,
     /// A host had no room for want of places in all: any place makes a difference.
     any_is_wanted: AtomicBool,
+    /// How many workers are claiming, and in its upper half how often one has begun to.
+    claiming: AtomicUsize,
     /// How many ears there are, to be seen without their lock.
     listeners: AtomicUsize,
     ears: Mutex<Vec<Arc<Ear>>>,
@@ -71,6 +77,10 @@ pub(super) struct Listening {
     ear: Arc<Ear>,
 }
 
+/// A worker looks for room and takes what it has found; for as long as this lives, places are its
+/// alone.
+pub(super) struct Claiming<'p>(&'p Shared);
+
 /// Who may have room that had none.
 #[derive(Default)]
 pub(super) struct Freed {
@@ -94,6 +104,7 @@ impl Places {
                 per_host,
                 hosts: PerHost::new(),
                 any_is_wanted: AtomicBool::new(false),
+                claiming: AtomicUsize::new(0),
                 listeners: AtomicUsize::new(0),
                 ears: Mutex::default(),
             }),
@@ -137,12 +148,18 @@ impl Places {
     /// hosts stall, the next one still finds a place. For the same reason it begins with a few,
     /// and has one more for each of its answers.
     fn look_for(&self, host: &Host) -> Found {
-        let Count { taken, answers, .. } = self.shared.hosts.get(host);
+        self.found(self.shared.hosts.get(host))
+    }
+
+    fn found(&self, Count { taken, answers, .. }: Count) -> Found {
         let free = self.count_free();
         let limit = self.shared.per_host.min(UNANSWERED.saturating_add(answers));
         // The most whose last one still finds `taken + n - 1` below half of `free - n + 1`.
         let share = (free + 1).saturating_sub(2 * taken) / 3;
-        let share = if taken == 0 { share.max(1) } else { share };
+        let share = match taken {
+            0 => share.max(free.min(1)),
+            _ => share,
+        };
         match (limit.saturating_sub(taken), share) {
             (0, _) => Found::HostIsFull,
             (_, 0) => Found::FewInAll,
@@ -159,9 +176,43 @@ impl Places {
         self.shared.any_is_wanted.store(true, Ordering::SeqCst);
     }
 
+    pub(super) fn claim(&self) -> Claiming<'_> {
+        self.shared
+            .claiming
+            .fetch_add(A_CLAIM_BEGINS, Ordering::SeqCst);
+        Claiming(&self.shared)
+    }
+
+    /// Takes a place past the workers, if there is one that none of them wants or may be about to
+    /// take. Nobody is told of the next.
+    pub(super) fn try_take(&self, host: &Host) -> Option<Place> {
+        let shared = &self.shared;
+        let claiming = shared.claiming.load(Ordering::SeqCst);
+        if claiming & NUMBER_CLAIMING != 0 || shared.any_is_wanted.load(Ordering::SeqCst) {
+            return None;
+        }
+        let is_taken = shared.hosts.change(host, |count| {
+            let one_more = |taken| (taken < shared.limit).then_some(taken + 1);
+            let has_room = matches!(self.found(*count), Found::Places(_))
+                && shared
+                    .taken
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+                    .is_ok();
+            count.taken += usize::from(has_room);
+            has_room
+        });
+        let place = is_taken.then(|| self.place(host.clone()))?;
+        // A worker that has begun to claim meanwhile may have looked before this one was taken.
+        (shared.claiming.load(Ordering::SeqCst) == claiming).then_some(place)
+    }
+
     pub(super) fn take(&self, host: Host) -> Place {
         self.shared.taken.fetch_add(1, Ordering::SeqCst);
         self.shared.hosts.change(&host, |count| count.taken += 1);
+        self.place(host)
+    }
+
+    fn place(&self, host: Host) -> Place {
         Place {
             shared: Arc::clone(&self.shared),
             host,
@@ -203,6 +254,12 @@ impl Listening {
         freed.any = false;
         freed.hosts.clear();
         std::mem::swap(&mut *lock(&self.ear.freed), freed);
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        self.0.claiming.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

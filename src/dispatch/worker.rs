@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::{
     RetryPolicy,
     cooling::Cooling,
-    lanes::{Job, Lanes},
+    lanes::{Hall, Job, Lanes},
     places::{Freed, Place, Places},
 };
 use crate::{
@@ -91,24 +91,17 @@ pub(super) fn lock<S>(home: &Home<S>) -> std::sync::MutexGuard<'_, Option<S>> {
 /// When every handle of the dispatcher is gone, nobody can tell it: then it ends by itself once
 /// nothing is left to do.
 pub(super) async fn run<S: Source, F: FarEnd>(
-    attempts: Arc<Attempts<F>>,
+    hall: Arc<AttemptHall<S::Claim, F>>,
     mut stop: watch::Receiver<Stop>,
     // Last, so that it is home before the worker counts as ended.
     mut source: OnLoan<S>,
 ) {
-    let mut lanes = Lanes::new(Arc::clone(&attempts));
+    let mut lanes = Lanes::new(Arc::clone(&hall));
+    let attempts = hall.context();
     let places = &attempts.places;
     let ear = places.listen();
     let mut freed = Freed::default();
     let room = |host: &Host| places.room(host);
-    let run = |claims: Vec<S::Claim>, lanes: &mut Lanes<_, _>| {
-        for claim in claims {
-            lanes.run(Attempt {
-                place: places.take(claim.delivery().endpoint().host_key().clone()),
-                claim,
-            });
-        }
-    };
     // Whoever had none when the last worker ended may have some now.
     source.get().has_room(None);
     let mut handles_gone = false;
@@ -127,13 +120,23 @@ pub(super) async fn run<S: Source, F: FarEnd>(
         let free = places.free();
         let demand = Demand::new(free, &room);
         let mut claiming = pin!(next(source.get(), demand, source_failed));
+        // Runs what is claimed, and says whether the source has failed.
+        let mut run_claims = poll_fn(|cx| {
+            let _alone = places.claim();
+            let claims = ready!(claiming.as_mut().poll(cx));
+            let failed = claims.is_err();
+            for claim in claims.unwrap_or_default() {
+                let place = places.take(claim.delivery().endpoint().host_key().clone());
+                lanes.run(Attempt { claim, place });
+            }
+            Poll::Ready(failed)
+        });
         // To wait for something costs a lock or two: what is there is taken first.
         if free > 0
             && stop.has_changed().is_ok_and(|changed| !changed)
-            && let Some(claims) = poll_immediate(claiming.as_mut()).await
+            && let Some(failed) = poll_immediate(&mut run_claims).await
         {
-            source_failed = claims.is_err();
-            run(claims.unwrap_or_default(), &mut lanes);
+            source_failed = failed;
             continue;
         }
         tokio::select! {
@@ -149,10 +152,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
                 told = Stop::AfterAttempts;
             }
             () = ear.freed() => {}
-            claims = claiming, if free > 0 => {
-                source_failed = claims.is_err();
-                run(claims.unwrap_or_default(), &mut lanes);
-            }
+            failed = run_claims, if free > 0 => source_failed = failed,
         }
     }
     lanes.close();
@@ -170,10 +170,13 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     lanes.shutdown().await;
 }
 
+/// Where a dispatcher's attempts begin.
+pub(super) type AttemptHall<C, F> = Hall<Attempt<C>, Arc<Attempts<F>>>;
+
 /// One attempt of a claim.
-struct Attempt<C> {
-    claim: C,
-    place: Place,
+pub(super) struct Attempt<C> {
+    pub(super) claim: C,
+    pub(super) place: Place,
 }
 
 impl<C: Claim, F: FarEnd> Job<Arc<Attempts<F>>> for Attempt<C> {

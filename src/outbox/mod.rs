@@ -57,6 +57,20 @@ pub trait Outbox {
     /// The ends.
     fn split(self) -> (Self::Sink, Self::Source, Self::Ledger);
 
+    /// Accepts a delivery and claims it in one step, past the sink and the source: for an attempt
+    /// that can begin at this moment. `None` leaves it to the sink.
+    ///
+    /// Where no attempt begins after all, the claim is dropped and due again, as any other. An
+    /// outbox has none to give where what is due to the same host waits for its turn, or where
+    /// it takes time until a delivery is safe. Default: none.
+    fn accept_claimed(
+        sink: &Self::Sink,
+        delivery: &Delivery,
+    ) -> Option<(Accepted, <Self::Source as Source>::Claim)> {
+        let _ = (sink, delivery);
+        None
+    }
+
     /// Whether the source hands out what the sink accepts. When it does not, somebody else
     /// delivers, and a delivery's story ends here with the sink's answer. Default: yes.
     fn delivers(&self) -> bool {

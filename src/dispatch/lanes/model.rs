@@ -30,7 +30,8 @@ impl Job<()> for Fake {
 /// Has some short jobs run, then some long ones, and lets all lanes end after `closing`, which says
 /// how many it has seen run.
 fn run(closing: impl FnOnce(&mpsc::Receiver<()>) -> usize) {
-    let shared = Arc::new(Shared::new(()));
+    let hall = Arc::new(Hall::new(()));
+    let opening = hall.open();
     let (ran, runs) = mpsc::channel();
     let all = Arc::new(Barrier::new(2));
     let mut lanes = Vec::new();
@@ -39,17 +40,17 @@ fn run(closing: impl FnOnce(&mpsc::Receiver<()>) -> usize) {
             0..3 => Fake::Short(ran.clone()),
             _ => Fake::Long(ran.clone(), Arc::clone(&all)),
         };
-        if let Some(job) = shared.hand_over(job) {
-            let lane = lane(Arc::clone(&shared), job);
+        if let Some(job) = hall.hand_over(job) {
+            let lane = lane(Arc::clone(&hall), opening, job);
             lanes.push(thread::spawn(|| block_on(lane)));
         }
     }
     let seen = closing(&runs);
-    shared.close();
+    hall.close(opening);
     for lane in lanes {
         lane.join().unwrap();
     }
-    assert!(shared.hall().jobs.is_empty());
+    assert!(hall.waiting().jobs.is_empty());
     drop(ran);
     assert_eq!(seen + runs.iter().count(), 5, "each is run, and once");
 }

@@ -17,6 +17,7 @@ struct Worker {
     ready: VecDeque<Host>,
     aside: Arc<Aside>,
     attempts: Vec<JoinHandle<()>>,
+    under_way: Arc<UnderWay>,
 }
 
 /// Attempts take from it as well: whoever takes the last one says so.
@@ -34,6 +35,7 @@ impl Worker {
             ready: hosts.iter().map(|host| Host::from(*host)).collect(),
             aside: Arc::default(),
             attempts: Vec::new(),
+            under_way: Arc::default(),
         }
     }
 
@@ -45,10 +47,7 @@ impl Worker {
             if self.places.free() == 0 {
                 block_on(self.ear.freed());
             } else if let Some(host) = self.ready.pop_front() {
-                match self.places.room(&host) {
-                    0 => lock(&self.aside.hosts).push(host),
-                    _ => self.begin(host),
-                }
+                self.claim(host);
             } else {
                 let freed = pin!(self.ear.freed());
                 block_on(select(freed, pin!(self.aside.is_empty.notified())));
@@ -67,14 +66,27 @@ impl Worker {
             .extend(lock(&self.aside.hosts).extract_if(.., is_told));
     }
 
-    fn begin(&mut self, host: Host) {
-        let mut place = self.places.take(host);
+    fn claim(&mut self, host: Host) {
+        let alone = self.places.claim();
+        if self.places.room(&host) == 0 {
+            lock(&self.aside.hosts).push(host);
+            return;
+        }
+        let place = self.places.take(host);
+        drop(alone);
+        self.begin(place);
+    }
+
+    fn begin(&mut self, mut place: Place) {
         if self.attempts.len() % 2 == 1 {
             place.host_has_answered();
         }
         let aside = Arc::clone(&self.aside);
+        let under_way = Arc::clone(&self.under_way);
+        under_way.begin(&place);
         self.attempts.push(thread::spawn(move || {
             while place.is_the_hosts() && take(&aside, &place.host) {}
+            under_way.end(place);
         }));
     }
 }
@@ -118,6 +130,52 @@ fn each_of_two_workers_hears_of_the_places_that_it_wants() {
             let other = thread::spawn(|| other.run());
             Worker::new(&places, &["a", "a"]).run();
             other.join().unwrap();
+            nothing_is_taken(&places);
+        });
+    }
+}
+
+/// Attempts that have a place, by host.
+#[derive(Default)]
+struct UnderWay(Mutex<Vec<Host>>);
+
+impl UnderWay {
+    fn begin(&self, place: &Place) {
+        let Place { shared, host, .. } = place;
+        let mut all = lock(&self.0);
+        all.push(host.clone());
+        assert!(all.len() <= shared.limit);
+        let of_host = all.iter().filter(|other| *other == host).count();
+        assert!(of_host <= shared.per_host);
+    }
+
+    fn end(&self, place: Place) {
+        let mut all = lock(&self.0);
+        let at = all.iter().position(|host| *host == place.host);
+        all.remove(at.unwrap());
+    }
+}
+
+#[test]
+fn past_the_worker_no_more_is_taken_than_there_is_and_no_place_is_unheard() {
+    for (limit, per_host) in [(1, 1), (9, 1), (3, 2)] {
+        in_many_orders(move || {
+            let places = Places::new(limit, per_host);
+            let worker = Worker::new(&places, &["a", "a", "b"]);
+            let takers = ["a", "b"].map(|host| {
+                let (places, host) = (places.clone(), Host::from(host));
+                let under_way = Arc::clone(&worker.under_way);
+                thread::spawn(move || {
+                    if let Some(place) = places.try_take(&host) {
+                        under_way.begin(&place);
+                        under_way.end(place);
+                    }
+                })
+            });
+            worker.run();
+            for taker in takers {
+                taker.join().unwrap();
+            }
             nothing_is_taken(&places);
         });
     }

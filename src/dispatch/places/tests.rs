@@ -105,6 +105,37 @@ fn hosts_that_stall_leave_room_for_many_others() {
 }
 
 #[test]
+fn past_the_workers_there_is_no_more_than_for_them() {
+    for (limit, per_host) in [(1, 1), (9, 2), (512, 64)] {
+        let places = Places::new(limit, per_host);
+        let mut taken = Vec::new();
+        for host in ["a", "b"].map(Host::from) {
+            let room = places.room(&host);
+            taken.extend(std::iter::from_fn(|| places.try_take(&host)));
+            assert_eq!(
+                taken.iter().filter(|place| place.host == host).count(),
+                room
+            );
+        }
+        drop(taken);
+        assert_eq!(places.free(), limit);
+    }
+}
+
+#[test]
+fn past_the_workers_nothing_is_taken_that_they_want_or_may_take() {
+    let places = Places::new(9, 9);
+    let host = Host::from("host");
+    let claiming = places.claim();
+    assert!(places.try_take(&host).is_none());
+    drop(claiming);
+    places.want_any();
+    assert!(places.try_take(&host).is_none());
+    drop(places.take("other".into()));
+    assert!(places.try_take(&host).is_some(), "the workers have heard");
+}
+
+#[test]
 fn whoever_finds_no_place_hears_of_the_next() {
     let places = Places::new(1, 1);
     let ear = places.listen();

@@ -122,6 +122,17 @@ impl Outbox for MemoryOutbox {
         let source = MemorySource::new(queued, Arc::clone(&shared));
         (sink, source, MemoryLedger { shared })
     }
+
+    fn accept_claimed(
+        MemorySink { shared }: &MemorySink,
+        delivery: &Delivery,
+    ) -> Option<(Accepted, MemoryClaim)> {
+        if shared.aside.has(delivery.endpoint().host_key()) {
+            return None;
+        }
+        let entry = Entry::new(delivery.clone(), SystemTime::now(), Vec::new());
+        Some((Accepted::in_memory(), MemoryClaim::new(entry, shared)))
+    }
 }
 
 impl Service<Delivery> for MemorySink {

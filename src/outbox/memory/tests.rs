@@ -10,6 +10,11 @@ use crate::{
 };
 
 fn put(sink: &mut MemorySink, host: &str, id: usize) {
+    let accepted = sink.call(delivery(host, id)).now_or_never().unwrap();
+    accepted.unwrap();
+}
+
+fn delivery(host: &str, id: usize) -> Delivery {
     let parts = DeliveryParts::new(
         RequestId::parse(&id.to_string()).unwrap(),
         EndpointPolicy::public()
@@ -18,8 +23,7 @@ fn put(sink: &mut MemorySink, host: &str, id: usize) {
         StatusCode::OK,
         Payload::from("done"),
     );
-    let accepted = sink.call(parts.into()).now_or_never().unwrap();
-    accepted.unwrap();
+    parts.into()
 }
 
 fn next(source: &mut MemorySource, room: impl Fn(&Host) -> usize + Sync) -> Vec<MemoryClaim> {
@@ -138,6 +142,30 @@ fn a_claim_can_be_followed_by_another_to_its_host() {
     let third = second.another(|| true).unwrap();
     assert_eq!(ids(&[second, third]), ["4", "8"]);
     assert!(claims[0].another(|| true).is_none());
+}
+
+#[test]
+fn what_is_claimed_with_its_acceptance_and_dropped_is_handed_out() {
+    let (sink, mut source, _) = MemoryOutbox::new().split();
+    let claim = |id| MemoryOutbox::accept_claimed(&sink, &delivery("host", id));
+    let (accepted, first) = claim(0).unwrap();
+    assert_eq!(accepted, Accepted::in_memory());
+    assert!(next(&mut source, |_| 9).is_empty(), "it is claimed");
+    let (_, second) = claim(1).unwrap();
+    drop(first);
+    settle(second);
+    let claims = next(&mut source, |_| 9);
+    assert_eq!((ids(&claims), claims[0].attempt()), (vec!["0"], 1));
+}
+
+#[test]
+fn nothing_is_claimed_before_what_waits_to_the_same_host() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    put(&mut sink, "full", 0);
+    assert!(next(&mut source, |_| 0).is_empty());
+    let claims = |host| MemoryOutbox::accept_claimed(&sink, &delivery(host, 1)).is_some();
+    assert!(!claims("full"));
+    assert!(claims("other"));
 }
 
 #[test]
