@@ -40,6 +40,23 @@ impl Aside {
         self.hosts.change(host, |entries| entries.push_back(entry));
     }
 
+    /// Puts one behind others of its host, or gives it back where there are none: of that host nobody
+    /// may know.
+    pub(super) fn put_behind(&self, entry: Entry) -> Result<(), Entry> {
+        if self.is_empty() {
+            return Err(entry);
+        }
+        let host = entry.delivery.endpoint().host_key().clone();
+        self.hosts.change(&host, |entries| {
+            if entries.is_empty() {
+                return Err(entry);
+            }
+            self.number.fetch_add(1, Ordering::SeqCst);
+            entries.push_back(entry);
+            Ok(())
+        })
+    }
+
     /// Takes the first one of a host.
     pub(super) fn take_one(&self, host: &Host) -> Option<Entry> {
         let taken = self.hosts.change(host, VecDeque::pop_front);

@@ -261,6 +261,10 @@ impl MemorySource {
         self.shared.aside.is_empty()
     }
 
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn hosts_in_ring(&self) -> usize {
         assert_eq!(self.ring.len(), self.in_ring.len());
         self.ring.len()

@@ -75,6 +75,39 @@ fn settle(claim: MemoryClaim) {
 }
 
 #[test]
+fn whoever_comes_behind_others_of_its_host_is_put_there_at_once() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    put(&mut sink, "full", 0);
+    assert!(next(&mut source, |_| 0).is_empty());
+    put(&mut sink, "full", 1);
+    assert_eq!(source.queued(), 0);
+    put(&mut sink, "other", 2);
+    assert_eq!(source.queued(), 1, "nobody knows that it waits");
+    source.has_room(None);
+    let first = next(&mut source, |_| 9);
+    assert_eq!(ids(&first), ["0", "1"]);
+    put(&mut sink, "full", 3);
+    assert_eq!(source.queued(), 1, "there are none before it");
+    source.has_room(None);
+    let [second, third] = [(); 2].map(|()| next(&mut source, |_| 9));
+    let mut rest = [ids(&second), ids(&third)].concat();
+    rest.sort();
+    assert_eq!(rest, ["2", "3"]);
+}
+
+#[test]
+fn behind_others_of_its_host_nothing_is_put_that_is_not_drained() {
+    let (mut sink, mut source, _) = MemoryOutbox::new().split();
+    for id in 0..3 {
+        put(&mut sink, "full", id);
+        assert!(next(&mut source, |_| 0).is_empty());
+    }
+    assert_eq!(source.drain().len(), 3);
+    let refused = sink.call(delivery("full", 3)).now_or_never().unwrap();
+    assert!(refused.is_err());
+}
+
+#[test]
 fn a_host_that_was_given_some_is_asked_for_room_again() {
     let mut source = four_hosts_aside();
     source.has_room(None);
