@@ -16,7 +16,7 @@ use crate::{
 /// The attempts that a host may have under way before it has answered any.
 const UNANSWERED: usize = 4;
 
-/// Of [`Shared::claiming`].
+/// The lower half of [`Shared::claiming`], and what adds one to both.
 const NUMBER_CLAIMING: usize = usize::MAX >> (usize::BITS / 2);
 const A_CLAIM_BEGINS: usize = NUMBER_CLAIMING + 2;
 
