@@ -36,6 +36,8 @@ struct Shared {
     hosts: PerHost<Count>,
     /// A host had no room for want of places in all: any place makes a difference.
     any_is_wanted: AtomicBool,
+    /// How many workers were told of any place, and have not looked yet who of all wants one.
+    looking: AtomicUsize,
     /// How many workers are claiming, and in its upper half how often one has begun to.
     claiming: AtomicUsize,
     /// How many ears there are, to be seen without their lock.
@@ -75,6 +77,8 @@ struct Ear {
 pub(super) struct Listening {
     shared: Arc<Shared>,
     ear: Arc<Ear>,
+    /// It has heard of any place, and not looked yet.
+    is_looking: bool,
 }
 
 /// A worker looks for room and takes what it has found; for as long as this lives, places are its
@@ -104,6 +108,7 @@ impl Places {
                 per_host,
                 hosts: PerHost::new(),
                 any_is_wanted: AtomicBool::new(false),
+                looking: AtomicUsize::new(0),
                 claiming: AtomicUsize::new(0),
                 listeners: AtomicUsize::new(0),
                 ears: Mutex::default(),
@@ -188,7 +193,11 @@ impl Places {
     pub(super) fn try_take(&self, host: &Host) -> Option<Place> {
         let shared = &self.shared;
         let claiming = shared.claiming.load(Ordering::SeqCst);
-        if claiming & NUMBER_CLAIMING != 0 || shared.any_is_wanted.load(Ordering::SeqCst) {
+        // In this order: one follows upon the other.
+        if claiming & NUMBER_CLAIMING != 0
+            || shared.any_is_wanted.load(Ordering::SeqCst)
+            || shared.looking.load(Ordering::SeqCst) > 0
+        {
             return None;
         }
         let is_taken = shared.hosts.change(host, |count| {
@@ -227,6 +236,7 @@ impl Places {
         Listening {
             shared: Arc::clone(&self.shared),
             ear,
+            is_looking: false,
         }
     }
 }
@@ -235,7 +245,10 @@ impl Shared {
     fn tell(&self, host: Option<&Host>, any: bool) {
         for ear in lock(&self.ears).iter() {
             let mut freed = lock(&ear.freed);
-            freed.any |= any;
+            if any && !freed.any {
+                freed.any = true;
+                self.looking.fetch_add(1, Ordering::SeqCst);
+            }
             freed.hosts.extend(host.cloned());
             drop(freed);
             ear.is_freed.notify_one();
@@ -250,10 +263,21 @@ impl Listening {
     }
 
     /// Puts what it has heard since in the place of what it heard before.
-    pub(super) fn take(&self, freed: &mut Freed) {
+    pub(super) fn take(&mut self, freed: &mut Freed) {
         freed.any = false;
         freed.hosts.clear();
         std::mem::swap(&mut *lock(&self.ear.freed), freed);
+        if freed.any {
+            self.has_looked();
+            self.is_looking = true;
+        }
+    }
+
+    /// All have been looked at who want any place: what is left is there for whoever comes.
+    pub(super) fn has_looked(&mut self) {
+        if std::mem::take(&mut self.is_looking) {
+            self.shared.looking.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -266,6 +290,8 @@ impl Drop for Claiming<'_> {
 impl Drop for Listening {
     fn drop(&mut self) {
         lock(&self.shared.ears).retain(|ear| !Arc::ptr_eq(ear, &self.ear));
+        self.take(&mut Freed::default());
+        self.has_looked();
         self.shared.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -320,10 +346,13 @@ impl Drop for Place {
             .change(&self.host, |count| count.give_back(self.host_has_answered));
         shared.taken.fetch_sub(1, Ordering::SeqCst);
         // Most often none is: to see that costs less than to write it.
-        let any_is_wanted = shared.any_is_wanted.load(Ordering::SeqCst)
-            && shared.any_is_wanted.swap(false, Ordering::SeqCst);
-        if host_is_wanted || any_is_wanted {
+        let any_is_wanted = shared.any_is_wanted.load(Ordering::SeqCst);
+        if any_is_wanted || host_is_wanted {
+            // Until the workers are told, nobody comes before them.
+            shared.looking.fetch_add(1, Ordering::SeqCst);
+            let any_is_wanted = any_is_wanted && shared.any_is_wanted.swap(false, Ordering::SeqCst);
             shared.tell(host_is_wanted.then_some(&self.host), any_is_wanted);
+            shared.looking.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }

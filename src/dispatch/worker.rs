@@ -99,7 +99,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
     let mut lanes = Lanes::new(Arc::clone(&hall));
     let attempts = hall.context();
     let places = &attempts.places;
-    let ear = places.listen();
+    let mut ear = places.listen();
     let mut freed = Freed::default();
     let room = |host: &Host| places.room(host);
     // Whoever had none when the last worker ended may have some now.
@@ -138,6 +138,9 @@ pub(super) async fn run<S: Source, F: FarEnd>(
         {
             source_failed = failed;
             continue;
+        }
+        if free > 0 {
+            ear.has_looked();
         }
         tokio::select! {
             biased;

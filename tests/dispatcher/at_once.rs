@@ -132,6 +132,14 @@ async fn what_finds_no_place_waits_for_one() {
         posted.answer(200);
         scene.answer("c").await;
         assert_eq!(scene.dispatcher.counts().delivered, 3);
+
+        // Nobody waits any more.
+        let before = scene.over_the_source();
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        scene.deliver("example.com", "d").await;
+        assert_eq!(scene.over_the_source(), before);
     }
 }
 

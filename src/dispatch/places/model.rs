@@ -49,6 +49,7 @@ impl Worker {
             } else if let Some(host) = self.ready.pop_front() {
                 self.claim(host);
             } else {
+                self.ear.has_looked();
                 let freed = pin!(self.ear.freed());
                 block_on(select(freed, pin!(self.aside.is_empty.notified())));
             }

@@ -2,7 +2,7 @@ use futures_util::FutureExt;
 
 use super::*;
 
-fn heard(ear: &Listening) -> Freed {
+fn heard(ear: &mut Listening) -> Freed {
     let mut freed = Freed::default();
     ear.take(&mut freed);
     freed
@@ -135,10 +135,46 @@ fn past_the_workers_nothing_is_taken_that_they_want_or_may_take() {
     assert!(places.try_take(&host).is_some(), "the workers have heard");
 }
 
+/// Else whoever comes later could always be faster than a worker that is told.
+#[test]
+fn a_place_that_was_wanted_is_the_workers_until_they_have_looked() {
+    let places = Places::new(2, 2);
+    let (mut ear, mut other) = (places.listen(), places.listen());
+    let full: Vec<_> = (0..2).map(|_| places.take("host".into())).collect();
+    assert_eq!(places.room(&"waits".into()), 0);
+    drop(full);
+    let later = Host::from("later");
+    let taken = || places.try_take(&later).is_some();
+    assert!(!taken(), "two workers were told");
+    for ear in [&mut ear, &mut other] {
+        assert!(!taken());
+        assert!(heard(ear).any);
+        assert!(!taken());
+        ear.has_looked();
+        ear.has_looked();
+    }
+    assert!(taken());
+}
+
+#[test]
+fn a_worker_that_ends_keeps_nobody_from_a_place() {
+    let places = Places::new(1, 1);
+    for heard_of_it in [false, true] {
+        let mut ear = places.listen();
+        let place = places.take("host".into());
+        assert_eq!(places.free(), 0);
+        drop(place);
+        assert!(places.try_take(&"later".into()).is_none());
+        assert!(!heard_of_it || heard(&mut ear).any);
+        drop(ear);
+        assert!(places.try_take(&"later".into()).is_some());
+    }
+}
+
 #[test]
 fn whoever_finds_no_place_hears_of_the_next() {
     let places = Places::new(1, 1);
-    let ear = places.listen();
+    let mut ear = places.listen();
     let place = places.take("host".into());
     drop(place);
     assert!(ear.freed().now_or_never().is_none(), "nobody wanted it");
@@ -147,13 +183,13 @@ fn whoever_finds_no_place_hears_of_the_next() {
     assert_eq!(places.free(), 0);
     drop(place);
     assert!(ear.freed().now_or_never().is_some());
-    assert!(heard(&ear).any);
+    assert!(heard(&mut ear).any);
 }
 
 #[test]
 fn whoever_finds_no_room_for_a_host_hears_of_its_places_alone() {
     let places = Places::new(100, 1);
-    let ear = places.listen();
+    let mut ear = places.listen();
     let place = places.take("full".into());
     let other = places.take("other".into());
     assert_eq!(places.room(&"full".into()), 0);
@@ -161,14 +197,14 @@ fn whoever_finds_no_room_for_a_host_hears_of_its_places_alone() {
     assert!(ear.freed().now_or_never().is_none());
     drop(place);
     assert!(ear.freed().now_or_never().is_some());
-    let freed = heard(&ear);
+    let freed = heard(&mut ear);
     assert_eq!((freed.any, freed.hosts), (false, vec!["full".into()]));
 }
 
 #[test]
 fn a_host_that_has_its_share_hears_of_any_place() {
     let places = Places::new(8, 8);
-    let ear = places.listen();
+    let mut ear = places.listen();
     let _own = places.take("host".into());
     let mut others: Vec<_> = (0..5)
         .map(|n| places.take((&*n.to_string()).into()))
@@ -180,7 +216,7 @@ fn a_host_that_has_its_share_hears_of_any_place() {
     );
     others.clear();
     assert!(ear.freed().now_or_never().is_some());
-    assert!(heard(&ear).any);
+    assert!(heard(&mut ear).any);
     assert_eq!(places.room(&"host".into()), 2);
 }
 
@@ -211,11 +247,11 @@ fn no_place_is_given_back_unheard() {
 fn all_who_listen_hear_it() {
     let places = Places::new(1, 1);
     let place = places.take("host".into());
-    let ears = [places.listen(), places.listen()];
+    let mut ears = [places.listen(), places.listen()];
     drop(places.listen());
     assert_eq!(places.room(&"host".into()), 0);
     drop(place);
-    for ear in &ears {
+    for ear in &mut ears {
         assert!(ear.freed().now_or_never().is_some());
         assert_eq!(heard(ear).hosts, ["host".into()]);
     }
