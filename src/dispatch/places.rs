@@ -181,7 +181,8 @@ impl Places {
         self.shared.any_is_wanted.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn claim(&self) -> Claiming<'_> {
+    /// Has places be one worker's alone while it claims what to take them for.
+    pub(super) fn claiming(&self) -> Claiming<'_> {
         self.shared
             .claiming
             .fetch_add(A_CLAIM_BEGINS, Ordering::SeqCst);

@@ -122,7 +122,7 @@ pub(super) async fn run<S: Source, F: FarEnd>(
         let mut claiming = pin!(next(source.get(), demand, source_failed));
         // Runs what is claimed, and says whether the source has failed.
         let mut run_claims = poll_fn(|cx| {
-            let _alone = places.claim();
+            let _alone = places.claiming();
             let claims = ready!(claiming.as_mut().poll(cx));
             let failed = claims.is_err();
             for claim in claims.unwrap_or_default() {

@@ -68,7 +68,7 @@ impl Worker {
     }
 
     fn claim(&mut self, host: Host) {
-        let alone = self.places.claim();
+        let alone = self.places.claiming();
         if self.places.room(&host) == 0 {
             lock(&self.aside.hosts).push(host);
             return;
@@ -180,4 +180,39 @@ fn past_the_worker_no_more_is_taken_than_there_is_and_no_place_is_unheard() {
             nothing_is_taken(&places);
         });
     }
+}
+
+/// Else it could go on for ever: there is always somebody who comes later.
+#[test]
+fn nobody_is_before_a_worker_that_waits_for_any_place() {
+    const WAITS: usize = 1;
+    const HAS_LOOKED: usize = 2;
+    in_many_orders(|| {
+        let places = Places::new(1, 1);
+        let mut ear = places.listen();
+        let place = places.take("first".into());
+        assert_eq!(places.free(), 0);
+        let worker = Arc::new(AtomicUsize::new(WAITS));
+        let giving_back = thread::spawn(move || drop(place));
+        let later = {
+            let (places, worker) = (places.clone(), Arc::clone(&worker));
+            thread::spawn(move || {
+                let place = places.try_take(&"later".into());
+                let has_looked = worker.load(Ordering::SeqCst) == HAS_LOOKED;
+                assert!(place.is_none() || has_looked);
+            })
+        };
+        block_on(ear.freed());
+        ear.take(&mut Freed::default());
+        let claiming = places.claiming();
+        assert_eq!(places.room(&"waits".into()), 1);
+        let place = places.take("waits".into());
+        drop(claiming);
+        worker.store(HAS_LOOKED, Ordering::SeqCst);
+        ear.has_looked();
+        drop(place);
+        giving_back.join().unwrap();
+        later.join().unwrap();
+        nothing_is_taken(&places);
+    });
 }

@@ -126,7 +126,7 @@ fn past_the_workers_there_is_no_more_than_for_them() {
 fn past_the_workers_nothing_is_taken_that_they_want_or_may_take() {
     let places = Places::new(9, 9);
     let host = Host::from("host");
-    let claiming = places.claim();
+    let claiming = places.claiming();
     assert!(places.try_take(&host).is_none());
     drop(claiming);
     places.want_any();
