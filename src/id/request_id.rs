@@ -1,14 +1,13 @@
 use std::{fmt, sync::Arc};
 
-use uuid::{NoContext, Timestamp, Uuid, fmt::Hyphenated};
+use super::DeliveryId;
 
-use crate::signature::is_id;
-
-/// The id of one request that asked for a webhook, and of the delivery it leads to.
+/// The id of one request that asked for a webhook.
 ///
-/// It is the request's `X-Request-Id` when that is 1 to 128 of `A-Z a-z 0-9 _ -`, otherwise a
-/// fresh UUID (version 7, so that ids grow with time, to the millisecond). A `.` is never part of an
-/// id: the signed text is `{id}.{timestamp}.{body}`, and it must have one reading.
+/// It is the request's `X-Request-Id` when that is 1 to 128 of `A-Z a-z 0-9 _ -`, otherwise the
+/// text of its [`DeliveryId`]. Callers choose it, and may use one for several calls: it says which
+/// call a webhook belongs to, and is no key for deliveries. A `.` is never part of an id: the signed
+/// text is `{id}.{timestamp}.{body}`, and it must have one reading.
 ///
 /// The layer puts it into the request's extensions, so that a handler can name the run that it
 /// started:
@@ -37,7 +36,9 @@ enum Text {
 }
 
 /// Most ids are UUIDs, or shorter.
-const SHORT: usize = Hyphenated::LENGTH;
+const SHORT: usize = DeliveryId::TEXT_LEN;
+
+const MAX_LEN: usize = 128;
 
 impl RequestId {
     /// Reads an id; `None` when it is empty, too long, or has a character outside
@@ -52,14 +53,6 @@ impl RequestId {
     pub(crate) fn copy_of(id: &[u8]) -> Option<Self> {
         let id = str::from_utf8(id).ok().filter(|id| is_id(id.as_bytes()))?;
         Some(Self(id.into()))
-    }
-
-    pub(crate) fn fresh() -> Self {
-        // A context would keep those of one millisecond in order, by a lock over all requests.
-        let id = Uuid::new_v7(Timestamp::now(NoContext)).hyphenated();
-        let mut bytes = [0; SHORT];
-        let len = id.encode_lower(&mut bytes).len() as u8;
-        Self(Text::Short { bytes, len })
     }
 
     /// The id as text.
@@ -79,6 +72,22 @@ impl RequestId {
             Text::Short { bytes, len } => &bytes[..usize::from(*len)],
             Text::Long(text) => text.as_bytes(),
         }
+    }
+}
+
+/// Whether this is an id that can be signed: 1 to 128 of `A-Z a-z 0-9 _ -`.
+///
+/// A `.` would let one signature stand for two different (id, timestamp, body).
+pub(crate) fn is_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=MAX_LEN).contains(&id.len()) && id.iter().all(allowed)
+}
+
+impl From<DeliveryId> for RequestId {
+    fn from(id: DeliveryId) -> Self {
+        let mut bytes = [0; SHORT];
+        let len = id.encode(&mut bytes).len() as u8;
+        Self(Text::Short { bytes, len })
     }
 }
 
@@ -129,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_id_is_one_that_would_be_kept() {
-        let id = RequestId::fresh();
-        assert_eq!(RequestId::parse(id.as_str()), Some(id.clone()));
-        assert_ne!(id, RequestId::fresh());
+    fn the_text_of_a_delivery_id_is_one_that_would_be_kept() {
+        let delivery = DeliveryId::fresh();
+        let id = RequestId::from(delivery);
+        assert_eq!(RequestId::parse(&delivery.to_string()), Some(id));
     }
 }
