@@ -1,9 +1,10 @@
+use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
-use crate::{EndpointError, ResponseBody, event::Refusal};
+use crate::{endpoint::EndpointError, event::Refusal};
 
 /// Why the layer answers by itself, before the handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +36,14 @@ impl Problem {
 
     /// The answer (RFC 9457). Its words are static: nothing that the caller sent, no address, and
     /// nothing that a name resolves to.
-    pub(crate) fn response<B>(self) -> Response<ResponseBody<B>> {
+    pub(crate) fn response(self) -> Response<Bytes> {
         let (status, title) = self.status();
         let code = status.as_u16();
         let detail = self.detail();
         let text = format!(
             r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"}}"#
         );
-        let mut response = Response::new(ResponseBody::own(text.into()));
+        let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
@@ -62,7 +63,7 @@ impl Problem {
         }
     }
 
-    fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::EndpointTwice => "the endpoint is given more than once",
             Self::EndpointEmpty => "the endpoint is empty",
@@ -89,13 +90,11 @@ impl From<EndpointError> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
-    #[tokio::test]
-    async fn every_answer_is_a_problem_in_json() {
-        let policy = crate::EndpointPolicy::public();
+    #[test]
+    fn every_answer_is_a_problem_in_json() {
+        let policy = crate::endpoint::EndpointPolicy::public();
         let refused = policy.check("http://10.0.0.1/").unwrap_err();
         for (problem, status) in [
             (Problem::EndpointTwice, 400),
@@ -110,12 +109,11 @@ mod tests {
             (Problem::NoRoom(Refusal::NoRoomForHost), 503),
             (Problem::Loop, 508),
         ] {
-            let response = problem.response::<http_body_util::Empty<bytes::Bytes>>();
+            let response = problem.response();
             assert_eq!(response.status().as_u16(), status);
             assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
             assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             assert_eq!(json["status"], status);
             assert_eq!(json["detail"], problem.detail());
         }

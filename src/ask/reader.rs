@@ -1,5 +1,3 @@
-mod parameter;
-
 use std::borrow::Cow;
 
 use http::{
@@ -8,13 +6,17 @@ use http::{
 };
 use percent_encoding::percent_decode;
 
-pub(crate) use self::parameter::Parameter;
-use self::parameter::{Given, form_decoded};
+use super::{
+    Problem,
+    parameter::{Occurrence, Parameter, form_decoded},
+};
 use crate::{
-    EndpointError, RequestId, Secret,
-    endpoint::{RecentEndpoints, Written},
-    problem::Problem,
-    wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
+    delivery::{
+        Secret,
+        wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
+    },
+    endpoint::{EndpointError, EndpointText, RecentEndpoints},
+    id::RequestId,
 };
 
 /// How a request says that it wants a webhook.
@@ -28,8 +30,9 @@ pub(crate) struct Reader {
 
 /// What a request that wants a webhook says about it.
 #[derive(Debug)]
-pub(crate) struct Wish<T> {
-    pub(crate) id: RequestId,
+pub(crate) struct Ask<T> {
+    /// `None` when the caller brought none that can be kept.
+    pub(crate) request_id: Option<RequestId>,
     pub(crate) endpoint: T,
     pub(crate) secret: Option<Secret>,
 }
@@ -40,26 +43,26 @@ const MAX_SECRET: usize = 1_024;
 impl Reader {
     /// What a request says of the webhook whose [endpoint](Self::endpoint) it names; `None` if it is
     /// one that never leads to a webhook. Its secret is marked as sensitive.
-    pub(crate) fn wish<B, T>(
+    pub(crate) fn ask<B, T>(
         &self,
         request: &mut Request<B>,
         endpoint: Result<T, Problem>,
-    ) -> Option<Result<Wish<T>, Problem>> {
+    ) -> Option<Result<Ask<T>, Problem>> {
         if request.method() == Method::CONNECT {
             return None;
         }
-        let said = self.said_in(request.headers_mut());
-        if said.asks_for_upgrade() {
+        let found = self.look_through(request.headers_mut());
+        if found.asks_for_upgrade() {
             return None;
         }
-        if said.is_delivery {
+        if found.is_delivery {
             return Some(Err(Problem::Loop));
         }
         Some(endpoint.and_then(|endpoint| {
-            Ok(Wish {
+            Ok(Ask {
                 endpoint,
-                secret: self.secret(said.secret)?,
-                id: said.id(),
+                secret: self.secret(found.secret)?,
+                request_id: found.request_id(),
             })
         }))
     }
@@ -76,12 +79,12 @@ impl Reader {
         let in_query = self.endpoint_parameter.given_in(query);
         let in_headers = match &self.endpoint_header {
             Some(name) => given_in_headers(name, request.headers()),
-            None => Given::Never,
+            None => Occurrence::Never,
         };
         let written = match (in_query, in_headers) {
-            (Given::Never, Given::Never) => return None,
-            (Given::Once(value), Given::Never) => Written::Query(value),
-            (Given::Never, Given::Once(value)) => Written::Header(value),
+            (Occurrence::Never, Occurrence::Never) => return None,
+            (Occurrence::Once(value), Occurrence::Never) => EndpointText::Query(value),
+            (Occurrence::Never, Occurrence::Once(value)) => EndpointText::Header(value),
             _ => return Some(Err(Problem::EndpointTwice)),
         };
         Some(recent.get_or_read(written, || {
@@ -94,44 +97,44 @@ impl Reader {
     }
 
     /// In one pass: to look each name up would be to hash it.
-    fn said_in<'a>(&self, headers: &'a mut HeaderMap) -> Said<'a> {
-        let mut said = Said::default();
+    fn look_through<'a>(&self, headers: &'a mut HeaderMap) -> HeaderFindings<'a> {
+        let mut found = HeaderFindings::default();
         for (name, value) in headers {
             if *name == self.secret_header {
                 // So that no answer and no handler logs it.
                 value.set_sensitive(true);
-                said.secret.add(value.as_bytes());
+                found.secret.add(value.as_bytes());
             }
             if *name == REQUEST_ID {
-                said.id.add(value.as_bytes());
+                found.id.add(value.as_bytes());
             }
-            said.is_delivery |= *name == LOOP_MARK;
+            found.is_delivery |= *name == LOOP_MARK;
             if *name == USER_AGENT {
-                said.is_delivery |= value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
+                found.is_delivery |= value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
             } else if *name == UPGRADE {
                 // Servers do not grant an `h2c` any more (RFC 9113); some clients always ask for it.
-                said.upgrades |= !value.as_bytes().eq_ignore_ascii_case(b"h2c");
+                found.upgrades |= !value.as_bytes().eq_ignore_ascii_case(b"h2c");
             } else if *name == CONNECTION {
-                said.connection_upgrades |= names_upgrade(value);
+                found.connection_upgrades |= names_upgrade(value);
             }
         }
-        said
+        found
     }
 
-    fn secret(&self, given: Given<'_>) -> Result<Option<Secret>, Problem> {
+    fn secret(&self, given: Occurrence<'_>) -> Result<Option<Secret>, Problem> {
         match given {
-            Given::Never if self.secret_required => Err(Problem::SecretMissing),
-            Given::Never => Ok(None),
-            Given::Once([]) => Err(Problem::SecretEmpty),
-            Given::Once(secret) if secret.len() > MAX_SECRET => Err(Problem::SecretTooLong),
-            Given::Once(secret) => Ok(Some(Secret::new(secret))),
-            Given::Again => Err(Problem::SecretTwice),
+            Occurrence::Never if self.secret_required => Err(Problem::SecretMissing),
+            Occurrence::Never => Ok(None),
+            Occurrence::Once([]) => Err(Problem::SecretEmpty),
+            Occurrence::Once(secret) if secret.len() > MAX_SECRET => Err(Problem::SecretTooLong),
+            Occurrence::Once(secret) => Ok(Some(Secret::new(secret))),
+            Occurrence::Again => Err(Problem::SecretTwice),
         }
     }
 }
 
-fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Given<'a> {
-    let mut given = Given::Never;
+fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Occurrence<'a> {
+    let mut given = Occurrence::Never;
     for value in headers.get_all(name) {
         given.add(value.as_bytes());
     }
@@ -140,35 +143,34 @@ fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Given<'a> 
 
 /// What the headers of a request say that concerns a webhook.
 #[derive(Default)]
-struct Said<'a> {
-    secret: Given<'a>,
-    id: Given<'a>,
+struct HeaderFindings<'a> {
+    secret: Occurrence<'a>,
+    id: Occurrence<'a>,
     is_delivery: bool,
     upgrades: bool,
     connection_upgrades: bool,
 }
 
-impl Said<'_> {
+impl HeaderFindings<'_> {
     fn asks_for_upgrade(&self) -> bool {
         self.upgrades && self.connection_upgrades
     }
 
-    fn id(&self) -> RequestId {
-        let given = match self.id {
-            Given::Once(id) => RequestId::copy_of(id),
-            Given::Never | Given::Again => None,
-        };
-        given.unwrap_or_else(RequestId::fresh)
+    fn request_id(&self) -> Option<RequestId> {
+        match self.id {
+            Occurrence::Once(id) => RequestId::copy_of(id),
+            Occurrence::Never | Occurrence::Again => None,
+        }
     }
 }
 
 /// What is no text, once decoded.
 struct NotText;
 
-fn decode(written: Written<&[u8]>) -> Result<Cow<'_, str>, NotText> {
+fn decode(written: EndpointText<&[u8]>) -> Result<Cow<'_, str>, NotText> {
     let raw = match written {
-        Written::Query(raw) => raw,
-        Written::Header(text) => {
+        EndpointText::Query(raw) => raw,
+        EndpointText::Header(text) => {
             let ascii = text.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
             let text = str::from_utf8(text).ok().filter(|_| ascii);
             return text.map(Cow::from).ok_or(NotText);
@@ -187,4 +189,5 @@ fn names_upgrade(connection: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
+#[path = "tests.rs"]
 mod tests;

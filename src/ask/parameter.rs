@@ -5,14 +5,14 @@ use percent_encoding::percent_decode;
 
 /// How often something is given that should be given once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Given<'a> {
+pub(super) enum Occurrence<'a> {
     #[default]
     Never,
     Once(&'a [u8]),
     Again,
 }
 
-impl<'a> Given<'a> {
+impl<'a> Occurrence<'a> {
     pub(super) fn add(&mut self, value: &'a [u8]) {
         *self = match self {
             Self::Never => Self::Once(value),
@@ -42,16 +42,16 @@ impl Parameter {
     /// Its value in a query, as it is written. Most queries have no such thing in them, and are told
     /// by one search.
     #[inline]
-    pub(super) fn given_in<'a>(&self, query: &'a str) -> Given<'a> {
+    pub(super) fn given_in<'a>(&self, query: &'a str) -> Occurrence<'a> {
         let query = query.as_bytes();
         match memchr2(self.rarest, b'%', query) {
             Some(_) => self.found_in(query),
-            None => Given::Never,
+            None => Occurrence::Never,
         }
     }
 
-    fn found_in<'a>(&self, query: &'a [u8]) -> Given<'a> {
-        let mut given = Given::Never;
+    fn found_in<'a>(&self, query: &'a [u8]) -> Occurrence<'a> {
+        let mut given = Occurrence::Never;
         if self.may_begin_in(query) {
             for (name, value) in pairs(query) {
                 if self.is_named(name) {
@@ -121,7 +121,7 @@ pub(super) fn form_decoded(raw: &[u8]) -> impl Iterator<Item = u8> + '_ {
 mod tests {
     use super::*;
 
-    fn given<'a>(name: &'static str, query: &'a str) -> Given<'a> {
+    fn given<'a>(name: &'static str, query: &'a str) -> Occurrence<'a> {
         Parameter::new(name).given_in(query)
     }
 
@@ -139,7 +139,7 @@ mod tests {
             (" hook", "+hook=1"),
             ("höok", "h%C3%B6ok=1"),
         ] {
-            assert_eq!(given(name, query), Given::Once(b"1"), "{query}");
+            assert_eq!(given(name, query), Occurrence::Once(b"1"), "{query}");
         }
         for (name, query) in [
             ("hook", ""),
@@ -149,9 +149,9 @@ mod tests {
             ("hook", "h+ok=1"),
             ("hook", "HOOK=1"),
         ] {
-            assert_eq!(given(name, query), Given::Never, "{query}");
+            assert_eq!(given(name, query), Occurrence::Never, "{query}");
         }
-        assert_eq!(given("", "=1"), Given::Never, "no name is none");
+        assert_eq!(given("", "=1"), Occurrence::Never, "no name is none");
     }
 
     #[test]
@@ -163,10 +163,14 @@ mod tests {
             ("a=&b=a=3", ""),
             ("b=a&a==4", "=4"),
         ] {
-            assert_eq!(given("a", query), Given::Once(value.as_bytes()), "{query}");
+            assert_eq!(
+                given("a", query),
+                Occurrence::Once(value.as_bytes()),
+                "{query}"
+            );
         }
         for query in ["a=1&a=1", "a&b&%61", "a=1&a=2&a=3"] {
-            assert_eq!(given("a", query), Given::Again, "{query}");
+            assert_eq!(given("a", query), Occurrence::Again, "{query}");
         }
     }
 

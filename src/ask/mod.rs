@@ -1,0 +1,12 @@
+//! Who asks for a webhook: the parameter, the headers, and the layer's own answers. Whether there is
+//! room is not decided here.
+
+mod parameter;
+mod problem;
+mod reader;
+
+pub(crate) use self::{
+    parameter::Parameter,
+    problem::Problem,
+    reader::{Ask, Reader},
+};
