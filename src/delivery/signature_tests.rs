@@ -13,7 +13,8 @@ use webhook_verify::{
 };
 
 use super::*;
-use crate::Verifier;
+use crate::id::is_id;
+use crate::verify::Verifier;
 
 const IDS: &str = "[A-Za-z0-9_-]{1,128}";
 

@@ -1,6 +1,9 @@
 //! Names that go over the wire.
 
-use http::{HeaderName, HeaderValue};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE},
+};
 
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
@@ -14,6 +17,16 @@ pub(crate) static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webho
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What of a response's head travels with its delivery.
+pub(crate) static FORWARDED: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    // Of a trailers-only response.
+    GRPC_STATUS,
+    GRPC_MESSAGE,
+];
 
 pub(crate) const USER_AGENT_PREFIX: &str = "tower-webhook/";
 pub(crate) const OUR_USER_AGENT: HeaderValue =

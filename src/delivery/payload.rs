@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The bytes of a response as they were collected: a list of segments that is never joined.
+/// The bytes of a response as they were captured: a list of segments, not one buffer.
 ///
-/// It is an [`http_body::Body`] of exactly known length, so it is also what a replaced client
-/// posts. Cloning it copies no bytes.
+/// It is an [`http_body::Body`] whose exact length is known, so it is also the request body that a
+/// user-supplied client posts. Cloning it copies no bytes.
 ///
 /// ```
 /// use http_body::Body;
@@ -25,7 +25,7 @@ use http_body::{Body, Frame, SizeHint};
 #[derive(Clone, Default)]
 pub struct Payload {
     segments: Segments,
-    /// How many segments `poll_frame` has given away.
+    /// How many segments `poll_frame` has returned.
     given: usize,
     remaining: usize,
 }
@@ -52,13 +52,13 @@ impl Payload {
         self.remaining
     }
 
-    /// Whether there is not a single byte.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.remaining == 0
     }
 
-    /// The bytes in one piece: copies them unless there is only one segment.
+    /// All bytes in one buffer. They are copied unless there is only one segment.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         match &self.segments.as_slice()[self.given..] {

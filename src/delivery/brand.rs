@@ -4,7 +4,7 @@ use http::HeaderName;
 
 const MAX_LEN: usize = 64;
 
-/// Whose webhooks they are: the name inside the signature headers.
+/// The sender's name as it appears in the names of the signature headers.
 ///
 /// `Brand::new("Acme")` stands for `X-Acme-Webhook-Timestamp` and
 /// `X-Acme-Webhook-Signature`. The default is `Cerebrium`. Senders and
@@ -13,12 +13,12 @@ const MAX_LEN: usize = 64;
 /// A brand is cheap to clone.
 ///
 /// ```
-/// use tower_webhook::Brand;
+/// use tower_webhook::delivery::Brand;
 ///
 /// let brand = Brand::new("Acme")?;
-/// assert_eq!(brand, Brand::new("ACME")?); // header names have no case
+/// assert_eq!(brand, Brand::new("ACME")?); // header names ignore case
 /// assert_ne!(brand, Brand::default());
-/// # Ok::<(), tower_webhook::InvalidBrand>(())
+/// # Ok::<(), tower_webhook::delivery::InvalidBrand>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brand {
@@ -27,13 +27,13 @@ pub struct Brand {
 }
 
 impl Brand {
-    /// A brand of that name: 1 to 64 of `A-Z a-z 0-9 -`, neither starting nor
-    /// ending with `-`.
+    /// A brand of that name: 1 to 64 of the characters `A-Z a-z 0-9 -`, neither
+    /// starting nor ending with `-`.
     ///
     /// # Errors
     ///
-    /// [`InvalidBrand`] for any other name. An underscore is refused although
-    /// HTTP has it in header names: common proxies drop such headers.
+    /// [`InvalidBrand`] for any other name. Underscores are refused although
+    /// HTTP allows them in header names: common proxies drop such headers.
     pub fn new(name: &str) -> Result<Self, InvalidBrand> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty()

@@ -16,13 +16,13 @@ const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The key that signs a delivery.
 ///
-/// A secret is bytes, used as the HMAC key just as they are: nothing is
-/// decoded, trimmed or stretched.
+/// A secret is a sequence of bytes that is used as the HMAC key unchanged:
+/// nothing is decoded, trimmed or stretched.
 ///
 /// Clones share one copy, which is overwritten with zeros when the last of
 /// them is dropped. `Debug` never shows it, there is no `Display`, and secrets
-/// cannot be compared with `==`, which would leak through its timing how much
-/// of a guess is right.
+/// cannot be compared with `==`, whose timing would leak how much of a guess is
+/// right.
 ///
 /// ```
 /// use tower_webhook::Secret;
@@ -33,7 +33,7 @@ const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone)]
 pub struct Secret(Arc<Key>);
 
-/// Wiped on drop. Most keys are short: those lie beside the count of their owners.
+/// Wiped on drop. Most keys are short: those are stored inline, beside the reference count.
 enum Key {
     Short {
         bytes: Zeroizing<[u8; SHORT]>,
@@ -45,9 +45,9 @@ enum Key {
 const SHORT: usize = 64;
 
 impl Secret {
-    /// Takes a copy of a key's raw bytes.
+    /// Copies a key's raw bytes.
     ///
-    /// Wiping the original is the caller's business.
+    /// Wiping the original is up to the caller.
     #[must_use]
     pub fn new(key: impl AsRef<[u8]>) -> Self {
         let given = key.as_ref();
@@ -57,14 +57,14 @@ impl Secret {
         let bytes = Zeroizing::new([0; SHORT]);
         let len = given.len();
         let mut key = Arc::new(Key::Short { bytes, len });
-        // Only now, where it stays: what is moved leaves a copy.
+        // The key is copied only once it is in its final location: moving it would leave a copy.
         if let Some(Key::Short { bytes, len }) = Arc::get_mut(&mut key) {
             bytes[..*len].copy_from_slice(given);
         }
         Self(key)
     }
 
-    /// Reads Standard Webhooks' spelling of a key: `whsec_` and base64.
+    /// Parses a key in the Standard Webhooks format: `whsec_` followed by base64.
     pub(crate) fn from_standard(text: &str) -> Result<Self, InvalidSecret> {
         let encoded = text.strip_prefix(STANDARD_PREFIX).ok_or(InvalidSecret)?;
         let key = STANDARD_BASE64.decode(encoded).map_err(|_| InvalidSecret)?;
@@ -75,7 +75,7 @@ impl Secret {
         Ok(Self::new(&*key))
     }
 
-    /// The key itself, for handing to a MAC. Do not log or store it.
+    /// The key itself, to be passed to a MAC. Do not log or store it.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         match &*self.0 {
@@ -91,8 +91,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The text is not a Standard Webhooks secret: `whsec_` and the base64 of at
-/// least one byte.
+/// The text is not a Standard Webhooks secret: `whsec_` followed by the base64
+/// of at least one byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidSecret;

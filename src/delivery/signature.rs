@@ -2,17 +2,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _, digest::CtOutput};
 use sha2::Sha256;
 
-use crate::secret::Secret;
+use crate::delivery::secret::Secret;
 
-/// The version of the signature that both header forms carry.
+/// The prefix for the signature version, in both header forms.
 pub(crate) const VERSION: &str = "v1,";
 
-const MAX_ID_LEN: usize = 128;
-
-/// Signs one attempt: a single pass over `{id}.{timestamp}.{body}`, the body
-/// given as segments in their order.
+/// Signs one attempt: a single pass over `{id}.{timestamp}.{body}`, with the body
+/// as segments in their order.
 ///
-/// The text is unambiguous only for an [`is_id`] id.
+/// The signed text is unambiguous only for an id for which [`is_id`](crate::id::is_id) holds.
 pub(crate) fn sign<'a>(
     secret: &Secret,
     id: &[u8],
@@ -31,15 +29,7 @@ pub(crate) fn sign<'a>(
     Mac(hmac.finalize().into_bytes().into())
 }
 
-/// Whether this is an id that can be signed: 1 to 128 of `A-Z a-z 0-9 _ -`.
-///
-/// A `.` would let one signature stand for two different (id, timestamp, body).
-pub(crate) fn is_id(id: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    (1..=MAX_ID_LEN).contains(&id.len()) && id.iter().all(allowed)
-}
-
-/// The MAC of one attempt, of which each header form is a spelling.
+/// The MAC of one attempt, which each header form encodes in its own way.
 pub(crate) struct Mac([u8; Mac::LEN]);
 
 impl Mac {
@@ -75,4 +65,5 @@ impl Mac {
 }
 
 #[cfg(test)]
+#[path = "signature_tests.rs"]
 mod tests;

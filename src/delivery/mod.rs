@@ -1,0 +1,257 @@
+//! One delivery and what it is made of: ids, endpoint, secret, payload and a few headers, and how
+//! it is signed. How it is sent, kept or scheduled is not known here.
+
+mod brand;
+mod payload;
+mod secret;
+pub(crate) mod signature;
+pub(crate) mod wire;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+pub use self::{
+    brand::{Brand, InvalidBrand},
+    payload::Payload,
+    secret::{InvalidSecret, Secret},
+};
+use crate::{
+    admission::Reservation,
+    endpoint::Endpoint,
+    event::{EventKind, FailReason},
+    id::{DeliveryId, RequestId},
+    sync::lock,
+};
+
+/// One response on its way to one endpoint. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: DeliveryParts,
+    /// There as long as this process owes somebody the delivery's end. Whoever settles the delivery
+    /// takes it; where nobody has, the drop reports the end.
+    reservation: Mutex<Option<Reservation>>,
+    /// Its end was told though it still holds its reservation: a sink has it.
+    is_settled: AtomicBool,
+    /// Whether the response is complete.
+    is_complete: bool,
+}
+
+/// What a delivery is made of.
+///
+/// ```
+/// use tower_webhook::{Delivery, EndpointPolicy, Payload, Secret, delivery::DeliveryParts};
+///
+/// let endpoint = EndpointPolicy::public().check("https://example.com/hook")?;
+/// let mut parts = DeliveryParts::new(endpoint, Payload::from("done"));
+/// parts.secret = Some(Secret::new("a-value-of-your-choice"));
+/// let delivery = Delivery::from(parts);
+/// assert_eq!(delivery.payload().len(), 4);
+/// assert_eq!(delivery.request_id().as_str(), delivery.id().to_string());
+/// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeliveryParts {
+    /// The delivery's own id; the same on every attempt.
+    pub id: DeliveryId,
+    /// The request's id; the same on every attempt.
+    pub request_id: RequestId,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// What it is signed with; `None` sends it unsigned.
+    pub secret: Option<Secret>,
+    /// The response's status.
+    pub status: StatusCode,
+    /// The few headers of the response that travel along.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The response's body.
+    pub payload: Payload,
+}
+
+impl DeliveryParts {
+    /// An unsigned delivery with a fresh id, status 200, and no headers.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, payload: Payload) -> Self {
+        let id = DeliveryId::fresh();
+        Self {
+            id,
+            request_id: id.into(),
+            endpoint,
+            secret: None,
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            payload,
+        }
+    }
+}
+
+impl Delivery {
+    /// One whose response is not complete yet. It is made early, and in its last place: it moves
+    /// from hand to hand on the way of a request.
+    pub(crate) fn pending(parts: DeliveryParts, reservation: Reservation) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                reservation: Mutex::new(Some(reservation)),
+                is_settled: AtomicBool::new(false),
+                is_complete: false,
+            }),
+        }
+    }
+
+    /// A complete one that holds a reservation.
+    pub(crate) fn reserved(parts: DeliveryParts, reservation: Reservation) -> Self {
+        let payload = parts.payload.clone();
+        let mut delivery = Self::pending(parts, reservation);
+        delivery.complete(payload);
+        delivery
+    }
+
+    /// The delivery's own id; the same on every attempt.
+    #[must_use]
+    pub fn id(&self) -> DeliveryId {
+        self.inner.parts.id
+    }
+
+    /// The request's id; the same on every attempt.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        &self.inner.parts.request_id
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.inner.parts.endpoint
+    }
+
+    /// What it is signed with; `None` sends it unsigned.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
+        self.inner.parts.secret.as_ref()
+    }
+
+    /// The status of the response that is forwarded.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.inner.parts.status
+    }
+
+    /// The headers of the response that travel along.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.inner.parts.headers
+    }
+
+    /// The response's body.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.inner.parts.payload
+    }
+
+    /// What a pending delivery is made of so far.
+    pub(crate) fn parts_mut(&mut self) -> &mut DeliveryParts {
+        &mut self.inner_mut().parts
+    }
+
+    /// The response is complete: no more is reserved than its body needs.
+    pub(crate) fn complete(&mut self, payload: Payload) {
+        let inner = self.inner_mut();
+        if let Some(reservation) = lock(&inner.reservation).as_mut() {
+            reservation.shrink_to(payload.len());
+        }
+        inner.parts.payload = payload;
+        inner.is_complete = true;
+    }
+
+    /// Says what happened to a delivery that holds a reservation.
+    pub(crate) fn report(&self, kind: EventKind) {
+        let events = lock(&self.inner.reservation)
+            .as_ref()
+            .map(|reservation| reservation.events().clone());
+        if let Some(events) = events {
+            events.of(self.id(), self.request_id(), self.endpoint(), kind);
+        }
+    }
+
+    /// Takes its reservation, and with it the duty to report its end. `None` when somebody
+    /// has, or when it never took any, as a dead letter that is redelivered.
+    pub(crate) fn take_reservation(&self) -> Option<Reservation> {
+        lock(&self.inner.reservation).take()
+    }
+
+    /// Its end is told: dropping it reports nothing. It holds its reservation until then.
+    pub(crate) fn settle(&self) {
+        self.inner.is_settled.store(true, Ordering::Release);
+    }
+
+    /// It ends here. Whoever hears of it can rely on the reservation being free again.
+    pub(crate) fn end(&self, kind: EventKind) {
+        self.inner.end(kind);
+    }
+
+    fn inner_mut(&mut self) -> &mut Inner {
+        Arc::get_mut(&mut self.inner).expect("a pending delivery is nobody else's")
+    }
+}
+
+impl Inner {
+    fn end(&self, kind: EventKind) {
+        let Some(reservation) = lock(&self.reservation).take() else {
+            return;
+        };
+        let events = reservation.events().clone();
+        drop(reservation);
+        let DeliveryParts {
+            id,
+            request_id,
+            endpoint,
+            ..
+        } = &self.parts;
+        events.of(*id, request_id, endpoint, kind);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if *self.is_settled.get_mut() {
+            return;
+        }
+        self.end(match !self.is_complete && std::thread::panicking() {
+            // Before there was anything to watch: the service panicked when it was called.
+            true => EventKind::Failed(FailReason::Panicked),
+            false => EventKind::Abandoned,
+        });
+    }
+}
+
+impl From<DeliveryParts> for Delivery {
+    /// A complete delivery that holds no reservation.
+    fn from(parts: DeliveryParts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                reservation: Mutex::new(None),
+                is_settled: AtomicBool::new(false),
+                is_complete: true,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner.parts, f)
+    }
+}
