@@ -1,17 +1,22 @@
 //! What happened to a webhook, for code and for logs.
+//!
+//! Everything above reports here; an event knows ids and a host, and nothing of how a delivery is
+//! kept or sent.
 
 mod counts;
+mod durability;
 mod outcome;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use self::report::{Events, Hook};
+pub(crate) use self::report::{Events, Subscriber};
 pub use self::{
     counts::Counts,
+    durability::Durability,
     outcome::{AttemptError, Outcome},
 };
-use crate::{RequestId, durability::Durability};
+use crate::id::{DeliveryId, RequestId};
 
 /// One step of one webhook, as [`on_event`] sees it.
 ///
@@ -21,7 +26,7 @@ use crate::{RequestId, durability::Durability};
 /// Every webhook that was [accepted](EventKind::Accepted) ends in exactly one event for which
 /// [`is_final`](Self::is_final) is true.
 ///
-/// [`on_event`]: crate::DispatcherBuilder::on_event
+/// [`on_event`]: crate::dispatch::DispatcherBuilder::on_event
 ///
 /// ```
 /// use tower_webhook::{Dispatcher, EventKind};
@@ -29,14 +34,15 @@ use crate::{RequestId, durability::Durability};
 /// let dispatcher = Dispatcher::builder()
 ///     .on_event(|event| {
 ///         if let EventKind::Dead { attempts, last } = event.kind() {
-///             eprintln!("gave up on {:?} after {attempts}: {last}", event.id());
+///             eprintln!("gave up on {:?} after {attempts}: {last}", event.delivery_id());
 ///         }
 ///     })
 ///     .build();
 /// ```
 #[derive(Clone, Debug)]
 pub struct Event {
-    id: Option<RequestId>,
+    delivery_id: Option<DeliveryId>,
+    request_id: Option<RequestId>,
     host: Option<Arc<str>>,
     kind: EventKind,
 }
@@ -53,8 +59,6 @@ pub enum EventKind {
     Queued {
         /// What the delivery survives from now on.
         durability: Durability,
-        /// The outbox had a delivery with this id already, and keeps that one.
-        duplicate: bool,
     },
     /// The outbox did not take the delivery, or not in time.
     OutboxFailed,
@@ -69,7 +73,7 @@ pub enum EventKind {
         /// The time until the next attempt, when there is one.
         again_in: Option<Duration>,
     },
-    /// Final: a [sink](crate::DispatcherBuilder::with_sink) took the delivery, and delivers it by
+    /// Final: a [sink](crate::dispatch::DispatcherBuilder::with_sink) took the delivery, and delivers it by
     /// itself.
     HandedOver,
     /// Final: the endpoint took the delivery.
@@ -104,6 +108,19 @@ pub enum Refusal {
     Loop,
 }
 
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadRequest => "the endpoint or the secret is not acceptable",
+            Self::NoRoom => "there is no room for another webhook",
+            Self::NoRoomForHost => "there is no room for another webhook to this host",
+            Self::Loop => "the request is itself a delivery",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 /// Why a response did not become a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,22 +136,28 @@ pub enum FailReason {
     /// The wrapped service, or the response's body, panicked.
     Panicked,
     /// The caller left, and the layer was told to
-    /// [cancel](crate::WebhookLayer::with_cancel_on_disconnect) then.
+    /// [cancel](crate::layer::WebhookLayer::with_cancel_on_disconnect) then.
     CallerLeft,
     /// The connection was upgraded: there is no body to forward.
     Upgraded,
     /// The response's status is not one that is
-    /// [forwarded](crate::WebhookLayer::with_forwarded_statuses).
+    /// [forwarded](crate::layer::WebhookLayer::with_forwarded_statuses).
     StatusNotForwarded,
     /// The outbox did not take the delivery.
     OutboxFailed,
 }
 
 impl Event {
+    /// The id of the delivery; `None` when the request was refused before it had one.
+    #[must_use]
+    pub fn delivery_id(&self) -> Option<DeliveryId> {
+        self.delivery_id
+    }
+
     /// The id of the request; `None` when it was refused before it had one.
     #[must_use]
-    pub fn id(&self) -> Option<&RequestId> {
-        self.id.as_ref()
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
     }
 
     /// The endpoint's host; `None` when there is no acceptable endpoint.

@@ -4,9 +4,9 @@ use http::StatusCode;
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// The endpoint answered, whatever it said.
+    #[non_exhaustive]
     Answered {
         /// Its status.
         status: StatusCode,
@@ -40,6 +40,62 @@ pub enum AttemptError {
     /// What the outbox wrote down cannot be read any more: its secret's key is gone, or its
     /// file was changed. Nothing was sent.
     Unreadable,
+}
+
+impl Outcome {
+    /// The endpoint answered with this status, and asked for that time until the next attempt.
+    #[must_use]
+    pub const fn answered(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        Self::Answered {
+            status,
+            retry_after,
+        }
+    }
+}
+
+impl AttemptError {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Resolve,
+        Self::Forbidden,
+        Self::Connect,
+        Self::Tls,
+        Self::TimedOut,
+        Self::ConnectionLost,
+        Self::Client,
+        Self::Panicked,
+        Self::Unreadable,
+    ];
+
+    /// A short name that stays as it is, for outboxes and metrics.
+    ///
+    /// ```
+    /// use tower_webhook::event::AttemptError;
+    ///
+    /// for &error in AttemptError::ALL {
+    ///     assert_eq!(AttemptError::from_name(error.name()), Some(error));
+    /// }
+    /// ```
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Forbidden => "forbidden",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::TimedOut => "timed-out",
+            Self::ConnectionLost => "connection-lost",
+            Self::Client => "client",
+            Self::Panicked => "panicked",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The error of this [`name`](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|error| error.name() == name)
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -9,12 +9,15 @@ use std::{
 
 use tracing::{Level, level_filters::LevelFilter};
 
-use super::{Counts, Event, EventKind, Refusal};
-use crate::{Endpoint, RequestId};
+use super::{AttemptError, Counts, Event, EventKind, Outcome, Refusal};
+use crate::{
+    endpoint::{Endpoint, Host},
+    id::{DeliveryId, RequestId},
+};
 
-pub(crate) type Hook = dyn Fn(&Event) + Send + Sync;
+pub(crate) type Subscriber = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// Where events go: the counts, the log, and the user's hook. Cheap to clone.
+/// Where events go: the counts, the log, and the user's subscribers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
     inner: Arc<Inner>,
@@ -22,7 +25,7 @@ pub(crate) struct Events {
 
 #[derive(Default)]
 struct Inner {
-    hook: Option<Box<Hook>>,
+    subscribers: Vec<Subscriber>,
     refused: AtomicU64,
     accepted: AtomicU64,
     handed_over: AtomicU64,
@@ -33,34 +36,92 @@ struct Inner {
 }
 
 impl Events {
-    pub(crate) fn new(hook: Option<Box<Hook>>) -> Self {
+    pub(crate) fn new(subscribers: Vec<Subscriber>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                hook,
+                subscribers,
                 ..Inner::default()
             }),
         }
     }
 
-    pub(crate) fn refused(&self, endpoint: Option<&Endpoint>, refusal: Refusal) {
-        self.send(None, endpoint, EventKind::Refused(refusal));
+    /// `reason` is a static sentence: which rule it was.
+    pub(crate) fn refused(
+        &self,
+        endpoint: Option<&Endpoint>,
+        refusal: Refusal,
+        reason: &'static str,
+    ) {
+        if Level::INFO <= LevelFilter::current() {
+            let endpoint = endpoint.map(tracing::field::debug);
+            tracing::info!(endpoint, ?refusal, reason, "webhook refused");
+        }
+        let host = endpoint.map(Endpoint::host_key);
+        self.send(None, None, host, EventKind::Refused(refusal));
     }
 
-    pub(crate) fn of(&self, id: &RequestId, endpoint: &Endpoint, kind: EventKind) {
-        self.send(Some(id), Some(endpoint), kind);
+    pub(crate) fn of(
+        &self,
+        id: DeliveryId,
+        request_id: &RequestId,
+        endpoint: &Endpoint,
+        kind: EventKind,
+    ) {
+        self.of_attempt(id, request_id, endpoint, kind, false);
     }
 
-    fn send(&self, id: Option<&RequestId>, endpoint: Option<&Endpoint>, kind: EventKind) {
-        log(id, endpoint, &kind);
+    /// Of a host that fails again and again: failures are logged quietly.
+    pub(crate) fn of_attempt(
+        &self,
+        id: DeliveryId,
+        request_id: &RequestId,
+        endpoint: &Endpoint,
+        kind: EventKind,
+        is_quiet: bool,
+    ) {
+        match is_quiet {
+            true => tracing::debug!(%id, request_id = request_id.as_str(), ?endpoint, ?kind),
+            false => log(id, request_id, endpoint, &kind),
+        }
+        self.send(Some(id), Some(request_id), Some(endpoint.host_key()), kind);
+    }
+
+    /// A stored delivery of which no more is known than this ends as dead.
+    pub(crate) fn unreadable(
+        &self,
+        id: DeliveryId,
+        request_id: &RequestId,
+        host: &Host,
+        attempts: u32,
+        reason: &dyn fmt::Display,
+    ) {
+        tracing::error!(%id, %reason, "a stored delivery cannot be read");
+        let last = Outcome::Failed(AttemptError::Unreadable);
+        let kind = EventKind::Dead { attempts, last };
+        self.send(Some(id), Some(request_id), Some(host), kind);
+    }
+
+    fn send(
+        &self,
+        delivery_id: Option<DeliveryId>,
+        request_id: Option<&RequestId>,
+        host: Option<&Host>,
+        kind: EventKind,
+    ) {
         self.count(&kind);
-        let Some(hook) = &self.inner.hook else { return };
+        if self.inner.subscribers.is_empty() {
+            return;
+        }
         let event = Event {
-            id: id.cloned(),
-            host: endpoint.map(|endpoint| endpoint.host_key().name().clone()),
+            delivery_id,
+            request_id: request_id.cloned(),
+            host: host.map(|host| host.name().clone()),
             kind,
         };
-        if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
-            tracing::error!("the on_event hook panicked");
+        for subscriber in &self.inner.subscribers {
+            if catch_unwind(AssertUnwindSafe(|| subscriber(&event))).is_err() {
+                tracing::error!("a subscriber to events panicked");
+            }
         }
     }
 
@@ -108,22 +169,21 @@ fn level(kind: &EventKind) -> Level {
     }
 }
 
-fn log(id: Option<&RequestId>, endpoint: Option<&Endpoint>, kind: &EventKind) {
+fn log(id: DeliveryId, request_id: &RequestId, endpoint: &Endpoint, kind: &EventKind) {
     if level(kind) > LevelFilter::current() {
         return;
     }
-    let id = id.map(RequestId::as_str);
-    let endpoint = endpoint.map(tracing::field::debug);
+    let id = tracing::field::display(id);
+    let request_id = request_id.as_str();
+    let endpoint = tracing::field::debug(endpoint);
     match kind {
-        EventKind::Refused(refusal) => {
-            tracing::info!(endpoint, ?refusal, "webhook refused");
+        // Logged with its reason where it is sent.
+        EventKind::Refused(_) => {}
+        EventKind::Accepted => tracing::debug!(id, request_id, endpoint, "webhook accepted"),
+        EventKind::Queued { durability } => {
+            tracing::debug!(id, request_id, endpoint, ?durability, "delivery queued");
         }
-        EventKind::Accepted => tracing::debug!(id, endpoint, "webhook accepted"),
-        EventKind::Queued {
-            durability,
-            duplicate,
-        } => tracing::debug!(id, endpoint, ?durability, duplicate, "delivery queued"),
-        EventKind::HandedOver => tracing::debug!(id, endpoint, "delivery handed over"),
+        EventKind::HandedOver => tracing::debug!(id, request_id, endpoint, "delivery handed over"),
         // Whoever saw it fail has logged why.
         EventKind::OutboxFailed => {}
         EventKind::Attempted {
@@ -132,22 +192,26 @@ fn log(id: Option<&RequestId>, endpoint: Option<&Endpoint>, kind: &EventKind) {
             took,
             again_in: Some(again_in),
         } => tracing::warn!(
-            id, endpoint, attempt, %outcome, ?took, ?again_in, "attempt failed, will try again"
+            id, request_id, endpoint, attempt, %outcome, ?took, ?again_in, "attempt failed, will try again"
         ),
         EventKind::Attempted {
             attempt,
             outcome,
             took,
             again_in: None,
-        } => tracing::debug!(id, endpoint, attempt, %outcome, ?took, "last attempt ended"),
-        EventKind::Delivered { attempts } => tracing::info!(id, endpoint, attempts, "delivered"),
+        } => {
+            tracing::debug!(id, request_id, endpoint, attempt, %outcome, ?took, "last attempt ended")
+        }
+        EventKind::Delivered { attempts } => {
+            tracing::info!(id, request_id, endpoint, attempts, "delivered")
+        }
         EventKind::Dead { attempts, last } => {
-            tracing::error!(id, endpoint, attempts, %last, "delivery failed for good");
+            tracing::error!(id, request_id, endpoint, attempts, %last, "delivery failed for good");
         }
         EventKind::Failed(reason) => {
-            tracing::error!(id, endpoint, ?reason, "no delivery");
+            tracing::error!(id, request_id, endpoint, ?reason, "no delivery");
         }
-        EventKind::Abandoned => tracing::error!(id, endpoint, "webhook abandoned"),
+        EventKind::Abandoned => tracing::error!(id, request_id, endpoint, "webhook abandoned"),
     }
 }
 
