@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::share::Tally;
 use crate::{
     endpoint::{Host, HostMap},
-    sync::{Mutex, lock},
+    sync::lock,
 };
 
 /// What each host has taken, as long as somebody holds it, and some hosts that have nothing: most
@@ -16,10 +16,10 @@ const SHARDS: usize = 16;
 
 /// What one host has taken: as long as somebody has this, everybody has the same.
 #[derive(Clone, Default)]
-pub(crate) struct OfHost(pub(super) Arc<Tally>);
+pub(crate) struct HostTally(pub(super) Arc<Tally>);
 
 struct Shard {
-    taken: HostMap<Host, OfHost>,
+    taken: HostMap<Host, HostTally>,
     /// At so many hosts those are forgotten that have nothing.
     full_at: usize,
 }
@@ -34,7 +34,7 @@ impl Hosts {
         }
     }
 
-    pub(super) fn of(&self, host: &Host) -> OfHost {
+    pub(super) fn of(&self, host: &Host) -> HostTally {
         // Other bits than those by which the map looks.
         let at = (host.hash_value() >> 32) as usize % SHARDS;
         lock(&self.shards[at]).of(host)
@@ -56,17 +56,17 @@ impl Shard {
         }
     }
 
-    fn of(&mut self, host: &Host) -> OfHost {
+    fn of(&mut self, host: &Host) -> HostTally {
         if let Some(taken) = self.taken.get(host) {
             return taken.clone();
         }
         if self.taken.len() >= self.full_at {
             // Nobody gets hold of one while the shard is locked.
             self.taken
-                .retain(|_, OfHost(taken)| Arc::strong_count(taken) > 1);
+                .retain(|_, HostTally(taken)| Arc::strong_count(taken) > 1);
             self.full_at = FEW.max(2 * self.taken.len());
         }
-        let taken = OfHost::default();
+        let taken = HostTally::default();
         self.taken.insert(host.clone(), taken.clone());
         taken
     }

@@ -1,9 +1,9 @@
-use crate::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Places, and memory in units of [`UNIT`] bytes.
+/// Slots, and memory in units of [`UNIT`] bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
-    pub(super) places: u32,
+    pub(super) slots: u32,
     pub(super) units: u32,
 }
 
@@ -26,27 +26,27 @@ impl Share {
     }
 
     pub(super) fn units(units: u32) -> Self {
-        Self { places: 0, units }
+        Self { slots: 0, units }
     }
 
     fn plus(self, other: Self) -> Option<Self> {
         Some(Self {
-            places: self.places.checked_add(other.places)?,
+            slots: self.slots.checked_add(other.slots)?,
             units: self.units.checked_add(other.units)?,
         })
     }
 
     fn is_within(self, limit: Self) -> bool {
-        self.places <= limit.places && self.units <= limit.units
+        self.slots <= limit.slots && self.units <= limit.units
     }
 
     fn packed(self) -> u64 {
-        u64::from(self.places) << 32 | u64::from(self.units)
+        u64::from(self.slots) << 32 | u64::from(self.units)
     }
 
     fn unpacked(packed: u64) -> Self {
         Self {
-            places: (packed >> 32) as u32,
+            slots: (packed >> 32) as u32,
             units: packed as u32,
         }
     }

@@ -1,11 +1,20 @@
+//! Reservations: the room that webhooks take while they are under way. It is taken with a try,
+//! never with a wait. Which delivery is attempted next is not decided here.
+
 mod hosts;
-#[cfg(all(test, shuttle))]
-mod model;
 mod share;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-pub(crate) use self::hosts::OfHost;
+use tokio::sync::Notify;
+
+pub(crate) use self::hosts::HostTally;
 use self::{
     hosts::Hosts,
     share::{Share, Tally, saturated},
@@ -13,14 +22,10 @@ use self::{
 use crate::{
     endpoint::Host,
     event::{Events, Refusal},
-    sync::{
-        Notify,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-/// Room for the webhooks that are under way: places and bytes, in all and for each endpoint host.
-/// It is taken with a try, never with a wait.
+/// The room for the webhooks that are under way: slots and bytes, in all and for each endpoint
+/// host.
 pub(crate) struct Admission {
     taken: Tally,
     limit: Share,
@@ -31,15 +36,14 @@ pub(crate) struct Admission {
     /// Who is told what becomes of those who have room.
     events: Events,
     is_closed: AtomicBool,
-    /// Whether anybody has ever waited for `none_is_left`.
-    is_awaited: AtomicBool,
     none_is_left: Notify,
 }
 
-/// Room for one webhook, from before the handler runs until nothing of it is in memory any more.
-pub(crate) struct Room {
+/// The room that one webhook takes, from before the handler runs until its delivery is settled, or
+/// safe in a durable outbox. Dropped, it is given back.
+pub(crate) struct Reservation {
     share: Share,
-    of_host: OfHost,
+    of_host: HostTally,
     admission: Arc<Admission>,
 }
 
@@ -57,32 +61,34 @@ impl Admission {
         Self {
             taken: Tally::default(),
             limit: Share {
-                places: saturated(limits.outstanding),
+                slots: saturated(limits.outstanding),
                 units,
             },
             hosts: Hosts::new(),
             host_limit: Share {
-                places: saturated(limits.outstanding_per_host),
+                slots: saturated(limits.outstanding_per_host),
                 // One body fits, whatever the budget is.
                 units: (units - units / 8).max(body),
             },
             at_first: Share {
-                places: 1,
+                slots: 1,
                 units: body,
             },
             events,
             is_closed: AtomicBool::new(false),
-            is_awaited: AtomicBool::new(false),
             none_is_left: Notify::new(),
         }
     }
 
     /// What a host has taken.
-    pub(crate) fn of_host(&self, host: &Host) -> OfHost {
+    pub(crate) fn of_host(&self, host: &Host) -> HostTally {
         self.hosts.of(host)
     }
 
-    pub(crate) fn try_admit(self: &Arc<Self>, of_host: OfHost) -> Result<Room, Refusal> {
+    pub(crate) fn try_reserve(
+        self: &Arc<Self>,
+        of_host: HostTally,
+    ) -> Result<Reservation, Refusal> {
         let share = self.at_first;
         if !self.taken.try_take(share, self.limit) {
             return Err(Refusal::NoRoom);
@@ -96,7 +102,7 @@ impl Admission {
             self.give_back(share);
             return Err(Refusal::NoRoomForHost);
         }
-        Ok(Room {
+        Ok(Reservation {
             share,
             of_host,
             admission: Arc::clone(self),
@@ -105,8 +111,7 @@ impl Admission {
 
     fn give_back(&self, share: Share) {
         let left = self.taken.give_back(share);
-        // Whoever waits says so before it looks: it sees what is left, or is seen here.
-        if left.places == 0 && self.is_awaited.load(Ordering::SeqCst) {
+        if left.slots == 0 {
             self.none_is_left.notify_waiters();
         }
     }
@@ -116,9 +121,8 @@ impl Admission {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
-    /// Resolves once every room is given back.
+    /// Resolves once every reservation is given back.
     pub(crate) async fn all_given_back(&self) {
-        self.is_awaited.store(true, Ordering::SeqCst);
         loop {
             // It hears of what happens from here on, also before it is polled.
             let heard = self.none_is_left.notified();
@@ -130,11 +134,11 @@ impl Admission {
     }
 
     pub(crate) fn taken(&self) -> usize {
-        self.taken.get().places as usize
+        self.taken.get().slots as usize
     }
 }
 
-impl Room {
+impl Reservation {
     /// Who is told what becomes of it.
     pub(crate) fn events(&self) -> &Events {
         &self.admission.events
@@ -152,7 +156,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.of_host.0.give_back(self.share);
         // Last, so that whoever hears that none is left finds everything given back.
@@ -160,9 +164,9 @@ impl Drop for Room {
     }
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").finish_non_exhaustive()
+        f.debug_struct("Reservation").finish_non_exhaustive()
     }
 }
 
