@@ -1,13 +1,13 @@
-//! Is this address public?
+//! Whether an address is public, belongs to a single host, or embeds another one.
 //!
-//! Written out instead of built on the standard library or a crate: the usual predicates let
-//! through IPv6 addresses that carry an IPv4 address, and addresses that are public by
-//! registration but answered by a cloud's own host.
+//! Written out rather than built on the standard library or a crate: the usual predicates accept
+//! IPv6 addresses that embed an IPv4 address, and addresses that are registered as public but are
+//! answered by a cloud's own host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is a host on the public internet: in no block of the IANA special-purpose
-/// registries, whatever they say of its reachability.
+/// Whether an address belongs to a host on the public internet: it is in no block of the IANA
+/// special-purpose registries, whatever reachability they state.
 pub(super) const fn is_public(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => is_public_v4(addr),
@@ -20,10 +20,10 @@ const fn is_public_v4(addr: Ipv4Addr) -> bool {
         addr.octets(),
         [0, ..] // this network
             | [10, ..] // private
-            | [100, 64..=127, ..] // shared by carriers
+            | [100, 64..=127, ..] // carrier-grade NAT
             | [127, ..] // loopback
-            | [168, 63, 129, 16] // Azure's WireServer, in each of its virtual machines
-            | [169, 254, ..] // link-local; the metadata of most clouds
+            | [168, 63, 129, 16] // Azure's WireServer, reachable from each of its virtual machines
+            | [169, 254, ..] // link-local; the metadata service of most clouds
             | [172, 16..=31, ..] // private
             | [192, 0, 0, _] // protocol assignments
             | [192, 0, 2, _] // documentation
@@ -32,14 +32,14 @@ const fn is_public_v4(addr: Ipv4Addr) -> bool {
             | [192, 88, 99, _] // 6to4 relays
             | [192, 168, ..] // private
             | [192, 175, 48, _] // AS112
-            | [198, 18..=19, ..] // benchmarks
+            | [198, 18..=19, ..] // benchmarking
             | [198, 51, 100, _] // documentation
             | [203, 0, 113, _] // documentation
             | [224..=255, ..] // multicast, reserved, broadcast
     )
 }
 
-/// Only `2000::/3` is allocated to hosts. That alone refuses loopback, mapped, compatible and
+/// Only `2000::/3` is allocated to hosts. That alone excludes loopback, mapped, compatible and
 /// translated IPv4, NAT64, unique-local, link-local, site-local and multicast addresses.
 const fn is_public_v6(addr: Ipv6Addr) -> bool {
     matches!(addr.segments(), [0x2000..=0x3fff, ..])
@@ -53,8 +53,8 @@ const fn is_public_v6(addr: Ipv6Addr) -> bool {
         )
 }
 
-/// Whether an address can be one host's: not unspecified (which systems take for themselves),
-/// multicast or broadcast.
+/// Whether an address can belong to a single host: it is not unspecified (which systems treat as
+/// themselves), multicast or broadcast.
 pub(super) const fn is_unicast(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => !matches!(
@@ -70,10 +70,10 @@ pub(super) const fn is_nat64(addr: IpAddr) -> bool {
     matches!(addr, IpAddr::V6(addr) if matches!(addr.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]))
 }
 
-/// The IPv4 address that an IPv6 address stands for, where its prefix says that it does.
+/// The IPv4 address that an IPv6 address embeds, where its prefix says that it embeds one.
 ///
-/// An ISATAP address is none of them: it stands for an IPv4 address only inside the site that
-/// owns the prefix, so from here it is as public as that prefix.
+/// ISATAP addresses do not count: they stand for an IPv4 address only inside the site that owns
+/// the prefix. From anywhere else they are as public as that prefix.
 pub(super) const fn carried_v4(addr: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(addr) = addr else {
         return None;

@@ -3,30 +3,30 @@ use std::{error::Error, fmt};
 /// Why an endpoint, or a setting of an [`EndpointPolicy`](super::EndpointPolicy), is not
 /// acceptable.
 ///
-/// It holds the rule that was broken and nothing else: neither [`Display`](fmt::Display) nor
+/// It holds the rule that was broken and nothing else. Neither [`Display`](fmt::Display) nor
 /// [`Debug`](fmt::Debug) shows any part of the URL or an address, so it can be logged and
-/// answered to a caller as it is. Each rule has one fixed sentence. The sentences may change; to
+/// returned to a caller unchanged. Each rule has one fixed sentence. The sentences may change; to
 /// tell rules apart in code, use [`kind`](Self::kind).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EndpointError {
     kind: EndpointErrorKind,
 }
 
-/// The rule that an [`EndpointError`] is about.
+/// The rule whose violation an [`EndpointError`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndpointErrorKind {
     /// Longer than 2,048 bytes, as given or in its normal form.
     TooLong,
-    /// Holds white space, a control character or a backslash.
+    /// Contains white space, a control character or a backslash.
     Character,
-    /// Is not `https://` (nor, where the policy allows it, `http://`) followed by a host.
+    /// Does not start with `https://`, nor with `http://` where the policy allows that.
     Scheme,
-    /// Holds a user name or a password.
+    /// Contains a user name or a password.
     UserInfo,
-    /// Is not a valid URL, or its host is not a valid name or address.
+    /// Is not a valid URL, has no host, or its host is not a valid name or address.
     Malformed,
-    /// The port is not a number from 1 to 65,535, or not one of those allowed.
+    /// The port is not a number from 1 to 65,535, or is not an allowed one.
     Port,
     /// The host is a name of a single label, such as `intranet`.
     SingleLabel,
@@ -36,9 +36,9 @@ pub enum EndpointErrorKind {
     Host,
     /// The host is an address that is not public, or is in a denied network.
     Address,
-    /// A setting: not a host name, nor `*.` followed by one.
+    /// A setting is neither a host name nor `*.` followed by one.
     InvalidHost,
-    /// A setting: not a network such as `192.0.2.0/24`, nor an address.
+    /// A setting is neither a network such as `192.0.2.0/24` nor an address.
     InvalidNetwork,
 }
 

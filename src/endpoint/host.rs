@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// The host of an endpoint as a key: cheap to clone, to hash, and to compare.
+/// The host of an endpoint as a map key: cheap to clone, to hash, and to compare.
 ///
 /// ```
 /// use tower_webhook::EndpointPolicy;
@@ -14,20 +14,20 @@ use std::{
 /// let other = EndpointPolicy::public().check("https://example.com/b")?;
 /// assert_eq!(one.host_key(), other.host_key());
 /// assert_eq!(one.host_key().as_str(), "example.com");
-/// # Ok::<(), tower_webhook::EndpointError>(())
+/// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
 /// ```
 #[derive(Clone)]
 pub struct Host {
     name: Arc<str>,
-    /// Of the name, with a key of this process that nobody can guess. Each delivery is looked up
-    /// by its host again and again; it is hashed once.
+    /// The hash of the name, with a random key of this process that callers cannot guess. Each
+    /// delivery is looked up by its host many times; the name is hashed once.
     hash: u64,
 }
 
-/// A map by host, or by what is hashed with one.
+/// A map keyed by a [`Host`], or by a type whose hash derives from one.
 pub(crate) type HostMap<K, V> = HashMap<K, V, BuildHasherDefault<Prehashed>>;
 
-/// Takes the one number that it is given.
+/// Returns the one number that was written to it: keys bring a finished hash.
 #[derive(Default)]
 pub(crate) struct Prehashed(u64);
 
@@ -42,7 +42,7 @@ impl Host {
         &self.name
     }
 
-    /// Spread over all of its bits.
+    /// The hash of the name, spread over all 64 bits.
     pub(crate) fn hash_value(&self) -> u64 {
         self.hash
     }

@@ -1,4 +1,7 @@
 //! Where webhooks may go.
+//!
+//! An [`EndpointPolicy`] judges the URL that a caller names, and the addresses that its host
+//! resolves to. A URL that it accepts is an [`Endpoint`].
 
 mod address;
 mod error;
@@ -23,14 +26,14 @@ pub use self::{
 pub(crate) use self::{
     host::HostMap,
     origin::Origin,
-    recent::{RecentEndpoints, Written},
+    recent::{EndpointText, RecentEndpoints},
 };
 
 /// A URL that a caller named and an [`EndpointPolicy`] accepted.
 ///
-/// It can only be made by [`EndpointPolicy::check`]. It is cheap to clone. Its path and its query
-/// may carry tokens, so [`Debug`](fmt::Debug) and [`Display`](fmt::Display) show the scheme, the
-/// host and the port alone.
+/// Only [`EndpointPolicy::check`] creates one. It is cheap to clone. Its path and its query may
+/// carry tokens, so [`Debug`](fmt::Debug) and [`Display`](fmt::Display) show only the scheme, the
+/// host and the port.
 ///
 /// ```
 /// use tower_webhook::EndpointPolicy;
@@ -40,7 +43,7 @@ pub(crate) use self::{
 /// assert_eq!(endpoint.port(), 443);
 /// assert_eq!(endpoint.uri(), "https://hooks.example.com/in?token=1");
 /// assert_eq!(endpoint.to_string(), "https://hooks.example.com:443");
-/// # Ok::<(), tower_webhook::EndpointError>(())
+/// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
 /// ```
 #[derive(Clone)]
 pub struct Endpoint {
@@ -50,19 +53,20 @@ pub struct Endpoint {
 struct Inner {
     uri: Uri,
     /// The URI's path and query, as a request's target.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))] // the crate's own client uses it
     origin_form: Uri,
     host_header: HeaderValue,
     origin: Origin,
     address: Option<IpAddr>,
-    /// By whose rules it was found to be permitted.
+    /// The rules that accepted it. A policy with these same rules need not judge it again.
     permitted_by: Option<Arc<Rules>>,
 }
 
 impl Endpoint {
-    /// The absolute URI to send to. It has no user name, no fragment, no trailing dot behind the
+    /// The absolute URI to send to. It has no user name, no fragment, no trailing dot after the
     /// host, and no port where that is the scheme's default.
     ///
-    /// It is sensitive, as [`to_url_string`](Self::to_url_string) is.
+    /// It is sensitive, like [`to_url_string`](Self::to_url_string).
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.inner.uri
@@ -75,42 +79,44 @@ impl Endpoint {
         self.host_key().as_str()
     }
 
-    /// The host as a key of maps.
+    /// The host as a map key.
     #[must_use]
     pub fn host_key(&self) -> &Host {
         &self.inner.origin.host
     }
 
-    /// Whom a connection to it leads to.
+    /// The scheme, host and port to connect to.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))] // the crate's own client uses it
     pub(crate) fn origin(&self) -> &Origin {
         &self.inner.origin
     }
 
-    /// What a request to this endpoint is for: its path and query.
+    /// The target of a request to this endpoint: its path and query.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))] // the crate's own client uses it
     pub(crate) fn origin_form(&self) -> Uri {
         self.inner.origin_form.clone()
     }
 
-    /// The value of a request's `Host`.
+    /// The value of a request's `Host` header.
     pub(crate) fn host_header(&self) -> HeaderValue {
         self.inner.host_header.clone()
     }
 
-    /// The port, be it named in the URL or the scheme's default.
+    /// The port: the one in the URL, or the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.inner.origin.port
     }
 
-    /// Whether the scheme is `https`; else it is `http`.
+    /// Whether the scheme is `https`; otherwise it is `http`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.inner.origin.https
     }
 
-    /// The whole URL in its normal form, to be stored and later read again by
-    /// [`EndpointPolicy::check`], which gives an equal endpoint unless the policy has become
-    /// stricter meanwhile.
+    /// The whole URL in its normal form. It can be stored and later passed to
+    /// [`EndpointPolicy::check`], which returns an equal endpoint unless the policy has become
+    /// stricter in the meantime.
     ///
     /// It is sensitive: the path and the query may carry tokens. Keep it out of logs.
     #[must_use]

@@ -2,7 +2,7 @@ use url::Host;
 
 use super::error::{EndpointError, EndpointErrorKind};
 
-/// Names that mean something else in every network. Each stands for itself and all names below.
+/// Names that mean something different in every network. Each covers itself and all names below it.
 const LOCAL: [&str; 9] = [
     "localhost",
     "local",
@@ -23,7 +23,7 @@ pub(super) struct HostPattern {
 }
 
 impl HostPattern {
-    /// Reads `example.com` or `*.example.com`, spelled in any way that a URL could spell it.
+    /// Parses `example.com` or `*.example.com`, in any spelling that a URL allows.
     pub(super) fn parse(pattern: &str) -> Result<Self, EndpointError> {
         const INVALID: EndpointError = EndpointError::new(EndpointErrorKind::InvalidHost);
 
@@ -53,14 +53,14 @@ impl HostPattern {
     }
 }
 
-/// A name's absolute and its usual spelling are one name.
+/// A name with the trailing dot of its absolute form is the same name without it.
 pub(super) fn without_trailing_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Whether a name can be looked up and be named in a certificate: at most 253 bytes; labels of 1
-/// to 63 letters, digits, `-` and `_` that neither begin nor end with `-`; the last one no number,
-/// because resolvers read that as an address.
+/// Whether a name can be resolved and can appear in a certificate: at most 253 bytes; labels of 1
+/// to 63 letters, digits, `-` and `_` that neither begin nor end with `-`; the last label is not a
+/// number, because resolvers read such a name as an address.
 pub(super) fn is_well_formed(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label) && !ends_in_number(name)
 }
@@ -69,7 +69,7 @@ pub(super) fn is_single_label(name: &str) -> bool {
     !name.contains('.')
 }
 
-/// Whether a name is for local use: special by RFC, by habit of resolvers and clusters, or a
+/// Whether a name is for local use: reserved by an RFC, treated so by resolvers and clusters, or a
 /// cloud's metadata service.
 pub(super) fn is_local(name: &str) -> bool {
     LOCAL

@@ -12,37 +12,38 @@ use super::{
 
 /// Which endpoints a caller may name, and which addresses may be connected to.
 ///
-/// The default is [`public`](Self::public). It judges twice: [`check`](Self::check) reads the URL
-/// without looking anything up, and [`permits`](Self::permits) judges each address that its host
-/// later turns out to have. A policy is cheap to clone.
+/// The default is [`public`](Self::public). A policy judges twice: [`check`](Self::check) judges
+/// the URL without resolving anything, and [`permits`](Self::permits) judges each address that its
+/// host later resolves to. A policy is cheap to clone.
 ///
 /// # Lists
 ///
 /// In order of precedence:
 ///
 /// 1. A denied host or network is refused, whatever else is set.
-/// 2. Once any host is allowed, only allowed hosts are accepted, and addresses in a URL only
-///    where they are in an allowed network. Naming a host lifts the rules for names
-///    (`localhost`, single labels and so on), but not those for the addresses it resolves to.
-/// 3. An address in an allowed network is accepted though it is not public. Other addresses are
-///    judged as before: this widens, it does not restrict.
+/// 2. Once any host is allowed, only allowed hosts are accepted, and an address in a URL only
+///    where it is in an allowed network. Allowing a host lifts the rules for names (`localhost`,
+///    single labels and so on), but not those for the addresses that it resolves to.
+/// 3. An address in an allowed network is accepted even though it is not public. Other addresses
+///    are judged as before: allowing a network widens the policy, it does not restrict it.
 ///
-/// A host is a name, `hooks.example.com`, or all names below one, `*.example.com`, which leaves
-/// out `example.com` itself. Case, a trailing dot and the spelling of international names make no
-/// difference. An IPv6 address that stands for an IPv4 address (mapped, translated, NAT64, 6to4,
-/// Teredo) is accepted only where both are. Addresses that are no single host's (unspecified,
-/// multicast, broadcast) are always refused.
+/// A host is a name, `hooks.example.com`, or all names below one, `*.example.com`, which does not
+/// include `example.com` itself. Case, a trailing dot and the spelling of international names make
+/// no difference. An IPv6 address that embeds an IPv4 address (mapped, translated, NAT64, 6to4,
+/// Teredo) is accepted only where both are. Addresses that cannot belong to a single host
+/// (unspecified, multicast, broadcast) are always refused.
 ///
 /// # Deployment
 ///
-/// A policy is defence in depth, not a substitute for egress rules: let the network, too, refuse
-/// connections from the service to what callers must not reach. And deny the deployment's own
-/// public names: they are public addresses to this policy, yet often reach further from inside.
+/// A policy is defence in depth, not a substitute for egress rules: have the network, too, refuse
+/// connections from the service to whatever callers must not reach. Also deny the deployment's own
+/// public names: to this policy their addresses are public, but from inside they often give access
+/// to more.
 ///
 /// # Examples
 ///
 /// ```
-/// use tower_webhook::{EndpointErrorKind, EndpointPolicy};
+/// use tower_webhook::{EndpointPolicy, endpoint::EndpointErrorKind};
 ///
 /// let policy = EndpointPolicy::public();
 /// assert!(policy.check("https://hooks.example.com/in").is_ok());
@@ -56,7 +57,7 @@ use super::{
 /// assert!(policy.check("https://api.example.com/run").is_err());
 /// assert!(policy.permits("10.20.1.1".parse().unwrap()));
 /// assert!(!policy.permits("10.21.1.1".parse().unwrap()));
-/// # Ok::<(), tower_webhook::EndpointError>(())
+/// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct EndpointPolicy {
@@ -66,34 +67,34 @@ pub struct EndpointPolicy {
 impl EndpointPolicy {
     /// Accepts `https` URLs of hosts on the public internet.
     ///
-    /// - Ports: 80, 443, and from 1024 upward, less those the fetch standard blocks.
-    /// - Names: of two labels or more; not `localhost` or below `localhost`, `local`,
-    ///   `localdomain`, `internal`, `home.arpa`, `svc`, `cluster.local`, `onion` and so on.
-    /// - Addresses: in no block of the IANA special-purpose registries, whichever way they are
-    ///   spelled.
+    /// - Ports: 80, 443, and from 1024 upward, except those that the fetch standard blocks.
+    /// - Names: two labels or more; neither equal to nor below a name for local use:
+    ///   `localhost`, `local`, `localdomain`, `internal`, `home.arpa`, `svc`, `cluster.local`,
+    ///   `onion` and so on.
+    /// - Addresses: in no block of the IANA special-purpose registries, however they are spelled.
     #[must_use]
     pub fn public() -> Self {
         Self::default()
     }
 
-    /// Accepts `http` URLs, too. Whoever is on the way can then read and change deliveries.
+    /// Accepts `http` URLs, too. Anybody on the network path can then read and change deliveries.
     #[must_use]
     pub fn with_insecure_http(mut self) -> Self {
         self.rules_mut().insecure_http = true;
         self
     }
 
-    /// Accepts every name, every port and the addresses of all hosts: loopback, private
-    /// networks, and the metadata service of a cloud. For trying out, and for a deployment whose
-    /// callers may reach whatever the service itself can reach. The lists keep their say, and
-    /// `http` stays a setting of its own.
+    /// Accepts every name, every port and the addresses of all hosts, including loopback, private
+    /// networks, and the metadata service of a cloud. For development, and for a deployment whose
+    /// callers may reach whatever the service itself can reach. The lists still apply, and `http`
+    /// remains a separate setting.
     #[must_use]
     pub fn with_insecure_private_networks(mut self) -> Self {
         self.rules_mut().insecure_private_networks = true;
         self
     }
 
-    /// Accepts addresses in `64:ff9b::/96` that stand for an acceptable IPv4 address. For hosts
+    /// Accepts addresses in `64:ff9b::/96` that embed an acceptable IPv4 address. For hosts
     /// that reach IPv4 through a NAT64 gateway with that prefix.
     #[must_use]
     pub fn with_nat64(mut self) -> Self {
@@ -101,19 +102,19 @@ impl EndpointPolicy {
         self
     }
 
-    /// Accepts one more port. Port 0 is no port of a host and stays refused.
+    /// Accepts one more port. Port 0 is not a usable port and stays refused.
     #[must_use]
     pub fn with_allowed_port(mut self, port: u16) -> Self {
         self.rules_mut().allowed_ports.push(port);
         self
     }
 
-    /// Accepts only this host and others so allowed; see [Lists](Self#lists).
+    /// Accepts only this host and other allowed hosts; see [Lists](Self#lists).
     ///
     /// # Errors
     ///
     /// [`InvalidHost`](EndpointErrorKind::InvalidHost) if it is neither a name nor `*.` followed
-    /// by a name. Addresses are a matter of networks.
+    /// by a name. For addresses, use [`with_allowed_network`](Self::with_allowed_network).
     pub fn with_allowed_host(mut self, host: &str) -> Result<Self, EndpointError> {
         self.rules_mut()
             .allowed_hosts
@@ -125,7 +126,7 @@ impl EndpointPolicy {
     ///
     /// # Errors
     ///
-    /// [`InvalidHost`](EndpointErrorKind::InvalidHost), as
+    /// [`InvalidHost`](EndpointErrorKind::InvalidHost), as for
     /// [`with_allowed_host`](Self::with_allowed_host).
     pub fn with_denied_host(mut self, host: &str) -> Result<Self, EndpointError> {
         self.rules_mut()
@@ -140,7 +141,7 @@ impl EndpointPolicy {
     /// # Errors
     ///
     /// [`InvalidNetwork`](EndpointErrorKind::InvalidNetwork) if it is neither a network nor an
-    /// address, or a network with bits set behind its prefix, such as `10.20.0.1/16`.
+    /// address, or a network with bits set beyond its prefix, such as `10.20.0.1/16`.
     pub fn with_allowed_network(mut self, network: &str) -> Result<Self, EndpointError> {
         self.rules_mut()
             .allowed_networks
@@ -153,7 +154,7 @@ impl EndpointPolicy {
     ///
     /// # Errors
     ///
-    /// [`InvalidNetwork`](EndpointErrorKind::InvalidNetwork), as
+    /// [`InvalidNetwork`](EndpointErrorKind::InvalidNetwork), as for
     /// [`with_allowed_network`](Self::with_allowed_network).
     pub fn with_denied_network(mut self, network: &str) -> Result<Self, EndpointError> {
         self.rules_mut()
@@ -162,16 +163,16 @@ impl EndpointPolicy {
         Ok(self)
     }
 
-    /// Reads the URL that a caller named. Nothing is sent, and no name is looked up.
+    /// Judges the URL that a caller named. Nothing is sent, and no name is resolved.
     ///
-    /// The URL is read once, as browsers read it, and everything is judged in the normal form
-    /// that is then sent to: `127.1`, `0x7f.0.0.1` and `①②⑦.⓪.⓪.①` are all the address
-    /// 127.0.0.1. The fragment and a dot at the end of the host are dropped.
+    /// The URL is parsed once, as browsers parse it. Everything is judged in its normal form, which
+    /// is also what requests are sent to: `127.1`, `0x7f.0.0.1` and `①②⑦.⓪.⓪.①` are all the
+    /// address 127.0.0.1. The fragment and a trailing dot of the host are dropped.
     ///
     /// # Errors
     ///
-    /// [`kind`](EndpointError::kind) says which rule was broken. The error depends on the URL and
-    /// the policy alone, so a caller learns nothing from it about any network.
+    /// [`kind`](EndpointError::kind) says which rule was broken. The error depends only on the
+    /// URL and the policy, so a caller learns nothing from it about any network.
     pub fn check(&self, url: &str) -> Result<Endpoint, EndpointError> {
         let mut endpoint = read::read(url, self.rules.insecure_http)?;
         self.rules
@@ -189,9 +190,8 @@ impl EndpointPolicy {
         self.rules.permits(addr)
     }
 
-    /// Whether a host may be named in an endpoint: a name, or an address with or without
-    /// brackets. Where it is a name, its addresses are still to be judged by
-    /// [`permits`](Self::permits).
+    /// Whether an endpoint may name this host: a name, or an address with or without brackets.
+    /// The addresses of a name still have to be judged by [`permits`](Self::permits).
     #[must_use]
     pub fn permits_host(&self, host: &str) -> bool {
         let bare = host
@@ -204,9 +204,9 @@ impl EndpointPolicy {
         name::is_well_formed(name) && self.rules.judge_name(name).is_ok()
     }
 
-    /// Whether an endpoint that was read under some policy is acceptable under this one.
+    /// Whether an endpoint that some policy accepted is acceptable under this one.
     pub(crate) fn accepts(&self, endpoint: &Endpoint) -> bool {
-        // Most often it was this one.
+        // Most often it was this same policy.
         let same = |rules| Arc::ptr_eq(rules, &self.rules);
         if endpoint.inner.permitted_by.as_ref().is_some_and(same) {
             return true;

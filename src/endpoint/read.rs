@@ -1,7 +1,8 @@
-//! From the caller's text to an [`Endpoint`]: one reading, and the URI is built from what it found.
+//! Parses the caller's text into an [`Endpoint`]: it is parsed once, and the URI is built from the
+//! result.
 //!
-//! `http::Uri` is never asked what a text means. It takes `http://[::1]evil.com/` for a host and
-//! drops a port that is out of range, so two readers could see two endpoints in one text.
+//! `http::Uri` never interprets the text. It accepts the host of `http://[::1]evil.com/` and drops
+//! a port that is out of range, so two parsers could see two endpoints in one text.
 
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ pub(super) fn read(text: &str, insecure_http: bool) -> Result<Endpoint, Endpoint
     build(&url).map_err(EndpointError::new)
 }
 
-/// Refuses what the URL parser would forgive: it strips tabs and line ends, takes `\` for `/`,
-/// and any number of slashes, even none, for two.
+/// Refuses what the URL parser would tolerate: it strips tabs and line breaks, reads `\` as `/`,
+/// and accepts any number of slashes after the scheme, even none.
 fn judge_text(text: &str, insecure_http: bool) -> Result<(), EndpointErrorKind> {
     if text.len() > MAX_LEN {
         return Err(EndpointErrorKind::TooLong);

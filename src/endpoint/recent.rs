@@ -8,50 +8,52 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-/// Endpoints that were lately read, by how they were written: callers name the same few over and
-/// over, and reading one costs more than all else that a request with a webhook needs.
+/// Recently read endpoints by their text: callers name the same few over and over, and reading one
+/// costs more than everything else that a request with a webhook needs.
 ///
-/// What a text comes to under one policy never changes, so what is here is never out of date.
+/// The result for a text never changes under one policy, so an entry is never stale.
 ///
-/// Threads look in different places: those whose calls name the same endpoint seldom share a lock,
-/// or the endpoint's count of owners.
+/// Threads look in different sets: those whose calls name the same endpoint seldom contend for a
+/// lock, or for the endpoint's reference count.
 pub(crate) struct RecentEndpoints<T> {
     hasher: RandomState,
     sets: Box<[Mutex<Set<T>>]>,
 }
 
-/// Texts whose hashes end alike: a new one takes the place of the oldest.
+/// Texts whose hashes select the same set: a new one replaces the oldest.
 struct Set<T> {
-    known: [Option<Known<T>>; WAYS],
+    known: [Option<KnownEndpoint<T>>; WAYS],
     oldest: usize,
 }
 
-struct Known<T> {
+struct KnownEndpoint<T> {
     hash: u64,
-    written: Written<Box<[u8]>>,
+    written: EndpointText<Box<[u8]>>,
     endpoint: T,
 }
 
 const SETS: usize = 256;
-/// In so many places a text can be known: more would leave less for other texts.
+/// How many sets a text can be in, one for each group of threads: more would leave fewer for other
+/// texts.
 const PLACES: usize = 4;
 const WAYS: usize = 4;
-/// A longer text is read each time. With the sets this bounds the memory.
+/// The longest text that is kept, in bytes: a longer one is read each time. With the number of sets
+/// this bounds the memory.
 const MAX_LEN: usize = 512;
 
-/// How many threads have looked for a text; each has the number at which it came.
+/// How many threads have looked for a text. Each thread gets the next number.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// An endpoint as a request has it.
+/// The text of an endpoint as a request carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Written<T> {
-    /// In its query, encoded.
+pub(crate) enum EndpointText<T> {
+    /// In the query, encoded.
     Query(T),
-    /// In its header.
+    /// In the header.
     Header(T),
 }
 
@@ -63,10 +65,11 @@ impl<T: Clone> RecentEndpoints<T> {
         }
     }
 
-    /// What `read` made of this text the last time, or makes of it now.
+    /// The endpoint that `read` returned for this text before, or what it returns now. Errors are
+    /// not kept.
     pub(crate) fn get_or_read<E>(
         &self,
-        written: Written<&[u8]>,
+        written: EndpointText<&[u8]>,
         read: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         if written.len() > MAX_LEN {
@@ -74,13 +77,14 @@ impl<T: Clone> RecentEndpoints<T> {
         }
         let hash = self.hasher.hash_one(written);
         let set = &self.sets[THREAD.with(|&thread| place(hash, thread))];
-        // Every update is a small one: a panic elsewhere leaves no set half written.
+        // A poisoned lock is fine to use: no panic can leave a set half written. It is not held
+        // while the text is read, so two threads may read the same one.
         let lock = || set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = lock().find(hash, written) {
             return Ok(endpoint.clone());
         }
         let endpoint = read()?;
-        lock().put(Known {
+        lock().put(KnownEndpoint {
             hash,
             written: written.to_owned(),
             endpoint: endpoint.clone(),
@@ -89,7 +93,7 @@ impl<T: Clone> RecentEndpoints<T> {
     }
 }
 
-/// In which set a thread looks for a text.
+/// The set in which a thread looks for a text.
 fn place(hash: u64, thread: usize) -> usize {
     let apart = thread % PLACES * (SETS / PLACES);
     (hash as usize % SETS + apart) % SETS
@@ -103,38 +107,39 @@ impl<T> Set<T> {
         }
     }
 
-    fn find(&self, hash: u64, written: Written<&[u8]>) -> Option<&T> {
-        let same = |known: &&Known<T>| known.hash == hash && known.written.as_slice() == written;
+    fn find(&self, hash: u64, written: EndpointText<&[u8]>) -> Option<&T> {
+        let same =
+            |known: &&KnownEndpoint<T>| known.hash == hash && known.written.as_slice() == written;
         let found = self.known.iter().flatten().find(same);
         found.map(|known| &known.endpoint)
     }
 
-    fn put(&mut self, known: Known<T>) {
+    fn put(&mut self, known: KnownEndpoint<T>) {
         self.known[self.oldest] = Some(known);
         self.oldest = (self.oldest + 1) % WAYS;
     }
 }
 
-impl<T: AsRef<[u8]>> Written<T> {
-    fn as_slice(&self) -> Written<&[u8]> {
+impl<T: AsRef<[u8]>> EndpointText<T> {
+    fn as_slice(&self) -> EndpointText<&[u8]> {
         match self {
-            Self::Query(text) => Written::Query(text.as_ref()),
-            Self::Header(text) => Written::Header(text.as_ref()),
+            Self::Query(text) => EndpointText::Query(text.as_ref()),
+            Self::Header(text) => EndpointText::Header(text.as_ref()),
         }
     }
 }
 
-impl Written<&[u8]> {
+impl EndpointText<&[u8]> {
     fn len(self) -> usize {
         match self {
             Self::Query(text) | Self::Header(text) => text.len(),
         }
     }
 
-    fn to_owned(self) -> Written<Box<[u8]>> {
+    fn to_owned(self) -> EndpointText<Box<[u8]>> {
         match self {
-            Self::Query(text) => Written::Query(text.into()),
-            Self::Header(text) => Written::Header(text.into()),
+            Self::Query(text) => EndpointText::Query(text.into()),
+            Self::Header(text) => EndpointText::Header(text.into()),
         }
     }
 }
@@ -144,7 +149,7 @@ mod tests {
     use std::{collections::HashSet, sync::Arc, thread};
 
     use super::*;
-    use crate::{Endpoint, EndpointError, EndpointPolicy};
+    use crate::endpoint::{Endpoint, EndpointError, EndpointPolicy};
 
     fn check(text: &str) -> Result<Endpoint, EndpointError> {
         EndpointPolicy::public().check(text)
@@ -155,11 +160,11 @@ mod tests {
         let recent = RecentEndpoints::new();
         for at in 0..8 * SETS * WAYS {
             let text = format!("https://example.com/{}", at % (2 * SETS * WAYS));
-            let written = Written::Header(text.as_bytes());
+            let written = EndpointText::Header(text.as_bytes());
             let endpoint = recent.get_or_read(written, || check(&text)).unwrap();
             assert_eq!(endpoint.uri(), text.as_str());
         }
-        let refused = Written::Header(&b"https://127.0.0.1/"[..]);
+        let refused = EndpointText::Header(&b"https://127.0.0.1/"[..]);
         for _ in 0..2 {
             let read = || check("https://127.0.0.1/");
             assert!(recent.get_or_read(refused, read).is_err());
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn a_known_text_is_not_read_again() {
         let recent = RecentEndpoints::new();
-        let written = Written::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
+        let written = EndpointText::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
         let read = || check("https://example.com/a");
         let first = recent.get_or_read(written, read).unwrap();
         let second = recent.get_or_read(written, || Err(())).unwrap();
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn many_threads_read_a_text_few_times() {
         let recent = RecentEndpoints::new();
-        let written = Written::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
+        let written = EndpointText::Query(&b"https%3A%2F%2Fexample.com%2Fa"[..]);
         let reads = AtomicUsize::new(0);
         for _ in 0..4 * PLACES {
             let look = || {
@@ -214,9 +219,9 @@ mod tests {
         let text = b"https://example.com/%41";
         let query = || check("https://example.com/A");
         recent
-            .get_or_read(Written::Query(&text[..]), query)
+            .get_or_read(EndpointText::Query(&text[..]), query)
             .unwrap();
-        let unknown = recent.get_or_read(Written::Header(&text[..]), || Err(()));
+        let unknown = recent.get_or_read(EndpointText::Header(&text[..]), || Err(()));
         assert!(unknown.is_err());
     }
 
@@ -225,10 +230,12 @@ mod tests {
         let recent = RecentEndpoints::new();
         let long = [b'a'; MAX_LEN + 1];
         let read = || check("https://example.com/");
-        recent.get_or_read(Written::Query(&long[..]), read).unwrap();
+        recent
+            .get_or_read(EndpointText::Query(&long[..]), read)
+            .unwrap();
         assert!(
             recent
-                .get_or_read(Written::Query(&long[..]), || Err(()))
+                .get_or_read(EndpointText::Query(&long[..]), || Err(()))
                 .is_err()
         );
     }

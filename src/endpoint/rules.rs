@@ -8,8 +8,8 @@ use super::{
     name::{self, HostPattern},
 };
 
-/// The ports from 1024 upward that the [fetch standard] blocks: other protocols are spoken there
-/// that would take a request for commands.
+/// The ports from 1024 upward that the [fetch standard] blocks: the protocols that are spoken there
+/// could interpret a request as commands.
 ///
 /// [fetch standard]: https://fetch.spec.whatwg.org/#port-blocking
 const BAD_PORTS: [u16; 19] = [
@@ -17,7 +17,7 @@ const BAD_PORTS: [u16; 19] = [
     6679, 6697, 10080,
 ];
 
-/// The settings of an [`EndpointPolicy`](super::EndpointPolicy), and what follows from them.
+/// The settings of an [`EndpointPolicy`](super::EndpointPolicy), and its verdicts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) insecure_http: bool,
@@ -31,7 +31,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Judges the host and the port of a URL; `address` is the host where that is one.
+    /// Judges the host and the port of a URL; `address` is set where the host is one.
     pub(super) fn judge(
         &self,
         host: &str,
