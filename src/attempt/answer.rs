@@ -12,25 +12,26 @@ use pin_project_lite::pin_project;
 
 use super::error::classify;
 use crate::{
-    BoxError,
+    error::BoxError,
     event::{AttemptError, Outcome},
 };
 
-/// How much of an answer's body is read, so that its connection can be used again.
+/// How many bytes of an answer's body are read so that its connection can be used again.
 const MAX_ANSWER: usize = 16 << 10;
 
-/// What an answer comes to.
+/// The result of reading an answer.
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
     /// Whether it was read to its end.
+    #[cfg_attr(not(feature = "client"), allow(dead_code))] // the crate's own client uses it
     pub(super) whole: bool,
 }
 
 pin_project! {
-    /// Reads an answer to its end, or as far as it is worth it.
+    /// Reads an answer to its end, or until more than [`MAX_ANSWER`] bytes have come.
     ///
-    /// Not an `async` block: that would take the body's size twice.
-    pub(super) struct Reading<B> {
+    /// Not an `async` block, which would take the body's size twice.
+    pub(super) struct ReadAnswer<B> {
         #[pin]
         body: B,
         outcome: Outcome,
@@ -38,8 +39,8 @@ pin_project! {
     }
 }
 
-pub(super) fn read<B: Body>(response: Response<B>) -> Reading<B> {
-    Reading {
+pub(super) fn read<B: Body>(response: Response<B>) -> ReadAnswer<B> {
+    ReadAnswer {
         outcome: Outcome::Answered {
             status: response.status(),
             retry_after: retry_after(response.headers(), SystemTime::now),
@@ -49,7 +50,7 @@ pub(super) fn read<B: Body>(response: Response<B>) -> Reading<B> {
     }
 }
 
-impl<B> Future for Reading<B>
+impl<B> Future for ReadAnswer<B>
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -72,7 +73,7 @@ where
     }
 }
 
-/// Seconds or a date; rubbish and what is over already is no wish.
+/// Reads seconds or a date. Anything else, and a date in the past, counts as absent.
 fn retry_after(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

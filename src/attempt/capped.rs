@@ -14,31 +14,32 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How much a receiver may send in one attempt: what it says before its answer has no limit in
-/// HTTP, and `100 Continue` can be said for ever.
+/// How many bytes a receiver may send in one attempt. HTTP does not limit what precedes the final
+/// answer: `100 Continue` can be repeated for ever.
 ///
-/// It is not enough to begin anew with each byte that we send: a receiver that reads slowly could
-/// then say as much for each piece of the request.
+/// It is not enough to reset the count with each write: a receiver that reads slowly could then
+/// send as much for each piece of the request.
 const MAX_READ: usize = 256 << 10;
 
-/// So many bytes in several pieces are put together before they are written: to copy them costs
-/// less than to have the kernel look at each.
+/// Up to this many bytes in several slices are joined before they are written: copying them costs
+/// less than having the kernel process each slice.
 const SMALL: usize = 4 << 10;
 
-/// A socket on which the other side cannot talk without end. It lies below TLS.
+/// A socket that limits how much the other side can send in one attempt. It lies below TLS.
 #[derive(Debug)]
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
-    heard: Heard,
-    /// What was put together the last time.
+    heard: Reception,
+    /// The buffer in which small writes are joined, kept for the next one.
     together: Vec<u8>,
 }
 
-/// How many bytes were read from a socket since its attempt began.
+/// How many bytes were read from a socket since its attempt began. The socket and its connection
+/// share it: the connection resets it for each attempt.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicUsize>);
+pub(super) struct Reception(Arc<AtomicUsize>);
 
-impl Heard {
+impl Reception {
     pub(super) fn begin_anew(&self) {
         self.0.store(0, Ordering::Release);
     }
@@ -48,7 +49,7 @@ impl CappedSocket {
     pub(super) fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
-            heard: Heard::default(),
+            heard: Reception::default(),
             together: Vec::new(),
         }
     }
@@ -110,7 +111,7 @@ impl AsyncWrite for CappedSocket {
     }
 }
 
-/// Tells what it has heard, through TLS.
+/// Passes its byte count up through TLS.
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
         Connected::new().extra(self.heard.clone())
@@ -137,7 +138,7 @@ mod tests {
         (CappedSocket::new(near), far)
     }
 
-    /// Talks without end; ends with the number of bytes that were read of it.
+    /// Sends without end, and returns the number of bytes that were read.
     async fn read_all(socket: &mut CappedSocket, far: &mut TcpStream) -> usize {
         let mut read = 0;
         let reading = async {

@@ -14,49 +14,54 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::Connection as _, rt::TokioIo};
 use pin_project_lite::pin_project;
 use tokio::{
+    runtime::{self, Handle},
     task::{Unconstrained, unconstrained},
     time::timeout,
 };
 use tower::ServiceExt;
 
 use super::{
-    answer::{self, Reading},
-    capped::{CappedSocket, Heard},
+    answer::{self, ReadAnswer},
+    capped::{CappedSocket, Reception},
     error::ConnectError,
     guard::Guard,
-    pool::Counted,
+    pool::{ConnectionCount, Idle},
 };
-use crate::{BoxError, Payload};
+use crate::{delivery::Payload, error::BoxError};
 
-/// The head of an answer: bytes, and headers.
+/// The limits of an answer's head: bytes, and number of headers.
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
-/// How long what is left of a request may take to be sent once it has been answered.
+/// How long the rest of a request may take to be sent once it has been answered.
 const SENDING: Duration = Duration::from_secs(1);
 
-/// A connection to a receiver, for one attempt at a time. Dropped, it is closed, whatever it does.
+/// A connection to a receiver, for one attempt at a time. Dropping it closes it in any state.
 ///
-/// It has no task of its own: an attempt moves it on while it waits for it, and between two
-/// attempts nobody does. What a receiver does meanwhile is seen by whoever looks next.
+/// It has no task of its own: an attempt drives it while waiting for it, and between two attempts
+/// nobody does. What the receiver does in the meantime is noticed when the connection is next
+/// polled.
 pub(super) struct Connection {
     sender: SendRequest<Payload>,
     io: Io,
-    heard: Heard,
-    /// Last: the socket is closed when it is counted no more.
-    _counted: Counted,
+    heard: Reception,
+    /// The runtime in which it was opened.
+    runtime: runtime::Id,
+    /// The last field, so dropped last: the socket is closed before it stops counting, and the
+    /// pool's limit relies on that.
+    _counted: ConnectionCount,
 }
 
-/// What reads and writes; `None` once it has come to its end.
+/// The part that reads and writes; `None` once it has ended.
 struct Io(Option<Box<http1::Connection<MaybeHttpsStream<TokioIo<CappedSocket>>, Payload>>>);
 
 impl Connection {
-    /// Connects, the TLS handshake included, within that time.
+    /// Connects within this time, the TLS handshake included.
     pub(super) async fn open(
         connector: HttpsConnector<Guard>,
         endpoint: Uri,
         within: Duration,
-        counted: Counted,
+        counted: ConnectionCount,
     ) -> Result<Self, BoxError> {
         let stream = timeout(within, connector.oneshot(endpoint))
             .await
@@ -74,38 +79,39 @@ impl Connection {
             sender,
             io,
             heard,
+            runtime: Handle::current().id(),
             _counted: counted,
         })
     }
 
-    /// Sends a request in origin form, with its `Host`. It is made where it is handed to hyper: it is
-    /// large, and would be moved from hand to hand.
+    /// Sends a request in origin form, with its `Host`. It is built where it is handed to hyper: it
+    /// is large, and would otherwise be moved several times.
     ///
-    /// The error says that it was [canceled](hyper::Error::is_canceled) where the receiver has not
-    /// seen a byte of it.
+    /// The error [is canceled](hyper::Error::is_canceled) where the receiver has not seen a byte of
+    /// the request.
     pub(super) fn send(
         &mut self,
         request: impl FnOnce() -> Request<Payload>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
         self.heard.begin_anew();
         let response = self.sender.send_request(request());
-        Driven::new(&mut self.io, response, false)
+        WithConnection::new(&mut self.io, response, false)
     }
 
-    /// Reads an answer to its end, or as far as it is worth it.
+    /// Reads an answer to its end, or as far as [`answer::read`] goes.
     pub(super) fn read(
         &mut self,
         response: Response<Incoming>,
-    ) -> impl Future<Output = <Reading<Incoming> as Future>::Output> {
-        Driven::new(&mut self.io, answer::read(response), true)
+    ) -> impl Future<Output = <ReadAnswer<Incoming> as Future>::Output> {
+        WithConnection::new(&mut self.io, answer::read(response), true)
     }
 
-    /// Whether it can take another request, once the answer to the last one was read.
+    /// Whether it can take another request, after the answer to the last one has been read.
     ///
-    /// A receiver may answer before it has read the request: one that does not read the rest soon
-    /// is not waited for.
+    /// A receiver may answer before it has read the request. If it does not read the rest within
+    /// [`SENDING`], the connection is not free.
     pub(super) async fn is_free(&mut self) -> bool {
-        // A connection that has come to its end meanwhile is not kept for long.
+        // If it has ended in the meantime, the next sweep of the pool or the next attempt notices.
         if self.sender.is_ready() {
             return true;
         }
@@ -116,17 +122,24 @@ impl Connection {
         let waited = Box::pin(timeout(SENDING, ready)).await;
         waited.is_ok() && self.is_idle()
     }
+}
 
-    /// Whether it can take another request at this moment. Nobody is woken by it any more.
-    pub(super) fn is_idle(&mut self) -> bool {
+impl Idle for Connection {
+    /// Whether it can take another request at this moment. It is polled with a waker that does
+    /// nothing, so it wakes no task afterwards.
+    fn is_idle(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.io.drive(&mut nobody).is_pending() && self.sender.is_ready()
+    }
+
+    fn belongs_here(&self) -> bool {
+        Handle::try_current().is_ok_and(|handle| handle.id() == self.runtime)
     }
 }
 
 impl Io {
-    /// Reads and writes what can be. Ready once it has come to its end; what it ends with, the
-    /// attempt that uses it hears as well.
+    /// Reads and writes as much as it can. Ready once the connection has ended. Its error is
+    /// dropped here: the attempt that uses the connection gets it, too.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(connection) = &mut self.0
             && Pin::new(connection).poll(cx).is_ready()
@@ -141,8 +154,8 @@ impl Io {
 }
 
 pin_project! {
-    /// A future and the connection that it waits for.
-    struct Driven<'c, F> {
+    /// A future, and the connection that makes its progress.
+    struct WithConnection<'c, F> {
         io: &'c mut Io,
         #[pin]
         future: Unconstrained<F>,
@@ -150,8 +163,8 @@ pin_project! {
     }
 }
 
-impl<'c, F> Driven<'c, F> {
-    /// Of a future that may be ready by itself, it is seen first whether it is.
+impl<'c, F> WithConnection<'c, F> {
+    /// A future that may be ready without the connection is polled once before it.
     fn new(io: &'c mut Io, future: F, may_be_ready: bool) -> Self {
         Self {
             io,
@@ -161,10 +174,11 @@ impl<'c, F> Driven<'c, F> {
     }
 }
 
-/// Whatever the future waits for is done by the connection, and that is polled right here: it is
-/// the connection that wakes the task. Woken by the future as well, the task would be polled once
-/// more for each step, for nothing.
-impl<F: Future> Future for Driven<'_, F> {
+/// Only the connection wakes the task; the future is polled with a waker that does nothing. No
+/// wakeup is lost: whatever the future waits for is done by the connection, which is polled right
+/// here, before the future. If the future woke the task as well, each step would cost a needless
+/// poll.
+impl<F: Future> Future for WithConnection<'_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

@@ -2,14 +2,15 @@ use std::{error::Error, fmt, io};
 
 use crate::event::AttemptError;
 
-/// The connector's own reasons, told apart from those of the network.
+/// The connector's own errors, as opposed to those of the network.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "client"), allow(dead_code))] // the crate's own client uses it
 pub(super) enum ConnectError {
     /// An address, or the name itself, is not permitted.
     Forbidden,
-    /// The name has no address, or nobody says which.
+    /// The name has no address, or the look-up failed or took too long.
     Unresolved,
-    /// It took longer than an attempt may.
+    /// Connecting took longer than an attempt may.
     TimedOut,
 }
 
@@ -25,13 +26,14 @@ impl fmt::Display for ConnectError {
 
 impl Error for ConnectError {}
 
-/// What a client's error means, from the causes it carries.
+/// Classifies a client's error by the causes that it carries.
 pub(super) fn classify(error: &(dyn Error + 'static)) -> AttemptError {
     let known = causes(error).find_map(exactly);
     known.unwrap_or_else(|| causes(error).fold(AttemptError::Client, roughly))
 }
 
-/// What an error means that came while connecting.
+/// Classifies an error that occurred while connecting.
+#[cfg(feature = "client")]
 pub(super) fn classify_connecting(error: &(dyn Error + 'static)) -> AttemptError {
     let known = causes(error).find_map(exactly);
     known.unwrap_or(AttemptError::Connect)
@@ -45,29 +47,38 @@ fn exactly(error: &(dyn Error + 'static)) -> Option<AttemptError> {
             ConnectError::TimedOut => AttemptError::TimedOut,
         });
     }
-    error.is::<rustls::Error>().then_some(AttemptError::Tls)
+    #[cfg(feature = "client")]
+    if error.is::<rustls::Error>() {
+        return Some(AttemptError::Tls);
+    }
+    None
 }
 
 fn roughly(known: AttemptError, error: &(dyn Error + 'static)) -> AttemptError {
+    #[cfg(feature = "client")]
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return match error.is_connect() {
             true => AttemptError::Connect,
             false => AttemptError::ConnectionLost,
         };
     }
-    let lost = error.is::<hyper::Error>() || error.is::<io::Error>();
+    #[cfg(feature = "client")]
+    let is_hypers = error.is::<hyper::Error>();
+    #[cfg(not(feature = "client"))]
+    let is_hypers = false;
+    let lost = is_hypers || error.is::<io::Error>();
     match known {
         AttemptError::Client if lost => AttemptError::ConnectionLost,
         known => known,
     }
 }
 
-/// An error, and what it was caused by.
+/// An error, and its causes.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| cause(*error))
 }
 
-/// An I/O error's `source` leaves out the error that it wraps.
+/// An I/O error's `source` skips the error that it wraps.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
         Some(Some(wrapped)) => Some(wrapped),

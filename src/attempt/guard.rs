@@ -12,17 +12,17 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use super::{capped::CappedSocket, error::ConnectError, resolver::JudgingResolver};
-use crate::{BoxError, EndpointPolicy};
+use crate::{endpoint::EndpointPolicy, error::BoxError};
 
-/// The part of an attempt's time for the addresses of a family, which are tried in turn with the
-/// same time each. Of the default, 15 seconds, that is as much as a look-up may take, and as much
-/// is left for the handshake and the answer.
+/// The divisor of an attempt's timeout that gives the time for the addresses of one family, which
+/// are tried in turn with equal shares of it. With the default timeout of 15 seconds that is 5
+/// seconds. A look-up may take as long, and as much is left for the handshake and the answer.
 const CONNECTING: u32 = 3;
 
 /// Connects to permitted addresses only.
 ///
-/// hyper-util's connector dials a host that is an address without asking its resolver: so this
-/// judges addresses, reading them as it does, and [`JudgingResolver`] judges names.
+/// hyper-util's connector dials a host that is an address without asking its resolver. So this
+/// judges addresses, parsed as hyper-util parses them, and [`JudgingResolver`] judges names.
 #[derive(Clone)]
 pub(crate) struct Guard {
     connector: HttpConnector<JudgingResolver>,
@@ -48,6 +48,7 @@ impl Guard {
             return Err(ConnectError::Forbidden.into());
         }
         let tcp = self.connector.oneshot(endpoint).await?.into_inner();
+        // Judged once more, whatever the resolver and the connector did.
         let peer = tcp.peer_addr()?.ip();
         if !self.policy.permits(peer) {
             return Err(ConnectError::Forbidden.into());
@@ -93,11 +94,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        attempt::{Resolve, Resolving, error::classify},
+        attempt::{Resolve, ResolveFuture, error::classify},
         event::AttemptError,
     };
 
-    /// Addresses as hyper-util reads them, in places where a URI's reader does not look for them.
+    /// Addresses to hyper-util, in places where a URI parser does not expect them.
     const LITERALS: [&str; 8] = [
         "127.0.0.1",
         "[127.0.0.1]",
@@ -108,7 +109,7 @@ mod tests {
         "user@[127.0.0.1]",
         "evil.com:80@127.0.0.1",
     ];
-    /// Names to hyper-util, addresses to resolvers of some systems.
+    /// Names to hyper-util, addresses to the resolvers of some systems.
     const NAMES: [&str; 9] = [
         "127.1",
         "0x7f.1",
@@ -123,14 +124,14 @@ mod tests {
 
     const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
-    /// Takes every name for loopback.
+    /// Resolves every name to loopback.
     #[derive(Clone, Default)]
     struct Loopback {
         asked: Arc<Mutex<Vec<String>>>,
     }
 
     impl Resolve for Loopback {
-        fn resolve(&self, name: &str) -> Resolving {
+        fn resolve(&self, name: &str) -> ResolveFuture {
             self.asked.lock().unwrap().push(name.to_owned());
             let both = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             Box::pin(async move { Ok(both.to_vec()) })
@@ -200,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Whatever the resolver let through, and whatever was connected to.
+    /// The peer is judged even if the resolver let its address through.
     #[tokio::test]
     async fn a_peer_that_is_not_permitted_is_left() {
         let (listeners, port) = listen();

@@ -3,7 +3,7 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 
-use crate::{
+use crate::delivery::{
     Brand,
     wire::{
         ATTEMPT, LOOP_MARK, OUR_USER_AGENT, REQUEST_ID, RESPONSE_STATUS, WEBHOOK_ID,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The headers of every attempt, put together once for each kind of it.
+/// The headers of every attempt, assembled once for each kind of attempt.
 pub(super) struct Headers([Template; 4]);
 
 /// Which headers an attempt has.
@@ -22,10 +22,11 @@ pub(super) struct Kind {
     pub(super) typed: bool,
 }
 
-/// Each attempt copies it and fills in what is its own, without looking a name up again.
+/// Each attempt copies it and fills in its own values, without looking up a header name again.
 pub(super) struct Template {
     headers: HeaderMap,
-    /// What their values are, in their order, which copies share.
+    /// What each value is, in the order of `headers`. A copy of a map keeps its order, and
+    /// [`with`](Self::with) relies on that.
     fields: Vec<Field>,
 }
 
@@ -33,9 +34,10 @@ pub(super) struct Template {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Host,
-    Id,
+    RequestId,
+    DeliveryId,
     ContentLength,
-    /// Of the response's headers the one that most deliveries have.
+    /// The one response header that most deliveries have.
     ContentType,
     Attempt,
     Status,
@@ -50,7 +52,7 @@ static LOOP: HeaderValue = HeaderValue::from_static("1");
 static AGENT: HeaderValue = OUR_USER_AGENT;
 
 impl Headers {
-    /// `standard` are those of Standard Webhooks.
+    /// `standard` adds the Standard Webhooks headers, and `host` the `Host` header.
     pub(super) fn new(brand: &Brand, standard: bool, host: bool) -> Self {
         let template = |kind| Template::new(brand, standard, host, kind);
         Self(Kind::ALL.map(template))
@@ -73,7 +75,7 @@ impl Kind {
         Self { signed, typed }
     }
 
-    /// Among [`ALL`](Self::ALL).
+    /// Its index in [`ALL`](Self::ALL).
     fn place(self) -> usize {
         usize::from(self.signed) * 2 + usize::from(self.typed)
     }
@@ -83,7 +85,7 @@ impl Template {
     fn new(brand: &Brand, standard: bool, host: bool, Kind { signed, typed }: Kind) -> Self {
         let all = [
             (host, HOST, Field::Host),
-            (true, REQUEST_ID.clone(), Field::Id),
+            (true, REQUEST_ID.clone(), Field::RequestId),
             (true, CONTENT_LENGTH, Field::ContentLength),
             (typed, CONTENT_TYPE, Field::ContentType),
             (true, USER_AGENT, Field::Fixed(&AGENT)),
@@ -91,7 +93,7 @@ impl Template {
             (true, ATTEMPT, Field::Attempt),
             (true, RESPONSE_STATUS, Field::Status),
             (true, brand.timestamp().clone(), Field::Timestamp),
-            (standard, WEBHOOK_ID.clone(), Field::Id),
+            (standard, WEBHOOK_ID.clone(), Field::DeliveryId),
             (standard, WEBHOOK_TIMESTAMP.clone(), Field::Timestamp),
             (signed, brand.signature().clone(), Field::BrandedSignature),
             (
@@ -102,8 +104,8 @@ impl Template {
         ];
         let chosen = all.into_iter().filter(|(chosen, ..)| *chosen);
         let fields: HeaderMap<Field> = chosen.map(|(_, name, field)| (name, field)).collect();
-        // With room for one more: hyper looks for `Content-Length` as if to insert it, for which a
-        // full map grows.
+        // With capacity for one more: hyper looks up `Content-Length` as if to insert it, and a
+        // full map grows for that.
         let mut headers = HeaderMap::with_capacity(fields.len() + 1);
         headers.extend(
             fields
@@ -116,7 +118,7 @@ impl Template {
         }
     }
 
-    /// A copy with these values: there is one for each field.
+    /// A copy with these values. `value` must return one for each field that is not fixed.
     pub(super) fn with(&self, mut value: impl FnMut(Field) -> Option<HeaderValue>) -> HeaderMap {
         let mut headers = self.headers.clone();
         for (&field, place) in self.fields.iter().zip(headers.values_mut()) {
@@ -146,7 +148,7 @@ impl Field {
 mod tests {
     use super::*;
 
-    /// How many headers there are.
+    /// Checks the headers of this kind, and returns how many there are.
     fn number(standard: bool, host: bool, kind: Kind) -> usize {
         let headers = Headers::new(&Brand::default(), standard, host);
         let headers = headers
@@ -155,14 +157,14 @@ mod tests {
         let Kind { signed, typed } = kind;
         for (name, field, given) in [
             ("host", "Host", host),
-            ("x-request-id", "Id", true),
+            ("x-request-id", "RequestId", true),
             ("content-length", "ContentLength", true),
             ("content-type", "ContentType", typed),
             ("x-webhook-attempt", "Attempt", true),
             ("x-webhook-response-status", "Status", true),
             ("x-cerebrium-webhook-timestamp", "Timestamp", true),
             ("x-webhook-loop", "1", true),
-            ("webhook-id", "Id", standard),
+            ("webhook-id", "DeliveryId", standard),
             ("webhook-timestamp", "Timestamp", standard),
             ("webhook-signature", "StandardSignature", standard && signed),
             ("x-cerebrium-webhook-signature", "BrandedSignature", signed),

@@ -12,31 +12,33 @@ use tokio::{
 
 use super::Resolve;
 
-/// Look-ups that may be under way at once.
+/// The most look-ups that may be under way at once.
 const MAX_LOOKUPS: usize = 64;
-/// How long one may take once its turn has come: how long it waits for that is its attempt's
-/// business.
+/// How long one may take once its turn has come. Waiting for that turn counts against the attempt's
+/// own deadline only.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Has names looked up: a name that stalls takes one turn, however many attempts ask for it.
+/// Looks names up. Attempts that need the same name share one look-up, so a name that stalls takes
+/// one turn, however many attempts ask for it.
 pub(super) struct Lookups {
     resolver: Arc<dyn Resolve>,
     turns: Semaphore,
     under_way: Mutex<HashMap<String, Shared>>,
 }
 
-/// `None`: the name has no address, or nobody says which.
+/// `None`: the name has no address, or the look-up failed or took too long.
 type Addresses = Option<Arc<[IpAddr]>>;
 
-/// A look-up, and how many ask for it.
+/// A look-up, and how many attempts wait for it: `asking` is the number of [`LookupGuard`] guards.
 #[derive(Default)]
 struct Shared {
     lookup: Arc<OnceCell<Addresses>>,
     asking: usize,
 }
 
-/// One that asks.
-struct Asking<'a> {
+/// An attempt that waits for a look-up. The last one to be dropped removes the look-up, so that no
+/// answer outlives those who asked, and a cancelled attempt leaves nothing behind.
+struct LookupGuard<'a> {
     lookups: &'a Lookups,
     name: &'a str,
 }
@@ -50,7 +52,8 @@ impl Lookups {
         }
     }
 
-    /// Looks this name up, or waits for whoever does. When that one gives up, another one begins.
+    /// Looks this name up, or waits for the attempt that does. If that one is cancelled, another
+    /// attempt that waits starts over.
     pub(super) async fn addresses(&self, name: &str) -> Addresses {
         let (_asking, lookup) = self.ask(name);
         lookup.get_or_init(|| self.look_up(name)).await.clone()
@@ -64,18 +67,18 @@ impl Lookups {
         }
     }
 
-    fn ask<'a>(&'a self, name: &'a str) -> (Asking<'a>, Arc<OnceCell<Addresses>>) {
+    fn ask<'a>(&'a self, name: &'a str) -> (LookupGuard<'a>, Arc<OnceCell<Addresses>>) {
         let mut under_way = self.under_way();
         let shared = under_way.entry(name.to_owned()).or_default();
         shared.asking += 1;
-        let asking = Asking {
+        let asking = LookupGuard {
             lookups: self,
             name,
         };
         (asking, Arc::clone(&shared.lookup))
     }
 
-    /// No update is left half done by a panic elsewhere.
+    /// A poisoned lock is fine to use: no panic can leave an update half done.
     fn under_way(&self) -> MutexGuard<'_, HashMap<String, Shared>> {
         self.under_way
             .lock()
@@ -83,7 +86,7 @@ impl Lookups {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for LookupGuard<'_> {
     fn drop(&mut self) {
         let mut under_way = self.lookups.under_way();
         if let Some(shared) = under_way.get_mut(self.name) {
@@ -102,16 +105,16 @@ mod tests {
     use tokio::{task::yield_now, time::sleep};
 
     use super::*;
-    use crate::attempt::Resolving;
+    use crate::attempt::ResolveFuture;
 
-    /// Answers after a second, with a number that says how many look-ups there were before.
+    /// Answers after a second, with an address whose last byte is the number of earlier look-ups.
     #[derive(Clone, Default)]
     struct Slow {
         asked: Arc<AtomicUsize>,
     }
 
     impl Resolve for Slow {
-        fn resolve(&self, _: &str) -> Resolving {
+        fn resolve(&self, _: &str) -> ResolveFuture {
             let before = self.asked.fetch_add(1, Ordering::SeqCst) as u8;
             Box::pin(async move {
                 sleep(Duration::from_secs(1)).await;

@@ -1,46 +1,61 @@
-//! One attempt: sign, post, read the answer.
+//! One attempt: sign, post, read the answer. Whether another one follows is decided elsewhere.
+//!
+//! The guard is in the connector: an address is judged by the resolver that returns it, and again
+//! where it is dialled.
 
 mod answer;
+#[cfg(feature = "client")]
 mod capped;
 mod client;
+#[cfg(feature = "client")]
 mod connection;
 mod error;
+#[cfg(feature = "client")]
 mod guard;
+#[cfg(feature = "client")]
+mod guarded;
 mod headers;
+#[cfg(feature = "client")]
 mod lookups;
+#[cfg(feature = "client")]
 mod pool;
 mod post;
+#[cfg(feature = "client")]
 mod resolver;
+#[cfg(feature = "client")]
 mod roots;
+#[cfg(feature = "client")]
 mod system_resolver;
 mod timer;
 mod values;
 
-use std::{future::Future, time::SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+#[cfg(feature = "client")]
+pub(crate) use self::guarded::GuardedSettings;
 pub(crate) use self::{
-    client::{Client, GuardedSettings},
+    client::Client,
     post::Post,
     timer::{Timer, deadline},
 };
+#[cfg(feature = "client")]
 pub use self::{
-    resolver::{Resolve, Resolving},
+    resolver::{Resolve, ResolveFuture},
     roots::InvalidCertificate,
 };
-use crate::{Delivery, event::Outcome};
 
-/// The attempt that is made.
+/// An attempt that has begun.
 #[derive(Clone, Copy)]
-pub(crate) struct Begun {
-    /// Which one it is, from 1.
+pub(crate) struct AttemptStart {
+    /// Its number within the delivery, from 1.
     pub(crate) attempt: u32,
     pub(crate) at: SystemTime,
     pub(crate) started: Instant,
 }
 
-impl Begun {
+impl AttemptStart {
     pub(crate) fn now(attempt: u32) -> Self {
         Self {
             attempt,
@@ -48,15 +63,4 @@ impl Begun {
             started: Instant::now(),
         }
     }
-}
-
-/// Where a worker's claims go, one attempt each.
-pub(crate) trait FarEnd: Send + Sync + 'static {
-    /// The timer is the lane's, for one attempt after the other.
-    fn attempt(
-        &self,
-        delivery: &Delivery,
-        begun: Begun,
-        timer: &mut Timer,
-    ) -> impl Future<Output = Outcome> + Send;
 }

@@ -11,30 +11,33 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::connection::Connection;
 use crate::endpoint::{HostMap, Origin};
 
-/// An idle connection is closed after this time; most receivers keep one for longer.
+/// An idle connection is closed after this time; most receivers keep theirs open for longer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often it is looked for those.
+/// How often the pool is swept for them.
 const SWEEP: Duration = Duration::from_secs(5);
 const SHARDS: usize = 16;
 
-/// Connections that wait for their next attempt, and the number of those that are open.
+/// Idle connections that wait for their next attempt, and the number of all open ones.
 ///
 /// hyper-util's own pool bounds the idle connections of a host, but not those of all hosts
-/// together: whoever names many hosts could have it keep as many connections. Here those in use
-/// count as well, as each takes a file descriptor.
-pub(super) struct Pool<C: Idle = Connection> {
+/// together: a caller that names many hosts could make it keep as many connections. Here those in
+/// use count as well, because each takes a file descriptor.
+pub(super) struct Pool<C: Idle> {
     inner: Arc<Inner<C>>,
 }
 
-/// A connection that is counted: from before it is opened until this is dropped.
-pub(super) struct Counted(Arc<AtomicUsize>);
+/// Counts one connection as open, from before it is opened until this is dropped.
+pub(super) struct ConnectionCount(Arc<AtomicUsize>);
 
-/// What a pool can keep.
+/// A connection that a pool can keep.
 pub(super) trait Idle: Send + 'static {
     fn is_idle(&mut self) -> bool;
+
+    /// Whether it can be used in the current runtime. It cannot be used outside the one in which it
+    /// was opened: that one may have ended, or nobody may be driving it.
+    fn belongs_here(&self) -> bool;
 }
 
 struct Inner<C> {
@@ -42,23 +45,17 @@ struct Inner<C> {
     limit_per_origin: usize,
     open: Arc<AtomicUsize>,
     shards: [Mutex<Shard<C>>; SHARDS],
-    /// Whether a sweeper runs, so that nobody has to lock its handle to see.
+    /// Whether a sweeper runs: checked by every `put`, without locking the sweeper's handle.
     is_swept: AtomicBool,
     sweeper: Mutex<Option<AbortHandle>>,
 }
 
-/// The oldest come first. A receiver's list may be empty: it is likely to be used again.
+/// The oldest come first. A list may be empty until the next sweep: it is likely to be used again.
 type Shard<C> = HostMap<Origin, Vec<(Instant, C)>>;
 
-impl Idle for Connection {
-    fn is_idle(&mut self) -> bool {
-        Connection::is_idle(self)
-    }
-}
-
 impl<C: Idle> Pool<C> {
-    /// Has so many connections open in all, while no more than that are in use, and keeps so many
-    /// to each origin.
+    /// Has at most `limit` connections open in all, as long as no more than that are in use, and
+    /// keeps at most `limit_per_origin` idle ones to each origin.
     pub(super) fn new(limit: usize, limit_per_origin: usize) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -72,32 +69,36 @@ impl<C: Idle> Pool<C> {
         }
     }
 
-    /// The connection that was used last. Whether the receiver has closed it meanwhile shows when a
-    /// request is sent.
+    /// Takes the connection that was used last. Whether the receiver has closed it in the meantime
+    /// shows only when a request is sent.
     pub(super) fn take(&self, origin: &Origin) -> Option<C> {
         let mut shard = self.inner.shard(place_of(origin));
-        let (_, connection) = shard.get_mut(origin)?.pop()?;
+        let idle = shard.get_mut(origin)?;
+        let at = idle.iter().rposition(|(_, kept)| kept.belongs_here())?;
+        let (_, connection) = idle.remove(at);
         Some(connection)
     }
 
-    /// Counts a connection that is about to be opened. Where there are too many, an idle one is
-    /// closed for it.
-    pub(super) fn count(&self, origin: &Origin) -> Counted {
+    /// Counts a connection that is about to be opened. If there are too many, an idle one is closed
+    /// to make up for it.
+    pub(super) fn count(&self, origin: &Origin) -> ConnectionCount {
         let inner = &*self.inner;
         let open = inner.open.fetch_add(1, Ordering::AcqRel);
-        let counted = Counted(Arc::clone(&inner.open));
+        let counted = ConnectionCount(Arc::clone(&inner.open));
         if open >= inner.limit {
             inner.close_one(place_of(origin));
         }
         counted
     }
 
-    /// Keeps a connection, unless there are too many.
+    /// Keeps an idle connection, unless too many are open, or are kept to this origin.
     pub(super) fn put(&self, origin: &Origin, connection: C) {
         let inner = &*self.inner;
         let mut shard = inner.shard(place_of(origin));
-        // Looked at with the shard locked: whoever looks for one to close, and has been here
-        // before, has counted already.
+        // Checked with the shard locked. `count` adds to `open` before it locks any shard to find a
+        // connection to close. If it has passed this shard already, its addition is seen here, and
+        // this connection is dropped; if it comes later, it finds this connection. The limit of
+        // `Pool::new` relies on this.
         if inner.open.load(Ordering::Acquire) > inner.limit {
             return;
         }
@@ -114,7 +115,7 @@ impl<C: Idle> Pool<C> {
         }
     }
 
-    /// Starts the sweeper, unless it runs. It ends by itself once nothing is kept.
+    /// Starts the sweeper, unless one runs. It ends by itself once nothing is kept.
     fn have_swept(&self) {
         if !self.inner.is_swept.swap(true, Ordering::SeqCst) {
             let sweeper = Sweeper(Some(Arc::downgrade(&self.inner)));
@@ -123,7 +124,8 @@ impl<C: Idle> Pool<C> {
     }
 }
 
-/// Dropped half-way, as its runtime ends, it says that the pool is swept no more.
+/// If its runtime ends, it is dropped midway and clears `is_swept`, so that the next `put` starts
+/// another one.
 struct Sweeper<C: Idle>(Option<Weak<Inner<C>>>);
 
 impl<C: Idle> Sweeper<C> {
@@ -135,8 +137,11 @@ impl<C: Idle> Sweeper<C> {
                 continue;
             }
             pool.is_swept.store(false, Ordering::SeqCst);
-            // Whoever keeps one after its shard was looked at here starts another sweeper.
+            // Invariant: a sweeper runs as long as anything is kept. The second sweep finds what
+            // was kept before it passed the shard. A `put` after that sees `is_swept` cleared, and
+            // starts another sweeper.
             if !pool.sweep() || pool.is_swept.swap(true, Ordering::SeqCst) {
+                // The flag may be another sweeper's by now: do not clear it on drop.
                 self.0 = None;
                 return;
             }
@@ -161,7 +166,7 @@ impl<C: Idle> Inner<C> {
         lock(&self.shards[at])
     }
 
-    /// Closes the oldest connection of the shard, or of the next one that has any.
+    /// Closes the oldest idle connection of this shard, or of the next one that has any.
     fn close_one(&self, from: usize) {
         for at in (from..SHARDS).chain(0..from) {
             let mut shard = self.shard(at);
@@ -175,7 +180,8 @@ impl<C: Idle> Inner<C> {
         }
     }
 
-    /// Closes what was idle for too long; whether anything is left.
+    /// Closes connections that the receiver has closed or that were idle for too long. Returns
+    /// whether any are left.
     fn sweep(&self) -> bool {
         let mut left = false;
         for at in 0..SHARDS {
@@ -193,11 +199,11 @@ impl<C: Idle> Inner<C> {
 }
 
 fn place_of(origin: &Origin) -> usize {
-    // Other bits than those by which the map looks.
+    // Not the bits that the map uses.
     (origin.host.hash_value() >> 32) as usize % SHARDS
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -211,7 +217,7 @@ impl<C> Drop for Inner<C> {
     }
 }
 
-/// No update is left half done by a panic elsewhere.
+/// A poisoned lock is fine to use: no panic can leave an update half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,14 +7,15 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use super::{
-    Begun, Client, FarEnd, Timer, deadline,
+    AttemptStart, Client, Timer, deadline,
     headers::{Field, Headers, Kind},
     values::Values,
 };
 use crate::{
-    Brand, Delivery, EndpointPolicy, Payload,
+    delivery::{Brand, Delivery, Payload, signature::sign},
+    endpoint::EndpointPolicy,
     event::{AttemptError, Outcome},
-    signature::sign,
+    id::DeliveryId,
 };
 
 /// Posts a delivery to its endpoint.
@@ -22,6 +23,7 @@ pub(crate) struct Post {
     client: Client,
     policy: EndpointPolicy,
     headers: Headers,
+    standard_headers: bool,
     timeout: Duration,
 }
 
@@ -38,37 +40,45 @@ impl Post {
             client,
             policy,
             headers,
+            standard_headers,
             timeout,
         }
     }
 
-    fn request(&self, delivery: &Delivery, begun: Begun) -> Request<Payload> {
-        let id = delivery.id();
+    fn request(&self, delivery: &Delivery, begun: AttemptStart) -> Request<Payload> {
+        let mut text = [0; DeliveryId::TEXT_LEN];
+        let delivery_id = delivery.id().encode(&mut text).as_bytes();
+        let request_id = delivery.request_id().as_bytes();
         let timestamp = unix_seconds(begun.at);
-        let sign = |secret| {
-            let payload = delivery.payload().segments();
-            sign(secret, id.as_bytes(), timestamp, payload)
+        let sign = |secret, id| sign(secret, id, timestamp, delivery.payload().segments());
+        let branded = delivery.secret().map(|secret| sign(secret, request_id));
+        // Where the caller sent no request id, both ids are equal and one HMAC serves both forms.
+        let standard = match delivery.secret() {
+            Some(secret) if self.standard_headers && delivery_id != request_id => {
+                Some(sign(secret, delivery_id))
+            }
+            _ => None,
         };
-        let mac = delivery.secret().map(sign);
-        let mut values = Values::new(id.as_bytes().len());
+        let standard = standard.as_ref().or(branded.as_ref());
+        let mut values = Values::new(delivery_id.len() + request_id.len());
         let timestamp = values.number(timestamp);
-        let id = values.ascii(id.as_bytes());
         let mut response_headers = delivery.headers().iter();
         let content_type = response_headers.find(|(name, _)| *name == CONTENT_TYPE);
         let headers = self.headers.of(Kind {
-            signed: mac.is_some(),
+            signed: branded.is_some(),
             typed: content_type.is_some(),
         });
         let mut headers = headers.with(|field| match field {
             Field::Host => Some(delivery.endpoint().host_header()),
-            Field::Id => Some(id.clone()),
+            Field::RequestId => Some(values.ascii(request_id)),
+            Field::DeliveryId => Some(values.ascii(delivery_id)),
             Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
             Field::Attempt => Some(attempt_header(begun.attempt)),
             Field::Status => Some(status_header(delivery.status())),
             Field::Timestamp => Some(timestamp.clone()),
-            Field::BrandedSignature => mac.as_ref().map(|mac| values.ascii(&mac.cerebrium())),
-            Field::StandardSignature => mac.as_ref().map(|mac| values.ascii(&mac.standard())),
+            Field::BrandedSignature => branded.as_ref().map(|mac| values.ascii(&mac.cerebrium())),
+            Field::StandardSignature => standard.map(|mac| values.ascii(&mac.standard())),
             Field::Fixed(value) => Some(value.clone()),
         });
         for (at, (name, value)) in delivery.headers().iter().enumerate() {
@@ -87,7 +97,7 @@ impl Post {
     }
 }
 
-/// Most deliveries need one attempt.
+/// Most deliveries need one attempt, so its number is a constant.
 fn attempt_header(attempt: u32) -> HeaderValue {
     match attempt {
         1 => HeaderValue::from_static("1"),
@@ -95,7 +105,7 @@ fn attempt_header(attempt: u32) -> HeaderValue {
     }
 }
 
-/// Most responses are a 200.
+/// Most responses have status 200, so it is a constant.
 fn status_header(status: StatusCode) -> HeaderValue {
     match status {
         StatusCode::OK => HeaderValue::from_static("200"),
@@ -103,15 +113,21 @@ fn status_header(status: StatusCode) -> HeaderValue {
     }
 }
 
-impl FarEnd for Post {
-    async fn attempt(&self, delivery: &Delivery, begun: Begun, timer: &mut Timer) -> Outcome {
+impl Post {
+    /// The timer belongs to the worker, which reuses it for one attempt after another.
+    pub(crate) async fn attempt(
+        &self,
+        delivery: &Delivery,
+        begun: AttemptStart,
+        timer: &mut Timer,
+    ) -> Outcome {
         let endpoint = delivery.endpoint();
         if !self.policy.accepts(endpoint) {
             return Outcome::Failed(AttemptError::Forbidden);
         }
         let answered = OnceLock::new();
         let deadline = deadline(begun.started, self.timeout);
-        // In one expression: what is bound to a name first takes its size twice.
+        // In one expression: a future that is bound to a variable first takes its size twice.
         let posting = pin!(
             self.client
                 .post(endpoint, || self.request(delivery, begun), &answered)
@@ -127,7 +143,7 @@ impl FarEnd for Post {
     }
 }
 
-/// A clock before 1970 reads as 1970.
+/// A clock before 1970 counts as 1970.
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -11,22 +11,22 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
 use super::{error::ConnectError, lookups::Lookups};
-use crate::{BoxError, EndpointPolicy};
+use crate::{endpoint::EndpointPolicy, error::BoxError};
 
-/// Finds the addresses of an endpoint's name.
+/// Resolves an endpoint's name to its addresses.
 ///
-/// What it answers is judged by the [`EndpointPolicy`]: it cannot lead to an address that is not
-/// permitted.
+/// Its answers are judged by the [`EndpointPolicy`]: a resolver cannot make a delivery reach an
+/// address that is not permitted.
 ///
 /// ```
 /// use std::{io, net::{IpAddr, Ipv4Addr}};
-/// use tower_webhook::{Dispatcher, Resolve, Resolving};
+/// use tower_webhook::{Dispatcher, attempt::{Resolve, ResolveFuture}};
 ///
 /// #[derive(Debug)]
 /// struct Fixed;
 ///
 /// impl Resolve for Fixed {
-///     fn resolve(&self, name: &str) -> Resolving {
+///     fn resolve(&self, name: &str) -> ResolveFuture {
 ///         let known = name == "receiver.example.com";
 ///         Box::pin(async move {
 ///             match known {
@@ -40,15 +40,18 @@ use crate::{BoxError, EndpointPolicy};
 /// let dispatcher = Dispatcher::builder().with_resolver(Fixed).build();
 /// ```
 pub trait Resolve: Send + Sync + 'static {
-    /// The addresses of this name, which is absolute, in lower case, and without a dot at its
-    /// end. Dropping the future must end the look-up.
-    fn resolve(&self, name: &str) -> Resolving;
+    /// The addresses of this name, which is absolute, in lower case, and without a trailing dot.
+    /// Dropping the future must end the look-up.
+    ///
+    /// The attempt fails with [`AttemptError::Resolve`](crate::event::AttemptError::Resolve) on an
+    /// error, without any address, and after 5 seconds.
+    fn resolve(&self, name: &str) -> ResolveFuture;
 }
 
 /// A look-up under way.
-pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+pub type ResolveFuture = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Happy eyeballs tries every address in turn: more than this many are not tried.
+/// Happy eyeballs would try every address in turn: at most this many are passed on.
 const MAX_ADDRESSES: usize = 8;
 
 /// Resolves and judges in one step: the addresses that it returns are the ones that are dialled.
@@ -76,7 +79,7 @@ impl JudgingResolver {
         {
             return Err(ConnectError::Forbidden.into());
         }
-        // Any other port than 0 would win over the endpoint's.
+        // A port other than 0 would override the endpoint's.
         let addresses = addresses.iter().take(MAX_ADDRESSES);
         let addresses: Vec<_> = addresses.map(|&ip| SocketAddr::new(ip, 0)).collect();
         Ok(addresses.into_iter())
@@ -104,7 +107,7 @@ mod tests {
     struct Answers(Vec<IpAddr>);
 
     impl Resolve for Answers {
-        fn resolve(&self, _: &str) -> Resolving {
+        fn resolve(&self, _: &str) -> ResolveFuture {
             let answer = self.0.clone();
             Box::pin(async { Ok(answer) })
         }

@@ -5,18 +5,18 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// There is no certificate in the text, or one that cannot be read.
+/// The text contains no PEM certificate, or one that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InvalidCertificate(());
 
-/// The roots that browsers trust.
+/// The root certificates that browsers trust.
 pub(super) fn public() -> RootCertStore {
     RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     }
 }
 
-/// Adds every certificate of a PEM text, or none.
+/// Adds every certificate of a PEM text, or none if there is an error.
 pub(super) fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), InvalidCertificate> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()

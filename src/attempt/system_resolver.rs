@@ -1,43 +1,53 @@
-use std::{io, sync::OnceLock, time::Duration};
+use std::{io, sync::Mutex, time::Duration};
 
 use hickory_resolver::{
     ResolverBuilder, TokioResolver, config::LookupIpStrategy, net::runtime::TokioRuntimeProvider,
 };
 
-use super::{Resolve, Resolving};
+use tokio::runtime::{self, Handle};
 
-/// The name servers that the system is set up with. They are read with the first look-up.
+use super::{Resolve, ResolveFuture};
+use crate::sync::lock;
+
+/// Asks the name servers that the system is configured with. The configuration is read at the first
+/// look-up in a runtime: a resolver's tasks run in the runtime in which it was created, so another
+/// runtime needs another resolver.
 #[derive(Default)]
 pub(super) struct SystemResolver {
-    resolver: OnceLock<TokioResolver>,
+    resolver: Mutex<Option<(runtime::Id, TokioResolver)>>,
 }
 
 impl SystemResolver {
     fn get(&self) -> io::Result<TokioResolver> {
-        if let Some(resolver) = self.resolver.get() {
+        let here = Handle::current().id();
+        let mut resolver = lock(&self.resolver);
+        if let Some((runtime, resolver)) = &*resolver
+            && *runtime == here
+        {
             return Ok(resolver.clone());
         }
         let builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
-        let resolver = build(builder)?;
-        Ok(self.resolver.get_or_init(|| resolver).clone())
+        let built = build(builder)?;
+        *resolver = Some((here, built.clone()));
+        Ok(built)
     }
 }
 
 fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> io::Result<TokioResolver> {
     let options = builder.options_mut();
-    // Both families are asked for, so that both are judged.
+    // Both address families are queried, so that both are judged.
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     // The addresses of one family are held back until the query for the other has ended, answered
-    // or not: both tries fit in a look-up's time.
+    // or not. Both tries of a query fit into the time of a look-up.
     options.timeout = Duration::from_secs(2);
     options.attempts = 1;
-    // A query takes up to three sockets for each name server that is asked.
+    // A query opens up to three sockets for each name server that is asked.
     options.num_concurrent_reqs = 1;
     builder.build().map_err(io::Error::other)
 }
 
 impl Resolve for SystemResolver {
-    fn resolve(&self, name: &str) -> Resolving {
+    fn resolve(&self, name: &str) -> ResolveFuture {
         let resolver = self.get();
         // Absolute, so that no search list applies.
         let name = format!("{name}.");
@@ -63,12 +73,12 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{EndpointPolicy, attempt::resolver::JudgingResolver};
+    use crate::{attempt::resolver::JudgingResolver, endpoint::EndpointPolicy};
 
     /// The type of a query for an IPv4 address.
     const A: u16 = 1;
 
-    /// What a name server says to a query of some type.
+    /// How a name server answers a query of some type.
     enum Answer {
         Nothing,
         NoSuchName,
@@ -95,7 +105,7 @@ mod tests {
             }
         }
 
-        /// The names that it was asked for since this was called last.
+        /// The names that it was asked for since the last call.
         fn asked(&self) -> Vec<String> {
             std::mem::take(&mut *self.asked.lock().unwrap())
         }
@@ -148,7 +158,7 @@ mod tests {
             ResolverConfig::from_parts(Some(search.clone()), vec![search], servers.collect());
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         SystemResolver {
-            resolver: build(builder).unwrap().into(),
+            resolver: Mutex::new(Some((Handle::current().id(), build(builder).unwrap()))),
         }
     }
 

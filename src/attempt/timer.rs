@@ -11,26 +11,26 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// The moment after that time. An `Instant` that is later than some clocks can tell cannot be made:
-/// at most 30 years.
+/// `start` plus `time`, which counts as at most 30 years: some clocks cannot represent a much later
+/// `Instant`, and the addition would panic.
 pub(crate) fn deadline(start: Instant, time: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
     start + time.min(LONGEST)
 }
 
-/// Gives one future after the other its time. To set a timer and to take it back costs a lock each:
-/// it stays as it was set for an earlier future, and is put off only when that time has come.
+/// Limits the time of one future after another. Setting a timer and cancelling it each take a lock.
+/// So it stays as it was set for an earlier future, and is put off only once it has fired.
 #[derive(Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whom it wakes.
+    /// The waker that is registered with it.
     waker: Option<Waker>,
 }
 
 pin_project! {
-    /// A future and the time that it has. Resolves to `None` when the time is over first.
+    /// A future with a deadline. Resolves to `None` if the deadline passes first.
     ///
-    /// Not an `async` block: that would take the future's size twice.
+    /// Not an `async` block, which would take the future's size twice.
     pub(crate) struct Within<'a, F> {
         #[pin]
         future: F,
@@ -65,6 +65,8 @@ impl Timer {
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // Invariant: on `Pending`, the timer is set to fire no later than the deadline, and to wake
+        // this task. If it fires early, this is polled again and puts it off.
         let wakes_us = |waker: &Waker| waker.will_wake(cx.waker());
         if sleep.deadline() <= deadline
             && !sleep.is_elapsed()
@@ -76,7 +78,8 @@ impl Timer {
             sleep.as_mut().reset(deadline);
         }
         self.waker = Some(cx.waker().clone());
-        // Told to come back later instead, it would wake nobody.
+        // Unconstrained: with the task's budget used up, it would return without registering the
+        // waker, and the next poll would rely on a timer that wakes nobody.
         pin!(unconstrained(sleep)).poll(cx)
     }
 }
@@ -119,7 +122,7 @@ mod tests {
             let (over, back) = timeout(5 * SECOND, waits).await.unwrap().unwrap();
             assert_eq!((over, Instant::now()), (None, until));
             timer = back;
-            // Set, and left.
+            // Set, then abandoned before it fires.
             let until = deadline(Instant::now(), 3 * SECOND);
             let left = timeout(SECOND, timer.within(until, pending::<()>())).await;
             assert!(left.is_err());

@@ -1,14 +1,14 @@
 use bytes::BytesMut;
 use http::HeaderValue;
 
-/// Makes the header values of one attempt in one piece of memory: they come and go together.
+/// Makes the header values of one attempt in one buffer: they are created and dropped together.
 pub(super) struct Values(BytesMut);
 
 impl Values {
-    /// The numbers and both signatures.
+    /// The capacity for the numbers and both signatures, in bytes.
     const LEN: usize = 192;
 
-    /// With room for an id of this length as well.
+    /// With capacity for ids of this total length as well.
     pub(super) fn new(id: usize) -> Self {
         Self(BytesMut::with_capacity(Self::LEN + id))
     }

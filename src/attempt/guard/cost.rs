@@ -1,5 +1,5 @@
-//! What the guard and the capped socket cost beside hyper-util's plain connector, both under the
-//! same connections of hyper's.
+//! The cost of the guard and the capped socket, compared with hyper-util's plain connector, both
+//! under hyper's connections.
 
 use std::{convert::Infallible, sync::Arc, thread, time::Instant};
 
@@ -17,7 +17,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::{net::TcpListener, runtime::Builder};
 
 use super::*;
-use crate::attempt::{capped::Heard, system_resolver::SystemResolver};
+use crate::attempt::{capped::Reception, system_resolver::SystemResolver};
 
 const PAYLOAD: Bytes = Bytes::from_static(&[b'x'; 1 << 10]);
 const ROUNDS: usize = 61;
@@ -46,7 +46,7 @@ fn receiver() -> Uri {
     format!("http://{address}/").parse().unwrap()
 }
 
-/// So many deliveries over one connection, one after the other.
+/// Sends this number of deliveries over one connection, one after another.
 async fn deliver<S>(stream: S, number: usize, begin: impl Fn())
 where
     S: Read + Write + Unpin + Send + 'static,
@@ -63,7 +63,7 @@ where
     }
 }
 
-fn heard(stream: &impl Connection) -> Heard {
+fn heard(stream: &impl Connection) -> Reception {
     let mut extras = http::Extensions::new();
     let connected: Connected = stream.connected();
     connected.get_extras(&mut extras);

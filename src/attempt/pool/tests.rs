@@ -7,12 +7,16 @@ use super::*;
 struct Fake {
     name: usize,
     open: Arc<AtomicBool>,
-    _counted: Counted,
+    _counted: ConnectionCount,
 }
 
 impl Idle for Fake {
     fn is_idle(&mut self) -> bool {
         self.open.load(Ordering::SeqCst)
+    }
+
+    fn belongs_here(&self) -> bool {
+        true
     }
 }
 
@@ -104,16 +108,20 @@ async fn those_in_use_count_as_well() {
 
 struct Socket {
     _open: Arc<()>,
-    _counted: Counted,
+    _counted: ConnectionCount,
 }
 
 impl Idle for Socket {
     fn is_idle(&mut self) -> bool {
         true
     }
+
+    fn belongs_here(&self) -> bool {
+        true
+    }
 }
 
-/// Each thread uses one at a time.
+/// Each thread uses one connection at a time.
 #[tokio::test]
 async fn threads_never_have_too_many_open_together() {
     const THREADS: usize = 4;

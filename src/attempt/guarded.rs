@@ -1,0 +1,118 @@
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use http::Request;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::{
+    connection::Connection,
+    error::{classify, classify_connecting},
+    guard::Guard,
+    pool::Pool,
+    resolver::{JudgingResolver, Resolve},
+    roots::{self, InvalidCertificate},
+    system_resolver::SystemResolver,
+};
+use crate::{
+    delivery::Payload,
+    endpoint::{Endpoint, EndpointPolicy},
+    event::{AttemptError, Outcome},
+};
+
+/// The crate's own client: hyper's connections behind the guard.
+pub(crate) struct GuardedClient {
+    connector: HttpsConnector<Guard>,
+    attempt_timeout: Duration,
+    pool: Pool<Connection>,
+}
+
+/// The settings of the guarded client.
+#[derive(Default)]
+pub(crate) struct GuardedSettings {
+    pub(crate) resolver: Option<Arc<dyn Resolve>>,
+    more_roots: Option<RootCertStore>,
+}
+
+impl GuardedSettings {
+    pub(crate) fn add_roots(&mut self, pem: &[u8]) -> Result<(), InvalidCertificate> {
+        roots::add(self.more_roots.get_or_insert_with(roots::public), pem)
+    }
+}
+
+impl GuardedClient {
+    /// `max_attempts`, in all and per host, also limits the connections: those open in all,
+    /// including those kept for a later attempt, and those kept to each origin.
+    pub(super) fn new(
+        policy: &EndpointPolicy,
+        settings: GuardedSettings,
+        attempt_timeout: Duration,
+        max_attempts: (usize, usize),
+    ) -> Self {
+        let (in_all, per_host) = max_attempts;
+        let resolver = settings
+            .resolver
+            .unwrap_or_else(|| Arc::new(SystemResolver::default()));
+        let resolver = JudgingResolver::new(resolver, policy.clone());
+        let guard = Guard::new(resolver, policy.clone(), attempt_timeout);
+        let roots = settings.more_roots.unwrap_or_else(roots::public);
+        Self {
+            connector: tls(guard, roots),
+            attempt_timeout,
+            pool: Pool::new(in_all, per_host),
+        }
+    }
+
+    pub(super) async fn post(
+        &self,
+        endpoint: &Endpoint,
+        request: impl Fn() -> Request<Payload>,
+        answered: &OnceLock<Outcome>,
+    ) -> Result<Outcome, AttemptError> {
+        let origin = endpoint.origin();
+        loop {
+            let kept = self.pool.take(origin);
+            let was_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Box::pin(self.connect(endpoint)).await?,
+            };
+            match connection.send(&request).await {
+                Ok(response) => {
+                    let answer = connection.read(response).await?;
+                    let _ = answered.set(answer.outcome);
+                    if answer.whole && connection.is_free().await {
+                        self.pool.put(origin, connection);
+                    }
+                    return Ok(answer.outcome);
+                }
+                // The receiver closed it while it was idle, and has seen nothing of the request.
+                Err(error) if was_kept && error.is_canceled() => {}
+                Err(error) => return Err(classify(&error)),
+            }
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
+        let uri = endpoint.uri().clone();
+        let counted = self.pool.count(endpoint.origin());
+        Connection::open(self.connector.clone(), uri, self.attempt_timeout, counted)
+            .await
+            .map_err(|error| classify_connecting(&*error))
+    }
+}
+
+fn tls(guard: Guard, roots: RootCertStore) -> HttpsConnector<Guard> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(guard)
+}
