@@ -1,0 +1,549 @@
+//! Which delivery is attempted next: every limit and all fairness, for every outbox.
+//!
+//! Pure and synchronous: no task, no I/O, no clock of its own. It is used behind one mutex.
+//!
+//! Hosts take turns. A host is *in turn* when something is due for it and it has a permit free; then
+//! it has a number, its turn, and the lowest number is attempted first, after which the host lines
+//! up again at the end. A host whose permits are all taken is *parked*: it is in no list, and lines
+//! up when one of its attempts ends. So no step costs a look at all hosts.
+//!
+//! What a host may have depends on its [`Standing`]. Hosts that are not known to answer share at
+//! most half of all permits, and those that do not answer, or that only an outbox has brought, half
+//! of that: however many hosts stall, one that answers finds a permit. And of that half the last
+//! quarter is a reserve, given out one permit at a time, in the time of an attempt, to the host that
+//! was named last: however many hosts stall, a new one is soon tried.
+
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use self::standing::{KnownHosts, Standing};
+use crate::endpoint::{Host, HostMap};
+
+/// See the [module](self).
+pub(super) struct Scheduler<J> {
+    limits: SchedulerLimits,
+    hosts: HostMap<Host, HostQueue<J>>,
+    /// The hosts in turn, by standing, each with its number.
+    turns: [BTreeMap<u64, Host>; Standing::NUMBER],
+    next_turn: u64,
+    /// Hosts that fail again and again, until they are tried again.
+    paused: BTreeMap<(Instant, u64), Host>,
+    /// Attempts under way: in all, and of hosts by standing.
+    running: usize,
+    running_by: [usize; Standing::NUMBER],
+    /// What waits here, by its host's standing.
+    waiting_by: [usize; Standing::NUMBER],
+    known: KnownHosts,
+    /// When the next permit of the reserve is given out.
+    next_reserve: Option<Instant>,
+    /// A host has few deliveries left of those that wait here.
+    is_hungry: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SchedulerLimits {
+    /// Attempts under way, in all and to one host.
+    pub(super) attempts: usize,
+    pub(super) per_host: usize,
+    /// The longest that one takes.
+    pub(super) time: Duration,
+}
+
+/// What can be scheduled.
+pub(super) trait Due {
+    fn host(&self) -> &Host;
+}
+
+/// Where a delivery comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From a call, just now.
+    Call,
+    /// From an outbox, in which it may have waited for long.
+    Outbox,
+}
+
+/// How an attempt ended, as far as its host's standing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptEnd {
+    /// The host answered, whatever it said.
+    Answered,
+    /// It did not.
+    Failed,
+    /// The attempt was cut off: it says nothing of the host.
+    CutOff,
+}
+
+/// What is due for one host, and what it has under way.
+struct HostQueue<J> {
+    due: VecDeque<J>,
+    running: usize,
+    standing: Standing,
+    /// Failures since its last answer.
+    failures: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Nothing is due, or the host is parked.
+    Nowhere,
+    InTurn(u64),
+    Paused(Instant, u64),
+}
+
+/// What there is use for of one host's deliveries.
+pub(super) struct HostRoom {
+    pub(super) is_answering: bool,
+    /// Nothing is known of it, and nothing of it waits here.
+    pub(super) is_new: bool,
+    /// So many more.
+    pub(super) deliveries: usize,
+}
+
+/// Who is next.
+struct NextTurn {
+    turn: u64,
+    standing: Standing,
+    is_of_reserve: bool,
+}
+
+/// Whether hosts of one standing may have one more attempt under way.
+enum Share {
+    Nothing,
+    Some,
+    /// One, and the next one after a while.
+    Reserve,
+}
+
+/// How many permits hosts may have together that are not known to answer,
+struct Shares {
+    half: usize,
+    /// at any time,
+    open: usize,
+    /// and those that do not answer.
+    doubtful: usize,
+}
+
+/// The attempts that a host may have under way that is not known to answer.
+const FEW: usize = 4;
+
+/// A host that has failed so often in a row pauses between two attempts, for longer each time.
+const FAILURES: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl<J: Due> Scheduler<J> {
+    pub(super) fn new(limits: SchedulerLimits) -> Self {
+        Self {
+            limits,
+            hosts: HostMap::default(),
+            turns: Default::default(),
+            next_turn: 0,
+            paused: BTreeMap::new(),
+            running: 0,
+            running_by: [0; Standing::NUMBER],
+            waiting_by: [0; Standing::NUMBER],
+            known: KnownHosts::new(),
+            next_reserve: None,
+            is_hungry: false,
+        }
+    }
+
+    /// This has come, and is due.
+    pub(super) fn arrive(&mut self, job: J, source: Source) {
+        let host = job.host().clone();
+        let queue = match self.hosts.entry(host.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let known = self.known.get(&host);
+                entry.insert(HostQueue::new(known.unwrap_or((Standing::Doubtful, 0))))
+            }
+        };
+        queue.due.push_back(job);
+        self.waiting_by[queue.standing.index()] += 1;
+        // Somebody asks for it now: it is not the many hosts that an outbox may bring.
+        if source == Source::Call && queue.standing == Standing::Doubtful && queue.failures == 0 {
+            let standing = match queue.running {
+                0 => Standing::Untried,
+                _ => Standing::Fresh,
+            };
+            self.set_standing(&host, standing);
+        }
+        self.line_up(&host);
+    }
+
+    /// What is to be attempted next; its host has a permit less. `None` when nothing is due that has
+    /// a permit.
+    pub(super) fn start(&mut self, now: Instant) -> Option<J> {
+        self.end_pauses(now);
+        let next = self.next_turn(now)?;
+        if next.is_of_reserve {
+            self.next_reserve = Some(now + self.limits.reserve_time());
+        }
+        let host = self.turns[next.standing.index()].remove(&next.turn)?;
+        let queue = self.hosts.get_mut(&host)?;
+        queue.place = Place::Nowhere;
+        let job = queue.due.pop_front()?;
+        queue.running += 1;
+        self.running += 1;
+        self.running_by[next.standing.index()] += 1;
+        self.waiting_by[next.standing.index()] -= 1;
+        self.is_hungry |= queue.due.len() == self.limits.target(next.standing) / 2;
+        if next.standing == Standing::Untried {
+            self.set_standing(&host, Standing::Fresh);
+        }
+        self.line_up(&host);
+        Some(job)
+    }
+
+    /// Whether [`start`](Self::start) would give something.
+    pub(super) fn can_start(&self, now: Instant) -> bool {
+        self.next_turn(now).is_some()
+    }
+
+    /// An attempt to this host has ended: its permit is free. Says how often the host has failed
+    /// since its last answer.
+    pub(super) fn end(&mut self, host: &Host, ended: AttemptEnd, now: Instant) -> u32 {
+        let Some(queue) = self.hosts.get_mut(host) else {
+            return 0;
+        };
+        queue.running -= 1;
+        self.running -= 1;
+        self.running_by[queue.standing.index()] -= 1;
+        let failures = match ended {
+            AttemptEnd::Answered => 0,
+            AttemptEnd::Failed => queue.failures.saturating_add(1),
+            AttemptEnd::CutOff => queue.failures,
+        };
+        queue.failures = failures;
+        match ended {
+            AttemptEnd::Answered => self.set_standing(host, Standing::Answering),
+            AttemptEnd::Failed => {
+                self.set_standing(host, Standing::Doubtful);
+                self.pause(host, now);
+            }
+            AttemptEnd::CutOff => {}
+        }
+        self.line_up(host);
+        self.forget_if_idle(host);
+        failures
+    }
+
+    /// When [`start`](Self::start) may have something by the passing of time alone. What it has now
+    /// already, and what waits for a permit, needs no time.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let pause = self.paused.first_key_value().map(|(&(until, _), _)| until);
+        let waits_for_reserve = !self.turns[Standing::Untried.index()].is_empty()
+            && self.running < self.limits.attempts
+            && self.unanswered() < self.limits.shares().half;
+        let reserve = self.next_reserve.filter(|_| waits_for_reserve);
+        let times = [pause, reserve].into_iter().flatten();
+        times.filter(|&at| at > now).min()
+    }
+
+    /// How many more of each host there is use for, and of any host that is not named.
+    pub(super) fn demand(&self, others: usize) -> (HashMap<Host, usize>, usize) {
+        let hosts = self.hosts.iter().map(|(host, queue)| {
+            let target = match queue.standing {
+                Standing::Answering => self.limits.target(queue.standing),
+                standing => self.limits.target(standing).min(others),
+            };
+            (host.clone(), target.saturating_sub(queue.due.len()))
+        });
+        (hosts.collect(), FEW.min(others))
+    }
+
+    /// How many deliveries wait here for hosts that are not known to answer.
+    pub(super) fn waiting_unanswered(&self) -> usize {
+        let [_, unanswered @ ..] = self.waiting_by;
+        unanswered.iter().sum()
+    }
+
+    /// What there is use for here of one host's deliveries.
+    pub(super) fn room_for(&self, host: &Host) -> HostRoom {
+        let (standing, waiting) = match self.hosts.get(host) {
+            Some(queue) => (queue.standing, queue.due.len()),
+            None => (self.standing_of(host), 0),
+        };
+        HostRoom {
+            is_answering: standing == Standing::Answering,
+            is_new: standing == Standing::Untried && waiting == 0,
+            deliveries: self.limits.target(standing).saturating_sub(waiting),
+        }
+    }
+
+    /// Takes a delivery out that waits for a host which is not known to answer: rather of one that does
+    /// not answer, of the one that has the most, of the one that was named the longest ago. Costs a
+    /// look at all hosts.
+    pub(super) fn evict(&mut self) -> Option<J> {
+        let hosts = self.hosts.iter();
+        let unanswered = hosts.filter(|(_, queue)| queue.standing != Standing::Answering);
+        let (host, _) = unanswered.max_by_key(|(_, queue)| {
+            let turn = match queue.place {
+                Place::InTurn(turn) => turn,
+                Place::Nowhere | Place::Paused(..) => 0,
+            };
+            let does_not_answer = queue.standing == Standing::Doubtful;
+            (
+                does_not_answer && !queue.due.is_empty(),
+                queue.due.len(),
+                Reverse(turn),
+            )
+        })?;
+        let host = host.clone();
+        let queue = self.hosts.get_mut(&host)?;
+        let job = queue.due.pop_back()?;
+        self.waiting_by[queue.standing.index()] -= 1;
+        if queue.due.is_empty() {
+            self.leave_line(&host);
+            self.forget_if_idle(&host);
+        }
+        Some(job)
+    }
+
+    fn standing_of(&self, host: &Host) -> Standing {
+        self.known
+            .get(host)
+            .map_or(Standing::Untried, |(standing, _)| standing)
+    }
+
+    /// Whether a host has run short of what waits here since this was asked.
+    pub(super) fn take_hungry(&mut self) -> bool {
+        std::mem::take(&mut self.is_hungry)
+    }
+
+    /// Takes those out for which this is so.
+    pub(super) fn extract(&mut self, mut is_so: impl FnMut(&J) -> bool) -> Vec<J> {
+        let mut taken = Vec::new();
+        let hosts: Vec<Host> = self.hosts.keys().cloned().collect();
+        for host in hosts {
+            let Some(queue) = self.hosts.get_mut(&host) else {
+                continue;
+            };
+            let due = std::mem::take(&mut queue.due).into_iter();
+            let (out, stay) = due.partition::<Vec<_>, _>(&mut is_so);
+            queue.due = stay.into();
+            self.waiting_by[queue.standing.index()] -= out.len();
+            taken.extend(out);
+            if queue.due.is_empty() {
+                self.leave_line(&host);
+                self.forget_if_idle(&host);
+            }
+        }
+        taken
+    }
+
+    #[cfg(test)]
+    fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Of those that may have a permit, the one whose turn is the lowest.
+    fn next_turn(&self, now: Instant) -> Option<NextTurn> {
+        if self.running >= self.limits.attempts {
+            return None;
+        }
+        let turn_of = |standing: Standing| {
+            let turns = &self.turns[standing.index()];
+            let is_of_reserve = match self.share_of(standing, now) {
+                Share::Nothing => return None,
+                Share::Some => false,
+                Share::Reserve => true,
+            };
+            let (&longest, _) = turns.first_key_value()?;
+            let (&latest, _) = turns.last_key_value()?;
+            let next = NextTurn {
+                turn: if is_of_reserve { latest } else { longest },
+                standing,
+                is_of_reserve,
+            };
+            Some((longest, next))
+        };
+        let turns = Standing::ALL.into_iter().filter_map(turn_of);
+        let first = turns.min_by_key(|(longest, _)| *longest);
+        first.map(|(_, next)| next)
+    }
+
+    /// Whether all hosts of that standing together may have one more attempt under way.
+    fn share_of(&self, standing: Standing, now: Instant) -> Share {
+        let doubtful = self.running_by[Standing::Doubtful.index()];
+        let unanswered = self.unanswered();
+        let Shares {
+            half,
+            open,
+            doubtful: most_doubtful,
+        } = self.limits.shares();
+        match standing {
+            Standing::Answering => Share::Some,
+            Standing::Doubtful if doubtful >= most_doubtful => Share::Nothing,
+            _ if unanswered < open => Share::Some,
+            Standing::Untried
+                if unanswered < half && self.next_reserve.is_none_or(|at| at <= now) =>
+            {
+                Share::Reserve
+            }
+            Standing::Untried | Standing::Fresh | Standing::Doubtful => Share::Nothing,
+        }
+    }
+
+    /// Attempts under way to hosts that are not known to answer.
+    fn unanswered(&self) -> usize {
+        let [_, untried, fresh, doubtful] = self.running_by;
+        untried + fresh + doubtful
+    }
+
+    fn line_up(&mut self, host: &Host) {
+        let Some(queue) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let is_parked = queue.running >= self.limits.attempts_of(queue.standing);
+        if queue.place == Place::Nowhere && !queue.due.is_empty() && !is_parked {
+            self.next_turn += 1;
+            queue.place = Place::InTurn(self.next_turn);
+            self.turns[queue.standing.index()].insert(self.next_turn, host.clone());
+        }
+    }
+
+    fn leave_line(&mut self, host: &Host) {
+        let Some(queue) = self.hosts.get_mut(host) else {
+            return;
+        };
+        match std::mem::replace(&mut queue.place, Place::Nowhere) {
+            Place::Nowhere => {}
+            Place::InTurn(turn) => drop(self.turns[queue.standing.index()].remove(&turn)),
+            Place::Paused(until, turn) => drop(self.paused.remove(&(until, turn))),
+        }
+    }
+
+    /// The host keeps its turn.
+    fn set_standing(&mut self, host: &Host, standing: Standing) {
+        let Some(queue) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let before = std::mem::replace(&mut queue.standing, standing);
+        if before == standing {
+            return;
+        }
+        self.running_by[before.index()] -= queue.running;
+        self.running_by[standing.index()] += queue.running;
+        self.waiting_by[before.index()] -= queue.due.len();
+        self.waiting_by[standing.index()] += queue.due.len();
+        let is_parked = queue.running >= self.limits.attempts_of(standing);
+        match queue.place {
+            Place::InTurn(turn) => {
+                if let Some(host) = self.turns[before.index()].remove(&turn) {
+                    match is_parked {
+                        true => queue.place = Place::Nowhere,
+                        false => drop(self.turns[standing.index()].insert(turn, host)),
+                    }
+                }
+            }
+            // It has answered: there is nothing to wait for.
+            Place::Paused(until, turn) if standing == Standing::Answering => {
+                self.paused.remove(&(until, turn));
+                queue.place = Place::Nowhere;
+            }
+            Place::Paused(..) | Place::Nowhere => {}
+        }
+        self.is_hungry |= standing == Standing::Answering;
+    }
+
+    fn pause(&mut self, host: &Host, now: Instant) {
+        let Some(queue) = self.hosts.get(host) else {
+            return;
+        };
+        if queue.failures <= FAILURES || queue.due.is_empty() {
+            return;
+        }
+        let doublings = (queue.failures - FAILURES - 1).min(16);
+        let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
+        self.leave_line(host);
+        self.next_turn += 1;
+        let place = (now + pause, self.next_turn);
+        self.paused.insert(place, host.clone());
+        if let Some(queue) = self.hosts.get_mut(host) {
+            queue.place = Place::Paused(place.0, place.1);
+        }
+    }
+
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        while let Some(first) = self.paused.first_entry()
+            && first.key().0 <= now
+        {
+            let host = first.remove();
+            if let Some(queue) = self.hosts.get_mut(&host) {
+                queue.place = Place::Nowhere;
+            }
+            self.line_up(&host);
+        }
+    }
+
+    /// What is known of it is remembered elsewhere, for a while.
+    fn forget_if_idle(&mut self, host: &Host) {
+        if let Entry::Occupied(entry) = self.hosts.entry(host.clone())
+            && entry.get().running == 0
+            && entry.get().due.is_empty()
+        {
+            let (host, queue) = entry.remove_entry();
+            // Of the others nothing is known yet.
+            if matches!(queue.standing, Standing::Answering | Standing::Doubtful) {
+                self.known.put(host, (queue.standing, queue.failures));
+            }
+        }
+    }
+}
+
+impl SchedulerLimits {
+    /// The attempts that one host of that standing may have under way.
+    fn attempts_of(&self, standing: Standing) -> usize {
+        match standing {
+            Standing::Answering => self.per_host,
+            Standing::Untried | Standing::Fresh | Standing::Doubtful => self.per_host.min(FEW),
+        }
+    }
+
+    /// Of all permits, what hosts may have that are not known to answer.
+    fn shares(&self) -> Shares {
+        let half = (self.attempts / 2).max(1);
+        Shares {
+            half,
+            open: (half - half / 4).max(1),
+            doubtful: (half / 2).max(1),
+        }
+    }
+
+    /// The time between two permits of the reserve: by when all of it is given out, the first comes
+    /// back.
+    fn reserve_time(&self) -> Duration {
+        let Shares { half, open, .. } = self.shares();
+        self.time / u32::try_from(half - open).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// So many deliveries of one host are to wait here at most, so that its permits are never free
+    /// for want of some, and others have room as well.
+    fn target(&self, standing: Standing) -> usize {
+        2 * self.attempts_of(standing)
+    }
+}
+
+impl<J> HostQueue<J> {
+    fn new((standing, failures): (Standing, u32)) -> Self {
+        Self {
+            due: VecDeque::new(),
+            running: 0,
+            standing,
+            failures,
+            place: Place::Nowhere,
+        }
+    }
+}
