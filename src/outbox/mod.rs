@@ -1,260 +1,292 @@
-//! Where accepted deliveries wait until their endpoint has taken them.
+//! Where deliveries are kept until they are settled.
 //!
-//! An [`Outbox`] has three ends. Its *sink* accepts: any [`Service`] from a [`Delivery`] to
-//! [`Accepted`], so that it can be wrapped in Tower's own timeouts and limits, and
-//! [`service_fn`](tower::service_fn) is a test double. Its [`Source`] hands deliveries out again
-//! as [`Claim`]s, so that settling them stays its own business. Its [`Ledger`] is for people: it
-//! lists deliveries and brings dead letters back.
+//! An [`Outbox`] is a store, not a scheduler: it takes deliveries, hands out what is due, and
+//! notes how attempts ended. Which delivery is attempted next, how many attempts run, grouping,
+//! heartbeats, sealing, encoding and the bounds on memory are the dispatcher's, for every outbox.
+//! What lives here are the trait, the plain data that goes through it, the outbox in memory, and
+//! what seals a delivery for the others.
 //!
-//! Nothing here knows HTTP, and nothing above it knows which outbox it is.
+//! [`MemoryOutbox`] is the default. `tower-webhook-sqlite`, a crate of its own, keeps deliveries in
+//! a file.
+//!
+//! # An outbox of one's own
+//!
+//! This is a whole one. It keeps deliveries in a map and passes the contract suite (feature
+//! `testing`, [`testing::contract`](crate::testing)), which every outbox should run in its tests.
 //!
 //! ```
-//! use tower::service_fn;
-//! use tower_webhook::{Dispatcher, outbox::Accepted};
-//!
-//! // A sink that only looks: for a test, or when something else delivers.
-//! let dispatcher = Dispatcher::builder()
-//!     .with_sink(service_fn(|delivery: tower_webhook::Delivery| async move {
-//!         println!("{} for {:?}", delivery.id(), delivery.endpoint());
-//!         Ok::<_, std::io::Error>(Accepted::in_memory())
-//!     }))
-//!     .build();
+#![doc = include_str!("sample.rs")]
+//! # let dispatcher = tower_webhook::Dispatcher::builder().with_outbox(MapOutbox::default()).build();
 //! ```
+//!
+//! # What must be true of an outbox
+//!
+//! - **Leases.** A delivery that is leased is nobody else's until its lease is settled, or runs
+//!   out because it was not [renewed](Outbox::renew) for [`Limits::lease`]. A lease names the
+//!   delivery and a token that the outbox chooses; each time a delivery is leased its token is
+//!   another one, so that a settlement for a lease that was lost changes nothing and
+//!   [says so](SettleOutcome::LeaseLost).
+//! - **Cancellation.** A future that is dropped half-way may have been carried out or not. Where
+//!   [`fetch`](Outbox::fetch) is dropped after it has leased something, the outbox gives that back
+//!   by itself, at the latest when the lease runs out.
+//! - **Idempotence.** A batch is inserted again when nobody knows whether it was inserted. A
+//!   delivery whose id is there already is left as it is.
+//! - **Errors** are of the whole batch: nothing of it was done, or it is safe to do again.
+//! - **Durability and sealing.** An outbox with [`Durability::Memory`] seals with
+//!   [`Sealing::in_memory`], and every other one with a key or in plaintext.
+//! - **Nothing is registered.** The dispatcher asks; an outbox keeps no reference to it and calls
+//!   nobody back.
+//! - **Nothing blocks.** The calls are polled on Tokio's workers, each perhaps in another runtime: a
+//!   sync of the disk belongs on a thread of the outbox's own, or in `spawn_blocking`, and no task or
+//!   handle of one runtime is kept for the calls of another.
+//!
+//! A lease belongs to the value that gave it: where one process opens a store twice, the two are as
+//! strange to each other as two processes are.
+//!
+//! Times are the outbox's to keep. A store that outlives the process keeps them by the wall clock; a
+//! clock that is set anew may make something due too early or too late, and loses nothing.
+//!
+//! What is read from a disk is put together by [`Envelope::from_bytes`], [`StoredDelivery::new`],
+//! `Payload::from` (of [`Bytes`](bytes::Bytes)) and the other constructors; that takes the crates
+//! `bytes` and `http` as dependencies.
 
-mod ledger;
+mod codec;
+mod envelope;
+mod erased;
+#[cfg(feature = "sealing")]
+mod key;
+#[cfg(feature = "sealing")]
+mod key_file;
+mod lease;
 mod memory;
-mod sink_only;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
+mod record;
+mod sealing;
+mod settlement;
 
 use std::{future::Future, time::Duration};
 
-use tower_service::Service;
-
+#[cfg(feature = "sealing")]
+pub use self::key::{SealingKey, SealingKeyError};
 pub use self::{
-    ledger::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Ledger},
-    memory::{MemoryClaim, MemoryLedger, MemoryOutbox, MemorySink, MemorySource},
-    sink_only::{NoLedger, NoSource, SinkOnly},
+    envelope::Envelope,
+    lease::{DueDeliveries, Lease, LeasedDelivery, NewDelivery, StoredDelivery, Want},
+    memory::MemoryOutbox,
+    record::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Page},
+    sealing::Sealing,
+    settlement::{SettleOutcome, Settlement, Verdict},
 };
-pub use crate::durability::Durability;
-use crate::{BoxError, Delivery, Host, event::Outcome};
+pub(crate) use self::{
+    erased::{ErasedOutbox, OutboxFuture},
+    sealing::Unreadable,
+};
+pub use crate::event::Durability;
+use crate::{delivery::Payload, error::BoxError, id::DeliveryId};
 
-/// Where accepted deliveries wait: a [sink](Self::Sink) that accepts them, a [`Source`] that hands
-/// them out, and a [`Ledger`] to look at them.
-pub trait Outbox {
-    /// Accepts deliveries. Its future resolves once the delivery is as safe as it says.
-    type Sink: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static;
-    /// Hands deliveries out.
-    type Source: Source;
+/// A store for deliveries; see the [module](self) for what must be true of one, and for an example.
+///
+/// Every call is given a whole batch where there is more than one thing to do, and any number of
+/// calls may be under way at once. An error never changes a response: the dispatcher delivers from
+/// memory what an outbox does not take, and settles again what it did not settle.
+pub trait Outbox: Send + Sync + 'static {
+    /// What this outbox promises and can do. It never changes.
+    fn limits(&self) -> Limits;
 
-    /// Looks at what is kept, and brings dead letters back.
-    type Ledger: Ledger;
+    /// How deliveries are turned into what is kept: what the outbox was given when it was made.
+    fn sealing(&self) -> Sealing;
 
-    /// The ends.
-    fn split(self) -> (Self::Sink, Self::Source, Self::Ledger);
-
-    /// Accepts a delivery and claims it in one step, past the sink and the source: for an attempt
-    /// that can begin at this moment. `None` leaves it to the sink.
+    /// Keeps these deliveries, each of them or none, and resolves once they are as safe as
+    /// [`Limits::durability`] says.
     ///
-    /// Where no attempt begins after all, the claim is dropped and due again, as any other. An
-    /// outbox has none to give where what is due to the same host waits for its turn, or where
-    /// it takes time until a delivery is safe. Default: none.
-    fn accept_claimed(
-        sink: &Self::Sink,
-        delivery: &Delivery,
-    ) -> Option<(Accepted, <Self::Source as Source>::Claim)> {
-        let _ = (sink, delivery);
-        None
+    /// Gives a lease for each one for which [`NewDelivery::lease`] asks: it is attempted at once,
+    /// without being read back. All others are due at once, for [`fetch`](Self::fetch). The order is
+    /// that of the batch.
+    ///
+    /// A delivery that is there already is left as it is, and gets a lease only if it waits, or if it
+    /// is leased to this outbox by an insert that nobody heard of. `None` for a delivery that was to
+    /// be leased leaves it to [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the batch was kept, or nobody knows.
+    fn insert(
+        &self,
+        batch: Vec<NewDelivery>,
+    ) -> impl Future<Output = Result<Vec<Option<Lease>>, BoxError>> + Send;
+
+    /// Leases deliveries that are due, those that have been due for the longest first, as far as
+    /// [`Want`] goes. It never waits for something to become due.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read; it is asked again a second later.
+    fn fetch(&self, want: Want) -> impl Future<Output = Result<DueDeliveries, BoxError>> + Send;
+
+    /// Notes what became of leased deliveries, and says of each whether its lease still held. The
+    /// leases end with it. The order is that of the batch.
+    ///
+    /// A lease that has run out and that nobody has taken since may still hold, or be lost. A
+    /// settlement that is lost with the machine costs a second delivery, and nothing else: it need not
+    /// be on the disk when this resolves.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was noted, or nobody knows: the batch is settled again, and the leases are
+    /// renewed until then.
+    fn settle(
+        &self,
+        batch: Vec<Settlement>,
+    ) -> impl Future<Output = Result<Vec<SettleOutcome>, BoxError>> + Send;
+
+    /// The heartbeat: these leases run for [`Limits::lease`] from now on. Gives back those that are
+    /// lost. The dispatcher calls it three times in the time of a lease for as long as it holds any,
+    /// so that an outbox needs no task of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written.
+    fn renew(
+        &self,
+        leases: Vec<Lease>,
+    ) -> impl Future<Output = Result<Vec<Lease>, BoxError>> + Send;
+
+    /// Hands every lease of this process back: what was leased is due again, as the same attempt.
+    /// Gives what would be lost with the process, which is nothing for a durable outbox. It is
+    /// called once, when the dispatcher has shut down. A closed outbox still answers every call: a
+    /// durable one finds with [`fetch`](Self::fetch) what was handed back, and keeps what is inserted
+    /// later for the next process.
+    ///
+    /// # Errors
+    ///
+    /// When the leases could not be handed back; they run out.
+    fn close(&self) -> impl Future<Output = Result<Vec<StoredDelivery>, BoxError>> + Send;
+
+    /// The deliveries that the filter lets through, newest first: by [`DeliveryId`], downwards.
+    ///
+    /// Only called where [`Limits::can_list`] is set. Default: an error.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    fn list(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> impl Future<Output = Result<Vec<DeliveryRecord>, BoxError>> + Send {
+        let _ = (filter, page);
+        async { Err(unsupported()) }
     }
 
-    /// Whether the source hands out what the sink accepts. When it does not, somebody else
-    /// delivers, and a delivery's story ends here with the sink's answer. Default: yes.
-    fn delivers(&self) -> bool {
-        true
+    /// What is known of one delivery. Only called where [`Limits::can_list`] is set. Default: an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    fn get(
+        &self,
+        id: DeliveryId,
+    ) -> impl Future<Output = Result<Option<DeliveryRecord>, BoxError>> + Send {
+        let _ = id;
+        async { Err(unsupported()) }
+    }
+
+    /// The payload of one delivery, where it is kept. Only called where [`Limits::can_list`] is set.
+    /// Default: an error.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    fn payload(
+        &self,
+        id: DeliveryId,
+    ) -> impl Future<Output = Result<Option<Payload>, BoxError>> + Send {
+        let _ = id;
+        async { Err(unsupported()) }
+    }
+
+    /// Makes all dead letters that the filter lets through due at once, as a first attempt, and says
+    /// how many they were. Their earlier attempts stay in their record.
+    ///
+    /// Only called where [`Limits::can_redeliver`] is set. Default: an error.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written; some may be due then.
+    fn redeliver(
+        &self,
+        filter: DeliveryFilter,
+    ) -> impl Future<Output = Result<usize, BoxError>> + Send {
+        let _ = filter;
+        async { Err(unsupported()) }
+    }
+
+    /// Forgets all deliveries that wait, are leased to nobody, and pass the filter; says how many
+    /// they were.
+    ///
+    /// Only called where [`Limits::can_cancel`] is set. Default: an error.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written; some may be gone then.
+    fn cancel(
+        &self,
+        filter: DeliveryFilter,
+    ) -> impl Future<Output = Result<usize, BoxError>> + Send {
+        let _ = filter;
+        async { Err(unsupported()) }
     }
 }
 
-/// Ends of one's own, for instance those of a [`MemoryOutbox`] with the sink wrapped in
-/// `tower::load_shed`.
-impl<K, S, L> Outbox for (K, S, L)
-where
-    K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S: Source,
-    L: Ledger,
-{
-    type Sink = K;
-    type Source = S;
-    type Ledger = L;
-
-    fn split(self) -> (K, S, L) {
-        self
-    }
+fn unsupported() -> BoxError {
+    "the outbox cannot do this".into()
 }
 
-/// What a sink says once it has a delivery.
+/// What an [`Outbox`] promises and can do.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_webhook::outbox::{Durability, Limits};
+///
+/// let mut limits = Limits::new(Durability::LocalDisk);
+/// limits.lease = Some(Duration::from_secs(10));
+/// limits.max_payload = Some(1 << 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Accepted {
-    /// What the delivery survives from now on.
+pub struct Limits {
+    /// What a delivery that was inserted survives.
     pub durability: Durability,
-    /// A delivery with this id was there already, and is the one that is kept.
-    pub duplicate: bool,
+    /// The largest payload that is taken, in bytes. A larger one is delivered from memory, and never
+    /// inserted. Default: any.
+    pub max_payload: Option<usize>,
+    /// How long a lease runs without being renewed. Default: for as long as the process lives.
+    pub lease: Option<Duration>,
+    /// Whether [`list`](Outbox::list), [`get`](Outbox::get) and [`payload`](Outbox::payload) are
+    /// there. Default: no.
+    pub can_list: bool,
+    /// Whether [`redeliver`](Outbox::redeliver) is there. Default: no.
+    pub can_redeliver: bool,
+    /// Whether [`cancel`](Outbox::cancel) is there. Default: no.
+    pub can_cancel: bool,
 }
 
-impl Accepted {
-    /// Queued in this process.
+impl Limits {
+    /// Those of an outbox that does no more than keep deliveries.
     #[must_use]
-    pub fn in_memory() -> Self {
-        Self::with(Durability::Memory)
-    }
-
-    /// Kept with this durability, as the first delivery of its id.
-    #[must_use]
-    pub fn with(durability: Durability) -> Self {
+    pub fn new(durability: Durability) -> Self {
         Self {
             durability,
-            duplicate: false,
+            max_payload: None,
+            lease: None,
+            can_list: false,
+            can_redeliver: false,
+            can_cancel: false,
         }
     }
-}
 
-/// Hands out the deliveries that are due.
-pub trait Source: Send + 'static {
-    /// One delivery, claimed.
-    type Claim: Claim;
-
-    /// Waits until a delivery is due and there is demand for it; may give several at once.
-    ///
-    /// It is called again after it was dropped half-way, and must lose no claim then. An empty
-    /// list is a reason to ask again at once.
-    ///
-    /// # Errors
-    ///
-    /// When the outbox cannot be read; the worker reports it and asks again a second later.
-    fn next(
-        &mut self,
-        demand: Demand<'_>,
-    ) -> impl Future<Output = Result<Vec<Self::Claim>, BoxError>> + Send;
-
-    /// Says that a host may have room for which [`Demand`] had none; `None`: any host.
-    ///
-    /// A source that keeps what is due by host looks at these again and at no other. It is called
-    /// between two calls of [`next`](Self::next). Default: nothing, for one that asks
-    /// [`Demand`] each time.
-    fn has_room(&mut self, host: Option<&Host>) {
-        let _ = host;
-    }
-
-    /// Says that the worker has ended, be it that its runtime has: what was claimed and not
-    /// handed out is due again. Default: nothing, for a source that claims nothing ahead.
-    fn rest(&mut self) {}
-
-    /// Takes what is lost when the process ends now. A durable outbox has nothing to give.
-    fn drain(&mut self) -> Vec<Delivery> {
-        Vec::new()
-    }
-}
-
-/// One delivery whose next attempt is the holder's business.
-///
-/// A claim that is dropped without being settled is due again, as the same attempt.
-pub trait Claim: Send + 'static {
-    /// What is to be delivered.
-    fn delivery(&self) -> &Delivery;
-
-    /// Which attempt this is, from 1.
-    fn attempt(&self) -> u32;
-
-    /// Whether a part of what was written down is lost or cannot be read any more, such as a
-    /// secret whose key is gone. It is then not sent: its attempt ends as
-    /// [unreadable](crate::AttemptError::Unreadable). Default: no.
-    fn is_unreadable(&self) -> bool {
-        false
-    }
-
-    /// Claims another delivery that is due to the same endpoint host, to be attempted in this one's
-    /// place. `has_place` says whether there is one; it is asked at most once, and only where something
-    /// waits.
-    ///
-    /// It saves the way over [`Source::next`] to a host that has more waiting than it may have
-    /// under way. Default: none.
-    fn another(&self, has_place: impl FnOnce() -> bool) -> Option<Self>
-    where
-        Self: Sized,
-    {
-        let _ = has_place;
-        None
-    }
-
-    /// Says how the attempt went, and what becomes of the delivery.
-    ///
-    /// # Errors
-    ///
-    /// When the outbox cannot write it down; the delivery may then be handed out again.
-    fn settle(
-        self,
-        verdict: Verdict,
-        record: AttemptRecord,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
-}
-
-/// What becomes of a delivery after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The endpoint took it.
-    Delivered,
-    /// It is due again after this time.
-    AgainIn(Duration),
-    /// It is given up; this is how its last attempt ended.
-    Dead(Outcome),
-}
-
-/// How many deliveries a worker has room for: in all, and for each endpoint host.
-#[derive(Clone, Copy)]
-pub struct Demand<'a> {
-    at_most: usize,
-    room: &'a (dyn Fn(&Host) -> usize + Sync),
-}
-
-impl<'a> Demand<'a> {
-    pub(crate) fn new(at_most: usize, room: &'a (dyn Fn(&Host) -> usize + Sync)) -> Self {
-        Self { at_most, room }
-    }
-
-    /// The most claims that there is room for.
+    /// Whether deliveries outlive the process.
     #[must_use]
-    pub fn at_most(&self) -> usize {
-        self.at_most
-    }
-
-    /// Whether this endpoint host has as many attempts under way as it may.
-    ///
-    /// What is handed out for such a host all the same exceeds its limit.
-    #[must_use]
-    pub fn is_full(&self, host: &Host) -> bool {
-        self.room(host) == 0
-    }
-
-    /// How many more attempts this endpoint host may have under way.
-    #[must_use]
-    pub fn room(&self, host: &Host) -> usize {
-        (self.room)(host)
-    }
-}
-
-impl std::fmt::Debug for Demand<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Demand")
-            .field("at_most", &self.at_most)
-            .finish_non_exhaustive()
+    pub fn is_durable(&self) -> bool {
+        self.durability != Durability::Memory
     }
 }

@@ -1,49 +1,28 @@
-use std::{
-    future::Future,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
-use crate::{BoxError, Endpoint, RequestId, event::Outcome};
-
-/// Looks at the deliveries that an outbox keeps, and brings dead letters back.
-pub trait Ledger: Send + Sync + 'static {
-    /// The deliveries that the filter lets through, the latest first.
-    ///
-    /// # Errors
-    ///
-    /// When the outbox cannot be read.
-    fn deliveries(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> impl Future<Output = Result<Vec<DeliveryRecord>, BoxError>> + Send;
-
-    /// Makes the dead letters that the filter lets through due at once, as a first attempt, and
-    /// says how many they were. Their earlier attempts stay in their record.
-    ///
-    /// # Errors
-    ///
-    /// When the outbox cannot be written.
-    fn redeliver(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> impl Future<Output = Result<usize, BoxError>> + Send;
-}
+use crate::{
+    endpoint::Host,
+    event::Outcome,
+    id::{DeliveryId, RequestId},
+};
 
 /// What an outbox knows of one delivery. There is neither its secret nor its payload in it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeliveryRecord {
+    /// The delivery's id.
+    pub id: DeliveryId,
     /// The request's id.
-    pub id: RequestId,
-    /// Where it goes.
-    pub endpoint: Endpoint,
+    pub request_id: RequestId,
+    /// The endpoint's host.
+    pub host: Host,
     /// The status of the response that is forwarded.
     pub status: StatusCode,
     /// The payload's length in bytes.
     pub payload_len: usize,
-    /// When the outbox took it.
+    /// When it was accepted: that of the [`StoredDelivery`](super::StoredDelivery).
     pub accepted_at: SystemTime,
     /// Where it stands.
     pub state: DeliveryState,
@@ -79,15 +58,17 @@ impl DeliveryRecord {
     /// A delivery that waits and has had no attempt.
     #[must_use]
     pub fn new(
-        id: RequestId,
-        endpoint: Endpoint,
+        id: DeliveryId,
+        request_id: RequestId,
+        host: Host,
         status: StatusCode,
         payload_len: usize,
         accepted_at: SystemTime,
     ) -> Self {
         Self {
             id,
-            endpoint,
+            request_id,
+            host,
             status,
             payload_len,
             accepted_at,
@@ -110,11 +91,11 @@ impl AttemptRecord {
     }
 }
 
-/// Which deliveries to look at, or to deliver again. Default: all, at most 100.
+/// Which deliveries are meant. Default: all.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use tower_webhook::{Dispatcher, outbox::{DeliveryFilter, DeliveryState}};
+/// use tower_webhook::{Dispatcher, outbox::{DeliveryFilter, DeliveryState, Page}};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_webhook::BoxError> {
@@ -124,44 +105,43 @@ impl AttemptRecord {
 ///     .with_state(DeliveryState::Dead)
 ///     .with_endpoint_host("hooks.example.com")
 ///     .accepted_since(hour_ago);
-/// for record in dispatcher.deliveries(&lost).await? {
+/// for record in dispatcher.deliveries(&lost, Page::first(100)).await? {
 ///     println!("{}: {} attempts", record.id, record.attempts.len());
 /// }
 /// dispatcher.redeliver_all(&lost).await?;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct DeliveryFilter {
-    id: Option<RequestId>,
+    id: Option<DeliveryId>,
+    request_id: Option<RequestId>,
     state: Option<DeliveryState>,
     host: Option<String>,
     since: Option<SystemTime>,
     until: Option<SystemTime>,
-    at_most: usize,
 }
 
 impl DeliveryFilter {
-    /// Lets everything through, at most 100.
+    /// Lets everything through.
     pub fn new() -> Self {
-        Self {
-            id: None,
-            state: None,
-            host: None,
-            since: None,
-            until: None,
-            at_most: 100,
-        }
+        Self::default()
     }
 
     /// Only the delivery of this id.
-    pub fn with_id(mut self, id: RequestId) -> Self {
+    pub fn with_id(mut self, id: DeliveryId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Only those that stand there.
+    /// Only those of requests with this id, which may be several.
+    pub fn with_request_id(mut self, id: RequestId) -> Self {
+        self.request_id = Some(id);
+        self
+    }
+
+    /// Only those in this state.
     pub fn with_state(mut self, state: DeliveryState) -> Self {
         self.state = Some(state);
         self
@@ -185,45 +165,100 @@ impl DeliveryFilter {
         self
     }
 
-    /// At most so many. Default: 100.
-    pub fn at_most(mut self, number: usize) -> Self {
-        self.at_most = number;
-        self
-    }
-
-    /// The id it is about, if it is about one.
+    /// The delivery that it is about, if it is about one.
     #[must_use]
-    pub fn id(&self) -> Option<&RequestId> {
-        self.id.as_ref()
+    pub fn id(&self) -> Option<DeliveryId> {
+        self.id
     }
 
-    /// The state it is about, if it is about one.
+    /// The request that it is about, if it is about one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
+    }
+
+    /// The state that it is about, if it is about one.
     #[must_use]
     pub fn state(&self) -> Option<DeliveryState> {
         self.state
     }
 
-    /// The host it is about, if it is about one.
+    /// The host that it is about, if it is about one.
     #[must_use]
     pub fn endpoint_host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
-    /// The earliest and the latest time of acceptance, the latter excluded.
+    /// The earliest time of acceptance.
     #[must_use]
-    pub fn accepted(&self) -> (Option<SystemTime>, Option<SystemTime>) {
-        (self.since, self.until)
+    pub fn since(&self) -> Option<SystemTime> {
+        self.since
     }
 
-    /// The most that it lets through.
+    /// The latest time of acceptance, itself excluded.
     #[must_use]
-    pub fn limit(&self) -> usize {
-        self.at_most
+    pub fn before(&self) -> Option<SystemTime> {
+        self.until
+    }
+
+    /// Whether it lets this delivery through.
+    #[must_use]
+    pub fn lets_through(&self, record: &DeliveryRecord) -> bool {
+        let is = |wanted: Option<bool>| wanted.unwrap_or(true);
+        is(self.id.map(|id| id == record.id))
+            && is(self.request_id.as_ref().map(|id| *id == record.request_id))
+            && is(self.state.map(|state| state == record.state))
+            && is(self.host.as_ref().map(|host| host == record.host.as_str()))
+            && is(self.since.map(|since| record.accepted_at >= since))
+            && is(self.until.map(|until| record.accepted_at < until))
     }
 }
 
-impl Default for DeliveryFilter {
-    fn default() -> Self {
-        Self::new()
+/// One page of a list that is newest first.
+///
+/// ```
+/// # use tower_webhook::{BoxError, Dispatcher, outbox::{DeliveryFilter, Page}};
+/// # async fn list(dispatcher: Dispatcher) -> Result<(), BoxError> {
+/// let mut page = Page::first(50);
+/// loop {
+///     let records = dispatcher.deliveries(&DeliveryFilter::new(), page).await?;
+///     let Some(last) = records.last() else { break };
+///     page = page.after(last.id);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Page {
+    at_most: usize,
+    before: Option<DeliveryId>,
+}
+
+impl Page {
+    /// The first so many.
+    pub const fn first(at_most: usize) -> Self {
+        Self {
+            at_most,
+            before: None,
+        }
+    }
+
+    /// The page that follows upon this delivery.
+    pub fn after(mut self, last: DeliveryId) -> Self {
+        self.before = Some(last);
+        self
+    }
+
+    /// The most that there are on it.
+    #[must_use]
+    pub fn at_most(&self) -> usize {
+        self.at_most
+    }
+
+    /// The delivery below whose id it begins.
+    #[must_use]
+    pub fn before(&self) -> Option<DeliveryId> {
+        self.before
     }
 }

@@ -1,0 +1,74 @@
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use super::{
+    DeliveryFilter, DeliveryRecord, DueDeliveries, Lease, NewDelivery, Outbox, Page, SettleOutcome,
+    Settlement, StoredDelivery, Want,
+};
+use crate::{delivery::Payload, error::BoxError, id::DeliveryId};
+
+pub(crate) type OutboxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// An [`Outbox`], its type erased: the same, call by call. Its futures own what they need, so that a
+/// task can go on with one that somebody else has begun.
+pub(crate) trait ErasedOutbox: Send + Sync {
+    fn insert(self: Arc<Self>, batch: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>>;
+    fn fetch(self: Arc<Self>, want: Want) -> OutboxFuture<DueDeliveries>;
+    fn settle(self: Arc<Self>, batch: Vec<Settlement>) -> OutboxFuture<Vec<SettleOutcome>>;
+    fn renew(self: Arc<Self>, leases: Vec<Lease>) -> OutboxFuture<Vec<Lease>>;
+    fn close(self: Arc<Self>) -> OutboxFuture<Vec<StoredDelivery>>;
+    fn list(
+        self: Arc<Self>,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> OutboxFuture<Vec<DeliveryRecord>>;
+    fn get(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<DeliveryRecord>>;
+    fn payload(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<Payload>>;
+    fn redeliver(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize>;
+    fn cancel(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize>;
+}
+
+impl<O: Outbox> ErasedOutbox for O {
+    fn insert(self: Arc<Self>, batch: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>> {
+        Box::pin(async move { Outbox::insert(&*self, batch).await })
+    }
+
+    fn fetch(self: Arc<Self>, want: Want) -> OutboxFuture<DueDeliveries> {
+        Box::pin(async move { Outbox::fetch(&*self, want).await })
+    }
+
+    fn settle(self: Arc<Self>, batch: Vec<Settlement>) -> OutboxFuture<Vec<SettleOutcome>> {
+        Box::pin(async move { Outbox::settle(&*self, batch).await })
+    }
+
+    fn renew(self: Arc<Self>, leases: Vec<Lease>) -> OutboxFuture<Vec<Lease>> {
+        Box::pin(async move { Outbox::renew(&*self, leases).await })
+    }
+
+    fn close(self: Arc<Self>) -> OutboxFuture<Vec<StoredDelivery>> {
+        Box::pin(async move { Outbox::close(&*self).await })
+    }
+
+    fn list(
+        self: Arc<Self>,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> OutboxFuture<Vec<DeliveryRecord>> {
+        Box::pin(async move { Outbox::list(&*self, filter, page).await })
+    }
+
+    fn get(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<DeliveryRecord>> {
+        Box::pin(async move { Outbox::get(&*self, id).await })
+    }
+
+    fn payload(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<Payload>> {
+        Box::pin(async move { Outbox::payload(&*self, id).await })
+    }
+
+    fn redeliver(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize> {
+        Box::pin(async move { Outbox::redeliver(&*self, filter).await })
+    }
+
+    fn cancel(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize> {
+        Box::pin(async move { Outbox::cancel(&*self, filter).await })
+    }
+}

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use super::{AttemptRecord, Lease};
+use crate::event::Outcome;
+
+/// What becomes of a leased delivery, for [`Outbox::settle`](super::Outbox::settle).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// The lease that ends with it.
+    pub lease: Lease,
+    /// What becomes of the delivery.
+    pub verdict: Verdict,
+    /// The attempt that has ended; `None` where there was none.
+    pub record: Option<AttemptRecord>,
+}
+
+/// What becomes of a delivery. Exhaustive: an outbox has to act on each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The endpoint took it: it is kept no more.
+    Delivered,
+    /// It is due again after this time, as the next attempt.
+    AgainIn(Duration),
+    /// It is given up, and becomes a dead letter; this is how its last attempt ended.
+    Dead(Outcome),
+    /// It was not attempted: it is due as it was before it was leased, and as the same attempt. That
+    /// holds also for what [`Outbox::close`](super::Outbox::close) hands back, and for a lease that
+    /// has run out.
+    Released,
+}
+
+/// What an outbox says of one [`Settlement`]. Exhaustive, as a [`Verdict`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// It is noted.
+    Done,
+    /// The lease was lost before: nothing was changed. The dispatcher leaves the delivery to whoever
+    /// has it now.
+    LeaseLost,
+}
+
+impl Settlement {
+    /// The end of this lease.
+    #[must_use]
+    pub fn new(lease: Lease, verdict: Verdict, record: Option<AttemptRecord>) -> Self {
+        Self {
+            lease,
+            verdict,
+            record,
+        }
+    }
+}
