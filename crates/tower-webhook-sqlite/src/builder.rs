@@ -1,0 +1,156 @@
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tower_webhook::outbox::{Sealing, SealingKey};
+
+use crate::{
+    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
+    clock::Clock,
+    schema,
+    writer::{self, WriterSettings},
+};
+
+/// Settings of a [`SqliteOutbox`].
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [key](Self::with_key) | none: it has to be given |
+/// | [dead letters](Self::with_dead_letters_kept) | kept for 30 days |
+/// | [lease](Self::with_lease) | 10 s |
+/// | [wait for the lock](Self::with_lock_timeout) | 2 s |
+/// | [largest size](Self::with_max_file_size) | none |
+#[must_use = "a builder does nothing until it is opened"]
+pub struct SqliteOutboxBuilder {
+    path: PathBuf,
+    sealing: Option<Sealing>,
+    lost_keys: bool,
+    keep_dead: Duration,
+    lease: Duration,
+    lock_timeout: Duration,
+    max_file_size: Option<u64>,
+    clock: Clock,
+}
+
+impl SqliteOutboxBuilder {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            sealing: None,
+            lost_keys: false,
+            keep_dead: Duration::from_secs(30 * 24 * 3_600),
+            lease: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(2),
+            max_file_size: None,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Seals deliveries with this key.
+    pub fn with_key(mut self, key: SealingKey) -> Self {
+        self.sealing = Some(Sealing::with_key(key));
+        self
+    }
+
+    /// Keeps deliveries in the clear: whoever can read the file, or a backup of it, can then sign
+    /// deliveries, and whoever can write it can have anything signed and sent. For trying out, and
+    /// for where the disk itself is encrypted and nobody else has it.
+    pub fn with_insecure_plaintext(mut self) -> Self {
+        self.sealing = Some(Sealing::insecure_plaintext());
+        self
+    }
+
+    /// Starts although deliveries wait that are sealed with a key that was not given. They become
+    /// dead letters as they come due, and can be delivered again once the key is back. Default:
+    /// [an error](SqliteOutboxErrorKind::UnknownKey), as a wrong key file is the likelier reason.
+    pub fn with_lost_keys(mut self) -> Self {
+        self.lost_keys = true;
+        self
+    }
+
+    /// How long dead letters are kept, by the wall clock. Default: 30 days.
+    pub fn with_dead_letters_kept(mut self, time: Duration) -> Self {
+        self.keep_dead = time;
+        self
+    }
+
+    /// How long a process that has leased deliveries may be silent before another one takes them
+    /// over. Default: 10 seconds; 3 at least.
+    ///
+    /// Leases are renewed three times in that time, however long an attempt takes: the lease has
+    /// nothing to do with the time of an attempt. It is how long what a killed process had under
+    /// way is held up, give or take 3 seconds; and a machine that sleeps for longer delivers
+    /// twice.
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_secs(3));
+        self
+    }
+
+    /// How long another connection may hold the file's lock before what waits for it fails.
+    /// Default: 2 seconds, less than the dispatcher's
+    /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout).
+    pub fn with_lock_timeout(mut self, time: Duration) -> Self {
+        self.lock_timeout = time;
+        self
+    }
+
+    /// How large the file may become, in bytes, without its write-ahead log. Default: as large as
+    /// the disk. Beyond it the outbox takes no delivery.
+    pub fn with_max_file_size(mut self, bytes: u64) -> Self {
+        self.max_file_size = Some(bytes);
+        self
+    }
+
+    /// Opens the file, or creates it, and starts the outbox's thread. It blocks for as long as
+    /// SQLite needs to look through its log, and through a file of up to 64 MiB.
+    ///
+    /// Nothing is deleted or written over, whatever is found.
+    ///
+    /// # Errors
+    ///
+    /// [`kind`](SqliteOutboxError::kind) says what is wrong with the settings or the file.
+    pub fn open(self) -> Result<SqliteOutbox, SqliteOutboxError> {
+        let sealing = self.sealing.ok_or(SqliteOutboxErrorKind::NoKey)?;
+        let conn = schema::open(&self.path, self.lock_timeout, self.max_file_size)?;
+        let unknown = schema::waits_for_key(&conn, |name| !sealing.can_open(name))?;
+        if unknown && !self.lost_keys {
+            return Err(SqliteOutboxErrorKind::UnknownKey.into());
+        }
+        if unknown {
+            tracing::error!(
+                "deliveries wait that are sealed with a lost key: they will not be sent"
+            );
+        }
+        let settings = WriterSettings {
+            clock: self.clock,
+            lease: self.lease,
+            keep_dead: self.keep_dead,
+        };
+        Ok(SqliteOutbox {
+            commands: writer::start(conn, settings)?,
+            sealing,
+            path: Arc::new(self.path),
+            lock_timeout: self.lock_timeout,
+            lease: self.lease,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl fmt::Debug for SqliteOutboxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteOutboxBuilder")
+            .field("path", &self.path)
+            .field("sealing", &self.sealing)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! An outbox for [`tower-webhook`](tower_webhook): deliveries wait in a SQLite file, and outlive the
+//! process.
+//!
+//! The end of a response is held back until its delivery is on the disk, so a caller who has seen
+//! all of its response can rely on the webhook.
+//!
+//! ```
+//! use tower_webhook::{Dispatcher, WebhookLayer, outbox::SealingKey};
+//! use tower_webhook_sqlite::SqliteOutbox;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let (file, key_file) = (folder.path().join("webhooks"), folder.path().join("key"));
+//! let key = SealingKey::from_file_or_new(key_file)?;
+//! let outbox = SqliteOutbox::open(file, key)?;
+//! let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
+//! dispatcher.start(); // what an earlier run has left is delivered at once
+//! let layer = WebhookLayer::new().with_dispatcher(dispatcher);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With settings of its own:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_webhook::{Dispatcher, RetryPolicy, outbox::SealingKey};
+//! use tower_webhook_sqlite::SqliteOutbox;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("webhooks");
+//! # let (new, old) = ([7; 32], [3; 32]);
+//! let outbox = SqliteOutbox::builder(file)
+//!     .with_key(SealingKey::from_bytes(new).with_older_key(SealingKey::from_bytes(old)))
+//!     .with_dead_letters_kept(Duration::from_secs(7 * 24 * 3_600))
+//!     .with_max_file_size(10 << 30)
+//!     .open()?;
+//! let dispatcher = Dispatcher::builder()
+//!     .with_outbox(outbox)
+//!     .with_retry_policy(RetryPolicy::standard_webhooks())
+//!     .build();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! A delivery that was taken survives `kill -9`, a crash of the system and a loss of power, as far
+//! as the disk does what it is told when it is told to sync; it does not survive the disk. It is
+//! delivered at least once: after a crash, what was under way is delivered again.
+//!
+//! When the file does not take a delivery (the disk is full, the lock is held), the response
+//! completes all the same, the failure is [reported](tower_webhook::EventKind::OutboxFailed), and the
+//! delivery is attempted from memory.
+//!
+//! Two calls with the same request id are two deliveries: request ids are chosen by callers, and one
+//! caller must not be able to take another's webhook by asking with its id first.
+//!
+//! # The file
+//!
+//! It must be on a local disk: not on NFS or another network share. Beside it there are `-wal` and
+//! `-shm`, which belong to it. Several processes on one machine may have it open, as in a rolling
+//! restart; each leases deliveries for itself, and what a process that is gone had leased is due
+//! again after the [lease](SqliteOutboxBuilder::with_lease).
+//!
+//! `sqlite3` can read it, times being milliseconds since 1970:
+//!
+//! ```sql
+//! SELECT id, host, state, attempt, datetime(due_at / 1000, 'unixepoch') FROM delivery;
+//! ```
+//!
+//! Secrets, endpoints and headers are sealed, and bound to the payload. Payloads, and what the columns
+//! beside them say, are in the clear: the file is created for its owner alone. What is read from it
+//! is not trusted: what is signed and sent is what was accepted, and every endpoint is judged by the
+//! dispatcher's policy before each attempt. What cannot be read any more, as its key is gone or its
+//! row was changed, becomes a dead letter and is never sent.
+//!
+//! # Time
+//!
+//! Due times are by the wall clock, as they have to survive a restart. Set forward, it makes
+//! deliveries due early. Set back, it makes none wait longer than the delay that was asked for,
+//! counted from then.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod clock;
+mod command;
+mod error;
+mod fetch;
+mod filter;
+mod insert;
+mod lease;
+mod outbox;
+mod owner;
+mod read;
+mod schema;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod text;
+mod upkeep;
+mod writer;
+
+pub use self::{
+    builder::SqliteOutboxBuilder,
+    error::{SqliteOutboxError, SqliteOutboxErrorKind},
+    outbox::SqliteOutbox,
+};

@@ -1,0 +1,118 @@
+//! Reading for people: on a thread and a connection of its own, so that however long a list is,
+//! nothing else waits for it.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use tokio::sync::oneshot;
+use tower_webhook::{
+    BoxError, DeliveryId, Payload, RequestId,
+    endpoint::Host,
+    outbox::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Page},
+};
+
+use crate::{
+    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind, clock::from_ms, filter, schema,
+    text::outcome_from,
+};
+
+impl SqliteOutbox {
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, BoxError> {
+        let (reply, answer) = oneshot::channel();
+        let (path, lock_timeout) = (Arc::clone(&self.path), self.lock_timeout);
+        thread::Builder::new()
+            .name("webhook-read".to_owned())
+            .spawn(move || {
+                let conn = schema::connect(&path, lock_timeout);
+                let _ = reply.send(conn.and_then(|conn| read(&conn)));
+            })?;
+        let gone = |_| SqliteOutboxError::from(SqliteOutboxErrorKind::Gone);
+        let found = answer.await.map_err(gone)?;
+        Ok(found.map_err(SqliteOutboxError::from)?)
+    }
+}
+
+pub(crate) fn list(
+    conn: &Connection,
+    filter: &DeliveryFilter,
+    page: Page,
+) -> rusqlite::Result<Vec<DeliveryRecord>> {
+    // One view of the file for both tables.
+    let view = conn.unchecked_transaction()?;
+    let (mut condition, mut values) = filter::to_sql(filter);
+    if let Some(before) = page.before() {
+        condition.push_str(" AND id < ?");
+        values.push(Box::new(before.to_string()));
+    }
+    values.push(Box::new(i64::try_from(page.at_most()).unwrap_or(i64::MAX)));
+    let mut deliveries = view.prepare(&format!(
+        "SELECT seq, id, request_id, host, status, payload_len, accepted_at, state
+         FROM delivery WHERE {condition} ORDER BY id DESC LIMIT ?"
+    ))?;
+    let mut attempts = view.prepare(
+        "SELECT attempt, started_at, took_us, status, retry_after, error
+         FROM attempt WHERE delivery = ?1 ORDER BY rowid",
+    )?;
+    let mut rows = deliveries.query(params_from_iter(values))?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(mut record) = record(row)? else {
+            tracing::warn!("a row of the SQLite outbox cannot be read, and is not listed");
+            continue;
+        };
+        let of_it = attempts.query_map([row.get::<_, i64>(0)?], attempt)?;
+        record.attempts = of_it.collect::<Result<_, _>>()?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+pub(crate) fn payload(conn: &Connection, id: DeliveryId) -> rusqlite::Result<Option<Payload>> {
+    let found: Option<Vec<u8>> = conn
+        .query_row(
+            "SELECT body FROM payload JOIN delivery USING (seq) WHERE id = ?1",
+            [id.to_string()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(found.map(|body| Bytes::from(body).into()))
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
+    let text = |index| -> rusqlite::Result<Option<&str>> {
+        let value = row.get_ref(index)?;
+        Ok(value.as_str().ok())
+    };
+    let status = u16::try_from(row.get::<_, i64>(4)?).ok();
+    let (Some(id), Some(request_id), Some(host), Some(status)) = (
+        text(1)?.and_then(DeliveryId::parse),
+        text(2)?.and_then(RequestId::parse),
+        text(3)?.map(Host::from),
+        status.and_then(|status| StatusCode::from_u16(status).ok()),
+    ) else {
+        return Ok(None);
+    };
+    let len = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+    let accepted_at = from_ms(row.get(6)?);
+    let mut record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
+    if text(7)? == Some("dead") {
+        record.state = DeliveryState::Dead;
+    }
+    Ok(Some(record))
+}
+
+fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+    let error: Option<String> = row.get(5)?;
+    let took = Duration::from_micros(u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0));
+    Ok(AttemptRecord::new(
+        row.get(0)?,
+        from_ms(row.get(1)?),
+        took,
+        outcome_from(row.get(3)?, row.get(4)?, error.as_deref()),
+    ))
+}

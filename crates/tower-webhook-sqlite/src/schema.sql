@@ -1,0 +1,53 @@
+-- Times are milliseconds since 1970, UTC.
+
+CREATE TABLE delivery (
+    seq         INTEGER PRIMARY KEY,
+    id          TEXT NOT NULL UNIQUE,       -- grows with time
+    request_id  TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('waiting', 'leased', 'dead')),
+    host        TEXT NOT NULL,
+    status      INTEGER NOT NULL,
+    envelope    BLOB NOT NULL,              -- all but the payload, sealed
+    key         TEXT,                       -- the name of the key that it is sealed with
+    payload_len INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL DEFAULT 1, -- the next one, or the one under way
+    due_at      INTEGER NOT NULL,
+    delay       INTEGER NOT NULL DEFAULT 0, -- how long due_at was in the future
+    owner       INTEGER,                    -- which process has leased it,
+    token       INTEGER,                    -- and which of its leases that is
+    died_at     INTEGER,
+    reason      TEXT                        -- why it died
+) STRICT;
+
+CREATE INDEX delivery_request ON delivery (request_id);
+CREATE INDEX delivery_due ON delivery (due_at, host, payload_len) WHERE state = 'waiting';
+CREATE INDEX delivery_host ON delivery (host, due_at, payload_len) WHERE state = 'waiting';
+CREATE INDEX delivery_owner ON delivery (owner) WHERE state = 'leased';
+CREATE INDEX delivery_dead ON delivery (died_at) WHERE state = 'dead';
+
+-- Apart, so that leasing a delivery does not write its payload again.
+CREATE TABLE payload (
+    seq  INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE attempt (
+    delivery    INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    took_us     INTEGER NOT NULL,
+    status      INTEGER,                    -- what the endpoint answered,
+    retry_after INTEGER,                    -- and the seconds that it asked for
+    error       TEXT                        -- or why there was no answer
+) STRICT;
+
+CREATE INDEX attempt_delivery ON attempt (delivery);
+
+-- The processes that have leased deliveries. One whose beat stands still is gone.
+CREATE TABLE owner (
+    id    INTEGER PRIMARY KEY,
+    pid   INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    beat  INTEGER NOT NULL
+) STRICT;

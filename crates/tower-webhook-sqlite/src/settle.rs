@@ -1,0 +1,157 @@
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params, params_from_iter};
+use tower_webhook::outbox::{
+    AttemptRecord, DeliveryFilter, DeliveryState, Lease, SettleOutcome, Settlement, Verdict,
+};
+
+use crate::{
+    clock::{duration_to_ms, to_ms},
+    filter,
+    text::OutcomeColumns,
+};
+
+/// Changes the state of deliveries.
+pub(crate) struct Settle<'c> {
+    conn: &'c Connection,
+    delivered: Statement<'c>,
+    again: Statement<'c>,
+    die: Statement<'c>,
+    release: Statement<'c>,
+    record: Statement<'c>,
+    forget: [Statement<'c>; 2],
+    holds: Statement<'c>,
+    revive: Statement<'c>,
+    cancel: Statement<'c>,
+}
+
+/// So many deliveries at once are redelivered or cancelled: accepting waits no longer than that.
+const SWEPT: usize = 256;
+
+impl<'c> Settle<'c> {
+    pub(crate) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
+        let leased = |change: &str| {
+            conn.prepare(&format!(
+                "{change} WHERE id = ?1 AND token = ?2 AND state = 'leased' RETURNING seq"
+            ))
+        };
+        Ok(Self {
+            conn,
+            delivered: leased("DELETE FROM delivery")?,
+            again: leased(
+                "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL,
+                     attempt = attempt + 1, due_at = ?3, delay = ?4",
+            )?,
+            die: leased(
+                "UPDATE delivery SET state = 'dead', owner = NULL, token = NULL,
+                     died_at = ?3, reason = ?4",
+            )?,
+            release: leased("UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL")?,
+            record: conn.prepare(
+                "INSERT INTO attempt (delivery, attempt, started_at, took_us, status,
+                     retry_after, error)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?,
+            forget: [
+                conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
+                conn.prepare("DELETE FROM attempt WHERE delivery = ?1")?,
+            ],
+            holds: conn.prepare(
+                "SELECT seq FROM delivery WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+            )?,
+            revive: conn.prepare(
+                "UPDATE delivery SET state = 'waiting', attempt = 1, due_at = ?2, delay = 0,
+                     died_at = NULL, reason = NULL
+                 WHERE seq = ?1 AND state = 'dead'",
+            )?,
+            cancel: conn.prepare("DELETE FROM delivery WHERE seq = ?1 AND state = 'waiting'")?,
+        })
+    }
+
+    pub(crate) fn run(
+        &mut self,
+        settlement: &Settlement,
+        now: i64,
+    ) -> rusqlite::Result<SettleOutcome> {
+        let id = settlement.lease.delivery.to_string();
+        let token = settlement.lease.token as i64;
+        let seq = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let changed = match settlement.verdict {
+            Verdict::Delivered => self.delivered.query_row(params![id, token], seq),
+            Verdict::AgainIn(delay) => {
+                let delay = duration_to_ms(delay);
+                let due = now.saturating_add(delay);
+                self.again.query_row(params![id, token, due, delay], seq)
+            }
+            Verdict::Dead(last) => {
+                let reason = last.to_string();
+                self.die.query_row(params![id, token, now, reason], seq)
+            }
+            Verdict::Released => self.release.query_row(params![id, token], seq),
+        };
+        let Some(seq) = changed.optional()? else {
+            return Ok(SettleOutcome::LeaseLost);
+        };
+        if settlement.verdict == Verdict::Delivered {
+            self.forget(seq)?;
+        } else if let Some(record) = &settlement.record {
+            self.write_record(seq, record)?;
+        }
+        Ok(SettleOutcome::Done)
+    }
+
+    pub(crate) fn holds(&mut self, lease: Lease) -> rusqlite::Result<bool> {
+        let id = lease.delivery.to_string();
+        self.holds.exists(params![id, lease.token as i64])
+    }
+
+    /// Makes some dead letters due, the oldest first, and says how many.
+    pub(crate) fn revive(&mut self, wanted: &DeliveryFilter, now: i64) -> rusqlite::Result<usize> {
+        let dead = wanted.clone().with_state(DeliveryState::Dead);
+        let mut revived = 0;
+        for seq in self.some(&dead, "TRUE")? {
+            revived += self.revive.execute([seq, now])?;
+        }
+        Ok(revived)
+    }
+
+    /// Forgets some that wait, the oldest first, and says how many.
+    pub(crate) fn cancel(&mut self, wanted: &DeliveryFilter) -> rusqlite::Result<usize> {
+        let mut cancelled = 0;
+        for seq in self.some(wanted, "state = 'waiting'")? {
+            cancelled += self.cancel.execute([seq])?;
+            self.forget(seq)?;
+        }
+        Ok(cancelled)
+    }
+
+    fn some(&self, filter: &DeliveryFilter, also: &str) -> rusqlite::Result<Vec<i64>> {
+        let (condition, values) = filter::to_sql(filter);
+        let mut statement = self.conn.prepare(&format!(
+            "SELECT seq FROM delivery WHERE {condition} AND {also} ORDER BY seq LIMIT {SWEPT}"
+        ))?;
+        let values = values.iter().map(|value| &**value as &dyn ToSql);
+        let seqs = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+        seqs.collect()
+    }
+
+    fn forget(&mut self, seq: i64) -> rusqlite::Result<()> {
+        for statement in &mut self.forget {
+            statement.execute([seq])?;
+        }
+        Ok(())
+    }
+
+    fn write_record(&mut self, seq: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
+        let outcome = OutcomeColumns::from(record.outcome);
+        let took = i64::try_from(record.took.as_micros()).unwrap_or(i64::MAX);
+        self.record.execute(params![
+            seq,
+            record.attempt,
+            to_ms(record.at),
+            took,
+            outcome.status,
+            outcome.retry_after,
+            outcome.error,
+        ])?;
+        Ok(())
+    }
+}
