@@ -1,20 +1,29 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, TryFutureExt};
 use http::{Request, Response};
 use http_body::Body;
+use tower::ServiceExt;
 use tower_service::Service;
 
 use super::{
-    Dispatcher, Shared, cooling::Cooling, engine::OutboxEngine, places::Places, retry::RetryPolicy,
-    worker::Attempts,
+    Dispatcher, Shared,
+    core::{Core, CoreSettings},
+    insert::Sink,
+    retry::RetryPolicy,
+    scheduler::SchedulerLimits,
+    store::Store,
 };
+#[cfg(feature = "client")]
+use crate::attempt::{GuardedSettings, InvalidCertificate, Resolve};
 use crate::{
-    BoxError, Brand, Delivery, EndpointPolicy, Payload,
     admission::{Admission, Limits},
-    attempt::{self, Client, InvalidCertificate, Post, Resolve},
-    endpoint::RecentEndpoints,
-    event::{Event, Events, Hook},
-    outbox::{Accepted, MemoryOutbox, Outbox, SinkOnly},
+    attempt::{Client, Post},
+    delivery::{Brand, Delivery, Payload},
+    endpoint::{EndpointPolicy, RecentEndpoints},
+    error::BoxError,
+    event::{Event, Events, Subscriber},
+    outbox::{MemoryOutbox, Outbox},
 };
 
 /// Settings of a [`Dispatcher`].
@@ -29,28 +38,42 @@ use crate::{
 /// | [Standard Webhooks headers](Self::without_standard_headers) | sent | |
 /// | [body](Self::with_body_limit) | 4 MiB | |
 /// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
-/// | [webhooks under way](Self::with_max_outstanding) | 1,024, and 256 for each host | |
-/// | [attempts under way](Self::with_max_attempts) | 512, and 64 for each host | half of what a process may open by default on Linux |
+/// | [memory for what comes out of an outbox](Self::with_payload_memory) | 256 MiB | |
+/// | [webhooks under way](Self::with_max_outstanding) | 1,024 | |
+/// | [of one endpoint host](Self::with_max_outstanding_per_host) | 256 | |
+/// | [attempts under way](Self::with_max_attempts) | 512 | half of what a process may open by default on Linux |
+/// | [of one endpoint host](Self::with_max_attempts_per_host) | 64 | |
 #[must_use = "a builder does nothing until it is built"]
-pub struct DispatcherBuilder<O = MemoryOutbox> {
-    outbox: O,
+pub struct DispatcherBuilder {
+    store: Store,
+    sink: Option<Arc<Sink>>,
     policy: EndpointPolicy,
     retry: RetryPolicy,
     brand: Brand,
     standard_headers: bool,
     limits: Limits,
-    attempts: (usize, usize),
+    attempts: SchedulerLimits,
+    payload_memory: usize,
     attempt_timeout: Duration,
     accept_timeout: Duration,
-    hook: Option<Box<Hook>>,
+    subscribers: Vec<Subscriber>,
     client: Option<Client>,
-    guarded: attempt::GuardedSettings,
+    #[cfg(feature = "client")]
+    guarded: GuardedSettings,
 }
 
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+
 impl DispatcherBuilder {
+    #[cfg(feature = "client")]
     pub(super) fn new() -> Self {
+        Self::without_client()
+    }
+
+    pub(super) fn without_client() -> Self {
         Self {
-            outbox: MemoryOutbox::new(),
+            store: Store::new(MemoryOutbox::new()),
+            sink: None,
             policy: EndpointPolicy::public(),
             retry: RetryPolicy::cerebrium(),
             brand: Brand::default(),
@@ -61,48 +84,68 @@ impl DispatcherBuilder {
                 body: 4 << 20,
                 memory: 1 << 30,
             },
-            attempts: (512, 64),
-            attempt_timeout: Duration::from_secs(15),
+            attempts: SchedulerLimits {
+                attempts: 512,
+                per_host: 64,
+                time: ATTEMPT_TIMEOUT,
+            },
+            payload_memory: 256 << 20,
+            attempt_timeout: ATTEMPT_TIMEOUT,
             accept_timeout: Duration::from_secs(5),
-            hook: None,
+            subscribers: Vec::new(),
             client: None,
-            guarded: attempt::GuardedSettings::default(),
+            #[cfg(feature = "client")]
+            guarded: GuardedSettings::default(),
         }
     }
-}
 
-impl<O> DispatcherBuilder<O> {
-    /// Where accepted deliveries wait. Default: [in memory](MemoryOutbox).
-    pub fn with_outbox<P: Outbox>(self, outbox: P) -> DispatcherBuilder<P> {
-        DispatcherBuilder {
-            outbox,
-            policy: self.policy,
-            retry: self.retry,
-            brand: self.brand,
-            standard_headers: self.standard_headers,
-            limits: self.limits,
-            attempts: self.attempts,
-            attempt_timeout: self.attempt_timeout,
-            accept_timeout: self.accept_timeout,
-            hook: self.hook,
-            client: self.client,
-            guarded: self.guarded,
-        }
+    /// Where accepted deliveries are kept. Default: [in memory](MemoryOutbox).
+    ///
+    /// # Panics
+    ///
+    /// When the outbox says that its deliveries do not outlive the process, and seals them as if they
+    /// did: [`Durability::Memory`](crate::outbox::Durability::Memory) goes with
+    /// [`Sealing::in_memory`](crate::outbox::Sealing::in_memory) alone.
+    #[track_caller]
+    pub fn with_outbox(mut self, outbox: impl Outbox) -> Self {
+        self.store = Store::new(outbox);
+        assert!(
+            self.store.limits.is_durable() || self.store.is_in_memory(),
+            "an outbox with Durability::Memory has to seal with Sealing::in_memory()"
+        );
+        self.sink = None;
+        self
     }
 
     /// Hands deliveries to this service and does not deliver them itself: for a queue that
     /// another process reads, or for a test.
     ///
-    /// A delivery keeps the room that it takes until the service has dropped it.
-    pub fn with_sink<K>(self, sink: K) -> DispatcherBuilder<SinkOnly<K>>
+    /// A delivery keeps its reservation until the service has dropped it.
+    ///
+    /// ```
+    /// use tower::service_fn;
+    /// use tower_webhook::{BoxError, Delivery, Dispatcher};
+    ///
+    /// let dispatcher = Dispatcher::builder()
+    ///     .with_sink(service_fn(|delivery: Delivery| async move {
+    ///         println!("{}: {} bytes", delivery.id(), delivery.payload().len());
+    ///         Ok::<_, BoxError>(())
+    ///     }))
+    ///     .build();
+    /// ```
+    pub fn with_sink<K>(mut self, sink: K) -> Self
     where
-        K: Service<Delivery, Response = Accepted, Error: Into<BoxError>, Future: Send>
+        K: Service<Delivery, Response = (), Error: Into<BoxError>, Future: Send>
             + Clone
             + Send
             + Sync
             + 'static,
     {
-        self.with_outbox(SinkOnly(sink))
+        self.sink = Some(Arc::new(move |delivery| {
+            let handing_over = sink.clone().oneshot(delivery);
+            handing_over.map_err(Into::into).boxed()
+        }));
+        self
     }
 
     /// Which endpoints a caller may name, and which addresses are connected to. Default:
@@ -153,7 +196,7 @@ impl<O> DispatcherBuilder<O> {
     /// The largest body that is forwarded, in bytes. Default: 4 MiB.
     ///
     /// The response of a request whose body is larger goes to the caller as always; its webhook
-    /// ends as [failed](crate::FailReason::BodyTooLarge). A cut body is never sent.
+    /// ends as [failed](crate::event::FailReason::BodyTooLarge). A cut body is never sent.
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.limits.body = bytes;
         self
@@ -170,45 +213,66 @@ impl<O> DispatcherBuilder<O> {
     /// Besides its payload a webhook under way takes less than 5 KiB, and an attempt under way less
     /// than 128 KiB. Connections that are kept for later attempts do not come on top of that: with
     /// those in use they are at most as many as attempts may be under way, and each takes less.
-    /// [Dead letters in memory](MemoryOutbox::with_dead_letters) have payloads of 64 MiB, and take
+    /// [Dead letters in memory](MemoryOutbox::with_max_dead_letter_bytes) have payloads of 64 MiB, and take
     /// as much besides as webhooks under way. With every default that is a bound of 1,162 MiB.
     ///
-    /// With a SQLite outbox that is the bound of what is not in its file yet, or could not be
-    /// written. To deliver from the file takes as much again as its `with_payload_memory` says,
-    /// 256 MiB by default, and 16 MiB for the file's pages.
+    /// With a durable outbox that is the bound of what it does not have yet, or could not take. What
+    /// it has and is being delivered has a bound of [its own](Self::with_payload_memory).
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
         self
     }
 
+    /// The bytes of all payloads of a durable outbox that are in memory at the same time: being
+    /// attempted, or waiting for their turn. Default: 256 MiB, and one payload more. Beyond it a
+    /// delivery stays in the outbox until there is room.
+    pub fn with_payload_memory(mut self, bytes: usize) -> Self {
+        self.payload_memory = bytes;
+        self
+    }
+
     /// How many webhooks may be under way, from before the handler runs until the delivery is
-    /// safe: in all, and for each endpoint host. Default: 1,024 and 256. Beyond that a request
-    /// that asks for one is answered with 503.
-    pub fn with_max_outstanding(mut self, in_all: usize, per_host: usize) -> Self {
-        self.limits.outstanding = in_all;
-        self.limits.outstanding_per_host = per_host;
+    /// settled, or safe in a durable outbox. Default: 1,024. Beyond that a request that asks for one
+    /// is answered with 503.
+    pub fn with_max_outstanding(mut self, number: usize) -> Self {
+        self.limits.outstanding = number;
         self
     }
 
-    /// How many attempts may be under way, at least one: in all, and for each endpoint host.
-    /// Default: 512 and 64. At most as many connections are open, those that are kept for later
-    /// attempts included; only while one is being opened may a second address be tried beside it.
+    /// How many of these one endpoint host may have. Default: 256.
+    pub fn with_max_outstanding_per_host(mut self, number: usize) -> Self {
+        self.limits.outstanding_per_host = number;
+        self
+    }
+
+    /// How many attempts may be under way, at least one. Default: 512. At most as many connections
+    /// are open, those that are kept for later attempts included; only while one is being opened may
+    /// a second address be tried beside it.
     ///
-    /// A host begins with at most 4 and has one more for each of its answers, until none of its
-    /// attempts is under way any more; and it never gets more than half of what is free. So it
-    /// takes well over a hundred hosts that stall until another one has to wait.
-    pub fn with_max_attempts(mut self, in_all: usize, per_host: usize) -> Self {
-        self.attempts = (in_all.max(1), per_host.max(1));
+    /// Hosts that are not known to answer share at most half of them: however many hosts stall,
+    /// those that answer are attempted.
+    pub fn with_max_attempts(mut self, number: usize) -> Self {
+        self.attempts.attempts = number.max(1);
         self
     }
 
-    /// Tells this function everything that happens to a webhook. Default: nobody is told; what
-    /// happens is also in the log, through [`tracing`].
+    /// How many attempts one endpoint host may have under way, at least one. Default: 64.
+    ///
+    /// A host that has not answered yet, or has failed to answer its last attempt, has at most 4.
+    /// One answer gives it its whole limit. After 8 failures in a row a host pauses between its
+    /// attempts, for longer each time, up to one second.
+    pub fn with_max_attempts_per_host(mut self, number: usize) -> Self {
+        self.attempts.per_host = number.max(1);
+        self
+    }
+
+    /// Tells this function everything that happens to a webhook, beside all others that are told.
+    /// Default: nobody is told; what happens is also in the log, through [`tracing`].
     ///
     /// It runs on the way of requests and deliveries: it must not block. When it panics, that is
     /// logged, and nothing else changes.
-    pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.hook = Some(Box::new(hook));
+    pub fn on_event(mut self, subscriber: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.subscribers.push(Box::new(subscriber));
         self
     }
 
@@ -234,6 +298,7 @@ impl<O> DispatcherBuilder<O> {
 
     /// Resolves endpoint names with this instead of the system's name servers. What it answers is
     /// judged all the same. Without effect on a [client of one's own](Self::with_client).
+    #[cfg(feature = "client")]
     pub fn with_resolver(mut self, resolver: impl Resolve) -> Self {
         self.guarded.resolver = Some(Arc::new(resolver));
         self
@@ -245,58 +310,60 @@ impl<O> DispatcherBuilder<O> {
     /// # Errors
     ///
     /// When there is no certificate in it, or one that cannot be read.
+    #[cfg(feature = "client")]
     pub fn with_root_certificates(mut self, pem: &[u8]) -> Result<Self, InvalidCertificate> {
         self.guarded.add_roots(pem)?;
         Ok(self)
     }
-}
 
-impl<O: Outbox + 'static> DispatcherBuilder<O> {
-    /// The dispatcher. Nothing runs yet: its worker starts with the first webhook.
+    /// The dispatcher. Nothing runs yet: it starts with the first webhook.
     #[must_use]
     pub fn build(self) -> Dispatcher {
-        let events = Events::new(self.hook);
+        let events = Events::new(self.subscribers);
         let admission = Arc::new(Admission::new(&self.limits, events.clone()));
-        let cooling = Arc::<Cooling>::default();
+        #[cfg(feature = "client")]
         let client = self.client.unwrap_or_else(|| {
             Client::guarded(
                 &self.policy,
                 self.guarded,
                 self.attempt_timeout,
-                self.attempts,
+                (self.attempts.attempts, self.attempts.per_host),
             )
         });
-        let attempts = Arc::new(Attempts {
-            far_end: Post::new(
-                client,
-                self.policy.clone(),
-                &self.brand,
-                self.standard_headers,
-                self.attempt_timeout,
-            ),
-            retry: self.retry,
-            events: events.clone(),
-            admission: Arc::clone(&admission),
-            cooling: Arc::clone(&cooling),
-            places: Places::new(self.attempts.0, self.attempts.1),
-        });
+        #[cfg(not(feature = "client"))]
+        let client = self.client.unwrap_or_else(Client::none);
+        let post = Post::new(
+            client,
+            self.policy.clone(),
+            &self.brand,
+            self.standard_headers,
+            self.attempt_timeout,
+        );
         Dispatcher {
             shared: Arc::new(Shared {
-                admission,
-                cooling,
+                core: Arc::new(Core::new(CoreSettings {
+                    given: self.store,
+                    post,
+                    retry: self.retry,
+                    events,
+                    admission,
+                    accept_timeout: self.accept_timeout,
+                    limits: SchedulerLimits {
+                        time: self.attempt_timeout,
+                        ..self.attempts
+                    },
+                    payload_memory: self.payload_memory,
+                })),
                 policy: self.policy,
                 recent_endpoints: RecentEndpoints::new(),
-                events,
-                engine: Box::new(OutboxEngine::new(self.outbox, Arc::clone(&attempts))),
-                fallback: Box::new(OutboxEngine::new(MemoryOutbox::new(), attempts)),
+                sink: self.sink,
                 body_limit: self.limits.body,
-                accept_timeout: self.accept_timeout,
             }),
         }
     }
 }
 
-impl<O> fmt::Debug for DispatcherBuilder<O> {
+impl fmt::Debug for DispatcherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DispatcherBuilder")
             .field("policy", &self.policy)

@@ -1,39 +1,53 @@
-mod accepting;
+//! The dispatcher: from a complete delivery to its end.
+//!
+//! The scheduler decides what is attempted next, workers attempt it, a keeper for each runtime
+//! looks after what time brings, and `insert` and `settle` are the ways into the outbox. How a
+//! POST is made, how a delivery is kept, and how a call becomes a delivery are not known here.
+
 mod builder;
-mod cooling;
-mod engine;
-mod lanes;
-mod places;
+mod core;
+mod group;
+mod hub;
+mod insert;
+mod keeper;
+mod quarantine;
 mod retry;
+mod scheduler;
+mod settle;
+mod shutdown;
+mod store;
 mod worker;
 
-use std::{fmt, sync::Arc, task::Context, time::Duration};
+use std::{cmp::Reverse, fmt, sync::Arc, task::Context};
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout_at},
-};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_service::Service;
 
-pub(crate) use self::accepting::Accepting;
-pub use self::{builder::DispatcherBuilder, retry::RetryPolicy};
-use self::{cooling::Cooling, engine::Engine, worker::Stop};
+pub(crate) use self::insert::AcceptFuture;
+pub use self::{builder::DispatcherBuilder, retry::RetryPolicy, shutdown::Shutdown};
+use self::{core::Core, insert::Sink, store::Which};
 use crate::{
-    BoxError, Delivery, Endpoint, EndpointError, EndpointPolicy, RequestId,
-    admission::{Admission, OfHost, Room},
-    attempt,
-    endpoint::RecentEndpoints,
+    admission::{HostTally, Reservation},
+    delivery::{Delivery, DeliveryParts, Payload, wire},
+    endpoint::{Endpoint, EndpointError, EndpointPolicy, RecentEndpoints},
+    error::BoxError,
     event::{Counts, EventKind, Events, Refusal},
-    outbox::{Accepted, DeliveryFilter, DeliveryRecord, DeliveryState, Durability},
+    id::DeliveryId,
+    outbox::{DeliveryFilter, DeliveryRecord, DeliveryState, Page},
 };
 
 /// Accepts deliveries, runs their attempts, and drains: one handle, cheap to clone.
 ///
-/// A layer made with [`WebhookLayer::new`](crate::WebhookLayer::new) has one of its own with every
+/// A layer made with [`WebhookLayer::new`](crate::layer::WebhookLayer::new) has one of its own with every
 /// default. Build one to change a setting, to share it among several layers, and to
 /// [shut it down](Self::shutdown).
 ///
-/// It needs no runtime to be built: its worker starts on the Tokio runtime in which the first
-/// webhook is accepted, which must have its I/O and its timers enabled, as `#[tokio::main]` has. It ends by itself once the last handle is gone and nothing is left to do.
+/// It needs no runtime to be built. It works in every Tokio runtime in which it is used, for as long
+/// as that lives, which must have its I/O and its timers enabled, as `#[tokio::main]` has. What a
+/// runtime that ends has left is done in another one, or in the next. It ends by itself once the last
+/// handle is gone and nothing is left to do in memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,136 +75,187 @@ pub struct Dispatcher {
     shared: Arc<Shared>,
 }
 
+/// What all handles have. Dropped with the last of them.
 struct Shared {
-    admission: Arc<Admission>,
-    cooling: Arc<Cooling>,
+    core: Arc<Core>,
     policy: EndpointPolicy,
     recent_endpoints: RecentEndpoints<Destination>,
-    events: Events,
-    engine: Box<dyn Engine>,
-    /// In memory, for when the outbox does not take a delivery.
-    fallback: Box<dyn Engine>,
+    sink: Option<Arc<Sink>>,
     body_limit: usize,
-    accept_timeout: Duration,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.core.handles_are_gone();
+    }
 }
 
 /// A permitted endpoint, and what its host has taken of the room.
 #[derive(Clone)]
 pub(crate) struct Destination {
     pub(crate) endpoint: Endpoint,
-    pub(crate) of_host: OfHost,
-}
-
-/// What [`Dispatcher::shutdown`] has to say.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Shutdown {
-    /// What happened while it shut down.
-    pub counts: Counts,
-    /// The deliveries that had to be given up, with their bytes.
-    pub abandoned: Vec<Delivery>,
-    /// The requests whose handler had not ended in time. They run on, but what they answer is
-    /// not delivered any more.
-    pub unfinished: usize,
+    pub(crate) of_host: HostTally,
 }
 
 impl Dispatcher {
     /// A dispatcher with every default.
+    #[cfg(feature = "client")]
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// A builder with every default.
+    #[cfg(feature = "client")]
     pub fn builder() -> DispatcherBuilder {
         DispatcherBuilder::new()
     }
 
-    /// Starts the worker now instead of with the first webhook: what a durable outbox kept from
-    /// an earlier run is then delivered without waiting for one.
+    /// A builder with every default but the client: what
+    /// [`with_client`](DispatcherBuilder::with_client) sets. It is there without the feature
+    /// `client`, too.
+    pub fn builder_with_client<C, B>(client: C) -> DispatcherBuilder
+    where
+        C: Service<Request<Payload>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        C::Future: Send,
+        C::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        DispatcherBuilder::without_client().with_client(client)
+    }
+
+    /// A builder with every default but the far end: what
+    /// [`with_sink`](DispatcherBuilder::with_sink) sets. It is there without the feature `client`,
+    /// too.
+    pub fn builder_with_sink<K>(sink: K) -> DispatcherBuilder
+    where
+        K: Service<Delivery, Response = (), Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        DispatcherBuilder::without_client().with_sink(sink)
+    }
+
+    /// Starts now instead of with the first webhook: what a durable outbox kept from an earlier run
+    /// is then delivered without waiting for one.
     ///
     /// # Panics
     ///
     /// Outside a Tokio runtime.
     pub fn start(&self) {
-        self.shared.engine.start(&Handle::current());
+        tokio::runtime::Handle::current();
+        self.shared.core.enter();
+    }
+
+    /// Delivers this, without a call and its layer: the parts are those of any delivery.
+    ///
+    /// Resolves once the delivery is as safe as the outbox makes it. Of its headers those travel that
+    /// a response's would: `Content-Type`, `Content-Encoding`, `Content-Language`, `grpc-status` and
+    /// `grpc-message`.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, EndpointPolicy, Payload, delivery::DeliveryParts};
+    ///
+    /// # async fn tell(dispatcher: Dispatcher) -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoint = EndpointPolicy::public().check("https://example.com/hook")?;
+    /// let parts = DeliveryParts::new(endpoint, Payload::from("it is done"));
+    /// let id = dispatcher.deliver(parts).await?;
+    /// println!("{id} is on its way");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason for which there is no room, as for a call.
+    pub async fn deliver(&self, mut parts: DeliveryParts) -> Result<DeliveryId, Refusal> {
+        let core = &self.shared.core;
+        let of_host = core.admission.of_host(parts.endpoint.host_key());
+        let reservation = core.admission.try_reserve(of_host).inspect_err(|refusal| {
+            let reason = "no room for another webhook";
+            core.events.refused(Some(&parts.endpoint), *refusal, reason);
+        })?;
+        parts
+            .headers
+            .retain(|(name, _)| wire::FORWARDED.contains(name));
+        let delivery = Delivery::reserved(parts, reservation);
+        let id = delivery.id();
+        delivery.report(EventKind::Accepted);
+        let accepting =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(self.accept(delivery.clone(), cx)));
+        if let Some(accepting) = accepting.await {
+            accepting.await;
+        }
+        Ok(id)
     }
 
     /// How many webhooks have come to which end since the dispatcher was built.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.shared.events.counts()
+        self.shared.core.events.counts()
     }
 
-    /// How many webhooks take room at this moment: requests that are handled, and deliveries in
-    /// memory.
+    /// How many webhooks hold a reservation at this moment: requests that are handled, and deliveries that no
+    /// durable outbox has yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.shared.admission.taken()
+        self.shared.core.admission.taken()
     }
 
-    /// Accepts nothing new, and lets what is under way come to its end for at most this time.
+    /// The deliveries that the outbox keeps and the filter lets through, newest first.
     ///
-    /// From now on a request that asks for a webhook is answered with 503. Handlers that run for
-    /// one are waited for, so are attempts under way and, with an outbox in memory, deliveries
-    /// that wait for their next attempt. What is still there when the time is over is given up,
-    /// reported as [abandoned](EventKind::Abandoned), and returned.
-    ///
-    /// With a durable outbox deliveries that wait are not waited for and not given up: they stay
-    /// for the next start. Dead letters that are being redelivered from memory are not waited for,
-    /// but are given up.
-    pub async fn shutdown(&self, within: Duration) -> Shutdown {
-        let Shared {
-            admission,
-            cooling,
-            engine,
-            fallback,
-            events,
-            ..
-        } = &*self.shared;
-        let before = events.counts();
-        let deadline = attempt::deadline(Instant::now(), within);
-        admission.close();
-        cooling.close();
-        let _ = timeout_at(deadline, admission.all_given_back()).await;
-        let mut abandoned = Vec::new();
-        for engine in [engine, fallback] {
-            engine.stop(Stop::AfterAttempts);
-        }
-        for engine in [engine, fallback] {
-            if timeout_at(deadline, engine.ended()).await.is_err() {
-                engine.stop(Stop::Now);
-                engine.ended().await;
-            }
-            abandoned.extend(engine.drain());
-        }
-        for delivery in &abandoned {
-            self.abandon(delivery);
-        }
-        Shutdown {
-            counts: events.counts().since(before),
-            unfinished: admission
-                .taken()
-                .saturating_sub(abandoned.iter().filter(|one| one.has_room()).count()),
-            abandoned,
-        }
-    }
-
-    /// The deliveries that the outbox keeps and the filter lets through, the latest first.
-    ///
-    /// An outbox in memory lists dead letters only; a durable one also what waits.
+    /// What an outbox did not take, and waits in memory, is among them.
     ///
     /// # Errors
     ///
-    /// When the outbox cannot be read.
+    /// When the outbox cannot be read, or cannot list.
     pub async fn deliveries(
         &self,
         filter: &DeliveryFilter,
+        page: Page,
     ) -> Result<Vec<DeliveryRecord>, BoxError> {
-        let mut found = self.shared.engine.deliveries(filter).await?;
-        found.extend(self.shared.fallback.deliveries(filter).await?);
-        found.truncate(filter.limit());
+        let mut found = Vec::new();
+        for which in Which::ALL {
+            let outbox = Arc::clone(&self.shared.core.store(which).outbox);
+            found.extend(outbox.list(filter.clone(), page).await?);
+        }
+        found.sort_by_key(|record| Reverse(record.id));
+        found.truncate(page.at_most());
         Ok(found)
+    }
+
+    /// What is known of one delivery, for as long as it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As of [`deliveries`](Self::deliveries).
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, BoxError> {
+        for which in Which::ALL {
+            let outbox = Arc::clone(&self.shared.core.store(which).outbox);
+            if let Some(record) = outbox.get(id).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The payload of one delivery, for as long as it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As of [`deliveries`](Self::deliveries).
+    pub async fn payload(&self, id: DeliveryId) -> Result<Option<Payload>, BoxError> {
+        for which in Which::ALL {
+            let outbox = Arc::clone(&self.shared.core.store(which).outbox);
+            if let Some(payload) = outbox.payload(id).await? {
+                return Ok(Some(payload));
+            }
+        }
+        Ok(None)
     }
 
     /// Delivers the dead letter of this id again, from its first attempt on, and says whether
@@ -198,28 +263,30 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// When the outbox cannot be written; with one in memory, after [`shutdown`](Self::shutdown).
-    /// The dead letter is then kept.
-    pub async fn redeliver(&self, id: &RequestId) -> Result<bool, BoxError> {
-        let one = DeliveryFilter::new().with_id(id.clone());
+    /// When the outbox cannot be written, or cannot do this; with one in memory, after
+    /// [`shutdown`](Self::shutdown). The dead letter is then kept.
+    pub async fn redeliver(&self, id: DeliveryId) -> Result<bool, BoxError> {
+        let one = DeliveryFilter::new().with_id(id);
         Ok(self.redeliver_all(&one).await? > 0)
     }
 
-    /// Delivers the dead letters that the filter lets through again, and says how many they are.
+    /// Delivers all dead letters that the filter lets through again, and says how many they are.
     ///
     /// # Errors
     ///
     /// As of [`redeliver`](Self::redeliver).
     pub async fn redeliver_all(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
-        let Shared {
-            engine, fallback, ..
-        } = &*self.shared;
+        let core = &self.shared.core;
         let dead = filter.clone().with_state(DeliveryState::Dead);
-        let mut number = engine.redeliver(&dead).await?;
-        number += fallback.redeliver(&dead).await?;
-        if let Ok(runtime) = Handle::try_current() {
-            engine.start(&runtime);
-            fallback.start(&runtime);
+        let mut number = 0;
+        for which in Which::ALL {
+            let outbox = Arc::clone(&core.store(which).outbox);
+            let redelivered = outbox.redeliver(dead.clone()).await?;
+            if redelivered > 0 {
+                core.enter();
+                core.fetch_soon(core.hub(), which, Instant::now());
+            }
+            number += redelivered;
         }
         Ok(number)
     }
@@ -231,60 +298,38 @@ impl Dispatcher {
     /// Where an endpoint leads that a caller has written.
     pub(crate) fn destination(&self, endpoint: &str) -> Result<Destination, EndpointError> {
         let endpoint = self.shared.policy.check(endpoint)?;
-        let of_host = self.shared.admission.of_host(endpoint.host_key());
+        let admission = &self.shared.core.admission;
+        let of_host = admission.of_host(endpoint.host_key());
         Ok(Destination { endpoint, of_host })
     }
 
-    /// Takes room for a webhook to a host, if there is any.
-    pub(crate) fn admit(&self, of_host: OfHost) -> Result<Room, Refusal> {
-        self.shared.cooling.release_due();
-        self.shared.admission.try_admit(of_host)
+    /// Takes a reservation for a webhook to a host, if there is any.
+    pub(crate) fn reserve(&self, of_host: HostTally) -> Result<Reservation, Refusal> {
+        self.shared.core.admission.try_reserve(of_host)
     }
 
     pub(crate) fn events(&self) -> &Events {
-        &self.shared.events
+        &self.shared.core.events
     }
 
     pub(crate) fn body_limit(&self) -> usize {
         self.shared.body_limit
     }
 
+    /// Whether the end of a response is held back until its delivery is safe.
+    pub(crate) fn holds_responses_back(&self) -> bool {
+        let given = self.shared.core.store(Which::Given);
+        self.shared.sink.is_some() || given.limits.is_durable()
+    }
+
     /// Hands a delivery to the outbox; `None` when there is nothing to wait for.
-    pub(crate) fn accept(&self, delivery: Delivery, cx: &mut Context<'_>) -> Option<Accepting> {
-        Accepting::begin(self, delivery, cx)
-    }
-
-    fn queued(&self, delivery: &Delivery, accepted: Accepted) {
-        let Accepted {
-            durability,
-            duplicate,
-            ..
-        } = accepted;
-        if durability != Durability::Memory {
-            delivery.settle();
-        }
-        self.report(
-            delivery,
-            EventKind::Queued {
-                durability,
-                duplicate,
-            },
-        );
-    }
-
-    /// Once: what is accepted while the worker ends is found by both.
-    fn abandon(&self, delivery: &Delivery) {
-        if delivery.settle() {
-            self.report(delivery, EventKind::Abandoned);
-        }
-    }
-
-    fn report(&self, delivery: &Delivery, kind: EventKind) {
-        let events = &self.shared.events;
-        events.of(delivery.id(), delivery.endpoint(), kind);
+    pub(crate) fn accept(&self, delivery: Delivery, cx: &mut Context<'_>) -> Option<AcceptFuture> {
+        let Shared { core, sink, .. } = &*self.shared;
+        AcceptFuture::begin(core, sink.as_ref(), delivery, cx)
     }
 }
 
+#[cfg(feature = "client")]
 impl Default for Dispatcher {
     fn default() -> Self {
         Self::new()

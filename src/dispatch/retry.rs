@@ -6,8 +6,8 @@ use std::{
 use http::StatusCode;
 
 use crate::{
-    RequestId,
     event::{AttemptError, Outcome},
+    id::RequestId,
     outbox::Verdict,
 };
 
@@ -90,7 +90,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Makes the jitter a function of this seed, the delivery's id and the attempt, so that a
+    /// Makes the jitter a function of this seed, the request's id and the attempt, so that a
     /// test can repeat it. Default: random.
     #[must_use]
     pub fn with_jitter_seed(mut self, seed: u64) -> Self {
@@ -112,7 +112,7 @@ impl RetryPolicy {
         let failed = Outcome::Failed(AttemptError::Resolve);
         let delays = (1..).map_while(|attempt| match self.verdict(id, attempt, failed) {
             Verdict::AgainIn(delay) => Some(delay),
-            Verdict::Delivered | Verdict::Dead(_) => None,
+            Verdict::Delivered | Verdict::Dead(_) | Verdict::Released => None,
         });
         delays.sum()
     }

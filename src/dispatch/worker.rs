@@ -2,283 +2,303 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
-    task::{Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::future::poll_immediate;
-use tokio::{sync::watch, task::coop::consume_budget, time::sleep};
+use tokio::{task::coop::consume_budget, time::Instant};
 use tracing::Instrument;
 
 use super::{
-    RetryPolicy,
-    cooling::Cooling,
-    lanes::{Hall, Job, Lanes},
-    places::{Freed, Place, Places},
+    core::{Core, wake},
+    hub::{Bring, Idle, RuntimeLink, Stop},
+    scheduler::AttemptEnd,
+    settle::{Conclusion, settle},
+    store::{Job, Which},
 };
 use crate::{
-    Host,
-    admission::Admission,
-    attempt::{Begun, FarEnd, Timer},
-    event::{AttemptError, EventKind, Events, Outcome},
-    outbox::{AttemptRecord, Claim, Demand, Source, Verdict},
+    attempt::{AttemptStart, Timer},
+    delivery::Delivery,
+    event::{AttemptError, EventKind, Outcome},
+    outbox::{AttemptRecord, Settlement, Verdict},
 };
 
-/// How long the worker waits before it asks a source again that has failed.
-const SOURCE_PAUSE: Duration = Duration::from_secs(1);
-
-/// What every attempt of a dispatcher shares.
-pub(super) struct Attempts<F> {
-    pub(super) far_end: F,
-    pub(super) retry: RetryPolicy,
-    pub(super) events: Events,
-    pub(super) admission: Arc<Admission>,
-    pub(super) cooling: Arc<Cooling>,
-    pub(super) places: Places,
+/// A task that runs attempts, one after the other. The future of an attempt takes some KiB: a new
+/// task for each would have them allocated and freed again and again.
+struct Worker {
+    core: Arc<Core>,
+    link: Arc<RuntimeLink>,
+    number: u64,
+    /// It is counted as coming: nobody else is started until it has asked for a job.
+    is_coming: bool,
 }
 
-/// How the worker is told to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Not at all.
-    No,
-    /// Once the attempts under way have ended.
-    AfterAttempts,
-    /// At once: attempts under way are cut off.
-    Now,
+/// The right to run one attempt. Dropped before the attempt has ended, as its runtime ends or its
+/// time is over, it is given back, and what it was given for is due again.
+struct Permit<'w> {
+    worker: &'w Worker,
+    number: u64,
+    delivery: Delivery,
+    attempt: u32,
+    has_ended: bool,
 }
 
-/// Where a source rests while no worker has it.
-pub(super) type Home<S> = Arc<Mutex<Option<S>>>;
+/// A permit's number, and what is to be attempted.
+type Started = (u64, Delivery, u32);
 
-/// A source in use. It goes home when the worker ends, also when its runtime ends first.
-pub(super) struct OnLoan<S: Source> {
-    source: Option<S>,
-    home: Home<S>,
-}
+/// Idle workers that are kept for a runtime: as many as one host's attempts, by default.
+const MOST_IDLE: usize = 64;
 
-impl<S: Source> OnLoan<S> {
-    /// `None` when another worker has it.
-    pub(super) fn take(home: &Home<S>) -> Option<Self> {
-        let source = lock(home).take()?;
-        Some(Self {
-            source: Some(source),
-            home: Arc::clone(home),
-        })
-    }
+/// From so many failures in a row on, those of a host are logged quietly.
+const FAILURES_LOGGED: u32 = 16;
 
-    fn get(&mut self) -> &mut S {
-        self.source
-            .as_mut()
-            .expect("the source goes home only on drop")
+/// Starts a worker, which counts as coming.
+pub(super) fn spawn(core: &Arc<Core>, number: u64, link: &Arc<RuntimeLink>) {
+    let worker = Worker {
+        core: Arc::clone(core),
+        link: Arc::clone(link),
+        number,
+        is_coming: true,
+    };
+    let task = link.handle.spawn(worker.run());
+    // It may have ended already: then nobody is to be cut off.
+    if let Some(entry) = core.hub().workers.get_mut(&number) {
+        *entry = Some(task.abort_handle());
     }
 }
 
-impl<S: Source> Drop for OnLoan<S> {
+impl Worker {
+    async fn run(mut self) {
+        let mut timer = Timer::default();
+        while let Some(started) = poll_fn(|cx| self.poll_next(cx)).await {
+            let mut next = Some(Permit::new(&self, started));
+            while let Some(permit) = next {
+                next = permit.attempt(&mut timer).await;
+                // There may always be one.
+                consume_budget().await;
+            }
+        }
+    }
+
+    /// `None` when the worker is to end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Started>> {
+        let mut hub = self.core.hub();
+        let is_stopped = hub.stop != Stop::No;
+        let is_coming = std::mem::take(&mut self.is_coming);
+        let Some(runtime) = hub.runtime(self.link.id) else {
+            return Poll::Ready(None);
+        };
+        // It is polled with its own waker, or because it was taken out of the idle ones.
+        let idle = &mut runtime.idle;
+        match idle.iter().position(|idle| idle.worker == self.number) {
+            Some(at) => drop(idle.remove(at)),
+            None if is_coming => runtime.coming = runtime.coming.saturating_sub(1),
+            None => {}
+        }
+        if is_stopped {
+            return Poll::Ready(None);
+        }
+        let now = Instant::now();
+        let Some(started) = hub.start(self.link.id, now) else {
+            return match hub.runtime(self.link.id) {
+                Some(runtime) if runtime.idle.len() < MOST_IDLE => {
+                    let (worker, waker) = (self.number, cx.waker().clone());
+                    runtime.idle.push(Idle { worker, waker });
+                    // Whoever takes it out of the idle ones counts it as coming.
+                    self.is_coming = true;
+                    Poll::Pending
+                }
+                _ => Poll::Ready(None),
+            };
+        };
+        let bring = hub.bring(self.link.id);
+        let keepers = hub.keepers_to_wake(Some(self.link.id), now);
+        drop(hub);
+        self.core.carry_out(bring);
+        wake(keepers);
+        Poll::Ready(Some(started))
+    }
+}
+
+impl Drop for Worker {
     fn drop(&mut self) {
-        self.get().rest();
-        *lock(&self.home) = self.source.take();
-    }
-}
-
-pub(super) fn lock<S>(home: &Home<S>) -> std::sync::MutexGuard<'_, Option<S>> {
-    home.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Claims what is due and runs one attempt of each, until it is told to stop.
-///
-/// When every handle of the dispatcher is gone, nobody can tell it: then it ends by itself once
-/// nothing is left to do.
-pub(super) async fn run<S: Source, F: FarEnd>(
-    hall: Arc<AttemptHall<S::Claim, F>>,
-    mut stop: watch::Receiver<Stop>,
-    // Last, so that it is home before the worker counts as ended.
-    mut source: OnLoan<S>,
-) {
-    let mut lanes = Lanes::new(Arc::clone(&hall));
-    let attempts = hall.context();
-    let places = &attempts.places;
-    let mut ear = places.listen();
-    let mut freed = Freed::default();
-    let room = |host: &Host| places.room(host);
-    // Whoever had none when the last worker ended may have some now.
-    source.get().has_room(None);
-    let mut handles_gone = false;
-    let mut source_failed = false;
-    let mut told = *stop.borrow_and_update();
-    while told == Stop::No {
-        // A source may always have something: others, and the end of the runtime, have their turn.
-        consume_budget().await;
-        ear.take(&mut freed);
-        for host in &freed.hosts {
-            source.get().has_room(Some(host));
-        }
-        if freed.any {
-            source.get().has_room(None);
-        }
-        let free = places.free();
-        let demand = Demand::new(free, &room);
-        let mut claiming = pin!(next(source.get(), demand, source_failed));
-        // Runs what is claimed, and says whether the source has failed.
-        let mut run_claims = poll_fn(|cx| {
-            let _alone = places.claiming();
-            let claims = ready!(claiming.as_mut().poll(cx));
-            let failed = claims.is_err();
-            for claim in claims.unwrap_or_default() {
-                let place = places.take(claim.delivery().endpoint().host_key().clone());
-                lanes.run(Attempt { claim, place });
+        let mut hub = self.core.hub();
+        hub.workers.remove(&self.number);
+        if let Some(runtime) = hub.runtime(self.link.id) {
+            let idle = &mut runtime.idle;
+            match idle.iter().position(|idle| idle.worker == self.number) {
+                Some(at) => drop(idle.remove(at)),
+                None if self.is_coming => runtime.coming = runtime.coming.saturating_sub(1),
+                None => {}
             }
-            Poll::Ready(failed)
-        });
-        // To wait for something costs a lock or two: what is there is taken first.
-        if free > 0
-            && stop.has_changed().is_ok_and(|changed| !changed)
-            && let Some(failed) = poll_immediate(&mut run_claims).await
-        {
-            source_failed = failed;
-            continue;
         }
-        if free > 0 {
-            ear.has_looked();
-        }
-        tokio::select! {
-            biased;
-            changed = stop.changed(), if !handles_gone => match changed {
-                Ok(()) => told = *stop.borrow_and_update(),
-                Err(_) => {
-                    handles_gone = true;
-                    attempts.cooling.close();
-                }
-            },
-            () = attempts.admission.all_given_back(), if handles_gone => {
-                told = Stop::AfterAttempts;
-            }
-            () = ear.freed() => {}
-            failed = run_claims, if free > 0 => source_failed = failed,
-        }
+        // Its runtime may be ending: what it was to do is somebody else's. And once the dispatcher is
+        // to stop, the keepers wait for the last worker.
+        let others = match hub.scheduler.can_start(Instant::now()) || hub.stop != Stop::No {
+            true => hub.other_keepers(None),
+            false => Vec::new(),
+        };
+        drop(hub);
+        wake(others);
+        self.core.has_ended_some.notify_waiters();
     }
-    lanes.close();
-    while told != Stop::Now {
-        tokio::select! {
-            changed = stop.changed(), if !handles_gone => match changed {
-                Ok(()) => told = *stop.borrow_and_update(),
-                Err(_) => handles_gone = true,
-            },
-            ended = lanes.ended() => if ended.is_none() {
-                break;
-            },
-        }
-    }
-    lanes.shutdown().await;
 }
 
-/// Where a dispatcher's attempts begin.
-pub(super) type AttemptHall<C, F> = Hall<Attempt<C>, Arc<Attempts<F>>>;
+impl<'w> Permit<'w> {
+    fn new(worker: &'w Worker, (number, delivery, attempt): Started) -> Self {
+        Self {
+            worker,
+            number,
+            delivery,
+            attempt,
+            has_ended: false,
+        }
+    }
 
-/// One attempt of a claim.
-pub(super) struct Attempt<C> {
-    pub(super) claim: C,
-    pub(super) place: Place,
-}
-
-impl<C: Claim, F: FarEnd> Job<Arc<Attempts<F>>> for Attempt<C> {
-    fn run(
-        self,
-        attempts: &Arc<Attempts<F>>,
-        timer: &mut Timer,
-    ) -> impl Future<Output = Option<Self>> + Send {
-        let delivery = self.claim.delivery();
+    /// Runs the attempt, and gives the one that starts in its place.
+    async fn attempt(mut self, timer: &mut Timer) -> Option<Self> {
+        let core = &*self.worker.core;
+        let begun = AttemptStart::now(self.attempt);
         let span = tracing::info_span!(
-            "delivery",
-            id = delivery.id().as_str(),
-            endpoint = ?delivery.endpoint(),
-            attempt = self.claim.attempt(),
+            "attempt",
+            id = %self.delivery.id(),
+            endpoint = ?self.delivery.endpoint(),
+            attempt = self.attempt,
         );
-        self.finish(attempts, timer).instrument(span)
-    }
-}
-
-async fn next<S: Source>(
-    source: &mut S,
-    demand: Demand<'_>,
-    after_failure: bool,
-) -> Result<Vec<S::Claim>, ()> {
-    if after_failure {
-        sleep(SOURCE_PAUSE).await;
-    }
-    source.next(demand).await.map_err(|error| {
-        tracing::error!(%error, "the outbox cannot be read");
-    })
-}
-
-impl<C: Claim> Attempt<C> {
-    /// Not an `async fn`: that would keep `self` beside its parts.
-    fn finish<F: FarEnd>(
-        self,
-        attempts: &Attempts<F>,
-        timer: &mut Timer,
-    ) -> impl Future<Output = Option<Self>> + Send {
-        let Self { claim, mut place } = self;
-        async move {
-            let delivery = claim.delivery().clone();
-            let begun = Begun::now(claim.attempt());
-            let outcome = if claim.is_unreadable() {
-                Outcome::Failed(AttemptError::Unreadable)
-            } else {
-                // Pinned where it is made: a wrapper would move it, and it is large.
-                let attempt = pin!(attempts.far_end.attempt(&delivery, begun, timer));
-                caught(attempt)
-                    .await
-                    .unwrap_or(Outcome::Failed(AttemptError::Panicked))
-            };
-            let took = begun.started.elapsed();
-            let attempt = begun.attempt;
-            if matches!(outcome, Outcome::Answered { .. }) {
-                place.host_has_answered();
-            }
-            let next = claim.another(|| place.is_the_hosts());
-            let place = next.is_some().then_some(place);
-
-            let verdict = attempts.retry.verdict(delivery.id(), attempt, outcome);
-            if outcome == Outcome::Failed(AttemptError::Forbidden) && delivery.has_room() {
-                let time = attempts.retry.time_to_fail(delivery.id());
-                attempts.cooling.keep(delivery.clone(), time);
-            }
-            let record = AttemptRecord::new(attempt, begun.at, took, outcome);
-            let report = |kind| attempts.events.of(delivery.id(), delivery.endpoint(), kind);
-            report(EventKind::Attempted {
-                attempt,
-                outcome,
-                took,
-                again_in: match verdict {
-                    Verdict::AgainIn(delay) => Some(delay),
-                    Verdict::Delivered | Verdict::Dead(_) => None,
-                },
-            });
-            let end = || {
-                match verdict {
-                    Verdict::AgainIn(_) => return,
-                    Verdict::Delivered => report(EventKind::Delivered { attempts: attempt }),
-                    Verdict::Dead(last) => report(EventKind::Dead {
-                        attempts: attempt,
-                        last,
-                    }),
-                }
-                delivery.settle();
-            };
-            // Cut off from here on, it has told the outbox all the same.
-            let end = OnDrop(Some(end));
-            match claim.settle(verdict, record).await {
-                Ok(()) => drop(end),
-                Err(error) => {
-                    end.disarm();
-                    tracing::error!(%error, "the outbox did not note what an attempt came to");
-                }
-            }
-            let (claim, place) = next.zip(place)?;
-            Some(Self { claim, place })
+        let outcome = {
+            let attempting = core.post.attempt(&self.delivery, begun, timer);
+            // Pinned where it is made: a wrapper would move it, and it is large.
+            let attempting = pin!(attempting.instrument(span));
+            let outcome = caught(attempting).await;
+            outcome.unwrap_or(Outcome::Failed(AttemptError::Panicked))
+        };
+        let took = begun.started.elapsed();
+        self.has_ended = true;
+        let (ended, next) = self.worker.end(self.number, ended(outcome));
+        if let Some((job, failures)) = ended {
+            self.worker.conclude(job, begun, outcome, took, failures);
         }
+        next.map(|started| Self::new(self.worker, started))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let core = &self.worker.core;
+            let mut hub = core.hub();
+            hub.cut_off(self.number, Instant::now());
+            core.bring(hub, self.worker.link.id);
+        }
+    }
+}
+
+impl Worker {
+    /// The attempt's permit is free: who starts in its place?
+    fn end(&self, permit: u64, ended: AttemptEnd) -> (Option<(Job, u32)>, Option<Started>) {
+        let now = Instant::now();
+        let mut hub = self.core.hub();
+        let ended = hub.end(permit, ended, now);
+        let next = hub.start(self.link.id, now);
+        // An answer may make room for more than one.
+        let bring = match next {
+            Some(_) => hub.bring(self.link.id),
+            None => Bring::Nobody,
+        };
+        let keepers = hub.keepers_to_wake(next.is_some().then_some(self.link.id), now);
+        if hub.scheduler.take_hungry() && hub.given.has_more() {
+            self.core.fetch_soon(hub, Which::Given, now);
+        } else {
+            drop(hub);
+        }
+        self.core.carry_out(bring);
+        wake(keepers);
+        (ended, next)
+    }
+
+    /// Reports how an attempt went, and has the outbox note what becomes of the delivery.
+    fn conclude(
+        &self,
+        job: Job,
+        begun: AttemptStart,
+        outcome: Outcome,
+        took: Duration,
+        failures: u32,
+    ) {
+        let core = &*self.core;
+        let Job {
+            delivery,
+            attempt,
+            lease,
+            which,
+        } = job;
+        let verdict = core.retry.verdict(delivery.request_id(), attempt, outcome);
+        let record = AttemptRecord::new(attempt, begun.at, took, outcome);
+        let is_quiet = failures > FAILURES_LOGGED;
+        let report = |kind| {
+            let events = &core.events;
+            let (id, request_id) = (delivery.id(), delivery.request_id());
+            events.of_attempt(id, request_id, delivery.endpoint(), kind, is_quiet);
+        };
+        report(EventKind::Attempted {
+            attempt,
+            outcome,
+            took,
+            again_in: match verdict {
+                Verdict::AgainIn(delay) => Some(delay),
+                Verdict::Delivered | Verdict::Dead(_) | Verdict::Released => None,
+            },
+        });
+        if failures == FAILURES_LOGGED {
+            tracing::warn!(
+                endpoint = ?delivery.endpoint(),
+                failures,
+                "a host fails again and again: further failures of it are logged as debug"
+            );
+        }
+        let settlement = Settlement::new(lease, verdict, Some(record));
+        let conclusion = Conclusion::from(settlement);
+        let end = match verdict {
+            Verdict::AgainIn(_) | Verdict::Released => None,
+            Verdict::Delivered => Some(EventKind::Delivered { attempts: attempt }),
+            Verdict::Dead(last) => Some(EventKind::Dead {
+                attempts: attempt,
+                last,
+            }),
+        };
+        let conclusion = match end {
+            None => conclusion,
+            Some(end) => {
+                self.give_up_reservation(&delivery, outcome);
+                conclusion.ending(delivery, end, is_quiet)
+            }
+        };
+        settle(&self.core, &self.link, which, conclusion);
+    }
+
+    /// Before the end is reported: whoever hears of it can rely on the reservation being free again.
+    fn give_up_reservation(&self, delivery: &Delivery, outcome: Outcome) {
+        let Some(reservation) = delivery.take_reservation() else {
+            return;
+        };
+        if outcome != Outcome::Failed(AttemptError::Forbidden) {
+            return;
+        }
+        let core = &*self.core;
+        let until = Instant::now() + core.retry.time_to_fail(delivery.request_id());
+        let mut hub = core.hub();
+        hub.quarantine.hold(reservation, until);
+        let keepers = hub.other_keepers(None);
+        drop(hub);
+        wake(keepers);
+    }
+}
+
+fn ended(outcome: Outcome) -> AttemptEnd {
+    match outcome {
+        Outcome::Answered { .. } => AttemptEnd::Answered,
+        Outcome::Failed(_) => AttemptEnd::Failed,
     }
 }
 
@@ -289,21 +309,4 @@ async fn caught<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
         catch_unwind(poll).map_or(Poll::Ready(None), |polled| polled.map(Some))
     })
     .await
-}
-
-/// Does something when it is dropped.
-struct OnDrop<F: FnOnce()>(Option<F>);
-
-impl<F: FnOnce()> OnDrop<F> {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl<F: FnOnce()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        if let Some(act) = self.0.take() {
-            act();
-        }
-    }
 }
