@@ -2,7 +2,7 @@ use std::{future::Future, pin::Pin, task::Poll};
 
 use tokio::runtime::Handle;
 
-use crate::{dispatch::Accepting, event::FailReason};
+use crate::{dispatch::AcceptFuture, event::FailReason};
 
 /// What happens to a request that asked for a webhook when its caller leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub(crate) enum Disconnect {
     Cancel,
 }
 
-/// Something that hyper drops when the caller leaves, and that must run to its end all the same:
+/// Something that a server drops when the caller leaves, and that must run to its end all the same:
 /// its `Drop` hands it to the runtime.
-pub(crate) struct Detached<T: Detach> {
+pub(crate) struct RunOn<T: Unfinished> {
     /// `None` only once `Drop` has begun.
     inner: Option<Pin<Box<T>>>,
     /// Set while `T` is polled: still set in `Drop`, it says that `T` panicked.
@@ -30,8 +30,8 @@ enum OnDrop<T> {
     Abandon,
 }
 
-/// What can be [`Detached`].
-pub(crate) trait Detach {
+/// What can be left unfinished.
+pub(crate) trait Unfinished {
     fn is_unfinished(&self) -> bool;
 
     /// A response that is complete fails no more: what waits for the outbox goes on waiting.
@@ -39,13 +39,13 @@ pub(crate) trait Detach {
 }
 
 /// What can run to its end by itself.
-pub(crate) trait Finish: Detach + Send + 'static {
-    fn finish(alone: Detached<Self>) -> impl Future<Output = ()> + Send
+pub(crate) trait Runnable: Unfinished + Send + 'static {
+    fn finish(alone: RunOn<Self>) -> impl Future<Output = ()> + Send
     where
         Self: Sized;
 }
 
-impl<T: Finish> Detached<T> {
+impl<T: Runnable> RunOn<T> {
     pub(crate) fn new(inner: T, disconnect: Disconnect) -> Self {
         Self {
             inner: Some(Box::pin(inner)),
@@ -58,7 +58,7 @@ impl<T: Finish> Detached<T> {
     }
 }
 
-impl<T: Detach> Detached<T> {
+impl<T: Unfinished> RunOn<T> {
     pub(crate) fn get(&self) -> &T {
         self.inner.as_ref().expect(HERE)
     }
@@ -73,7 +73,7 @@ impl<T: Detach> Detached<T> {
 
 const HERE: &str = "only drop takes it away";
 
-impl<T: Detach> Drop for Detached<T> {
+impl<T: Unfinished> Drop for RunOn<T> {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take() else {
             return;
@@ -91,10 +91,10 @@ impl<T: Detach> Drop for Detached<T> {
 }
 
 /// Outside a runtime it is dropped, and reports itself as abandoned.
-fn run_on<T: Finish>(inner: Pin<Box<T>>) {
+fn run_on<T: Runnable>(inner: Pin<Box<T>>) {
     if let Ok(runtime) = Handle::try_current() {
         tracing::debug!("the caller has left, the request runs on");
-        runtime.spawn(T::finish(Detached {
+        runtime.spawn(T::finish(RunOn {
             inner: Some(inner),
             polling: false,
             on_drop: OnDrop::Abandon,
@@ -103,8 +103,8 @@ fn run_on<T: Finish>(inner: Pin<Box<T>>) {
 }
 
 /// Lets a complete response go on waiting for the outbox, without a caller.
-pub(crate) fn wait_on(accepting: Accepting) {
+pub(crate) fn wait_on(accept: AcceptFuture) {
     if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(accepting);
+        runtime.spawn(accept);
     }
 }

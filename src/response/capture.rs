@@ -2,7 +2,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 
-use crate::{Payload, event::FailReason};
+use crate::{delivery::Payload, event::FailReason};
 
 /// Collects a response's body frame by frame and says when it is complete. It touches no body and
 /// knows no clock: what it is told is all it knows.
@@ -11,11 +11,11 @@ pub(crate) struct Capture {
     declared: Option<u64>,
     seen: u64,
     limit: usize,
-    kept: Kept,
+    buffer: Buffer,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum Buffer {
     Nothing,
     /// The first frame of a body; most bodies have no other.
     First(Bytes),
@@ -51,7 +51,7 @@ impl Capture {
             declared,
             seen: 0,
             limit,
-            kept: Kept::Nothing,
+            buffer: Buffer::Nothing,
         }
     }
 
@@ -81,10 +81,10 @@ impl Capture {
 
     /// What was collected.
     pub(crate) fn into_payload(self) -> Payload {
-        match self.kept {
-            Kept::Nothing => Payload::default(),
-            Kept::First(first) => first.into(),
-            Kept::Parts(mut parts) => {
+        match self.buffer {
+            Buffer::Nothing => Payload::default(),
+            Buffer::First(first) => first.into(),
+            Buffer::Parts(mut parts) => {
                 parts.close_small();
                 parts.segments.into()
             }
@@ -92,23 +92,23 @@ impl Capture {
     }
 
     fn keep(&mut self, data: &Bytes) {
-        let mut parts = match std::mem::replace(&mut self.kept, Kept::Nothing) {
-            Kept::Nothing => {
-                self.kept = Kept::First(match data.len() < SMALL {
+        let mut parts = match std::mem::replace(&mut self.buffer, Buffer::Nothing) {
+            Buffer::Nothing => {
+                self.buffer = Buffer::First(match data.len() < SMALL {
                     true => Bytes::copy_from_slice(data),
                     false => data.clone(),
                 });
                 return;
             }
-            Kept::First(first) => {
+            Buffer::First(first) => {
                 let mut parts = Box::<Parts>::default();
                 parts.add(&first);
                 parts
             }
-            Kept::Parts(parts) => parts,
+            Buffer::Parts(parts) => parts,
         };
         parts.add(data);
-        self.kept = Kept::Parts(parts);
+        self.buffer = Buffer::Parts(parts);
     }
 }
 
@@ -134,26 +134,26 @@ impl Parts {
 
 /// How a response's body begins.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum BodyStart {
     /// There is no body, or an empty one.
     Empty,
     /// A body is to be watched; this is the length that it declares.
     Watch { declared: Option<u64> },
 }
 
-pub(crate) fn start<B: Body>(asked_for_head: bool, response: &Response<B>) -> Start {
+pub(crate) fn start<B: Body>(asked_for_head: bool, response: &Response<B>) -> BodyStart {
     let never_a_body = asked_for_head
         || matches!(
             response.status(),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
     if never_a_body || response.body().is_end_stream() {
-        return Start::Empty;
+        return BodyStart::Empty;
     }
     let exact = response.body().size_hint().exact();
     match exact.or_else(|| content_length(response.headers())) {
-        Some(0) => Start::Empty,
-        declared => Start::Watch { declared },
+        Some(0) => BodyStart::Empty,
+        declared => BodyStart::Watch { declared },
     }
 }
 
@@ -259,11 +259,11 @@ mod tests {
             let body = http_body_util::Full::new(bytes(3));
             Response::builder().status(status).body(body).unwrap()
         };
-        assert_eq!(start(true, &response(200)), Start::Empty);
+        assert_eq!(start(true, &response(200)), BodyStart::Empty);
         for status in [204, 304] {
-            assert_eq!(start(false, &response(status)), Start::Empty);
+            assert_eq!(start(false, &response(status)), BodyStart::Empty);
         }
-        let declared = Start::Watch { declared: Some(3) };
+        let declared = BodyStart::Watch { declared: Some(3) };
         assert_eq!(start(false, &response(200)), declared);
     }
 }

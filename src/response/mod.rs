@@ -1,0 +1,12 @@
+//! From a response to its delivery: when a body is complete, what is kept of it, and what happens
+//! when its caller leaves. What a layer is told, and how a delivery goes on, are not known here.
+
+mod capture;
+mod pending;
+mod run_on;
+
+pub(crate) use self::{
+    capture::{BodyStart, Capture, Progress, start},
+    pending::PendingWebhook,
+    run_on::{Disconnect, RunOn, Runnable, Unfinished, wait_on},
+};
