@@ -1,13 +1,24 @@
+//! The way of a request: the layer, its service, and what a caller gets.
+//!
+//! What a request says is read in `ask`, what becomes of its response in `response`; how a delivery
+//! goes on is the dispatcher's.
+
+mod body;
+mod config;
+mod future;
+mod service;
+
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
+use self::config::Config;
+pub use self::{body::ResponseBody, future::ResponseFuture, service::Webhook};
 use crate::{
-    Dispatcher, Kept, ResponseBody, Webhook, Wrapped,
-    config::Config,
-    detach::Disconnect,
-    request::{Parameter, Reader},
+    ask::{Parameter, Reader},
+    dispatch::Dispatcher,
+    response::Disconnect,
 };
 
 /// Gives every call of a service webhook forwarding.
@@ -39,7 +50,7 @@ use crate::{
 ///     .with_endpoint_header(HeaderName::from_static("x-webhook-endpoint"))
 ///     .with_required_secret();
 /// let app: Router = Router::new().route("/run", post(|| async { "done" })).layer(layer);
-/// # Ok::<(), tower_webhook::EndpointError>(())
+/// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
 /// ```
 ///
 /// # Where to put it
@@ -52,23 +63,29 @@ use crate::{
 ///
 /// # Deployment caveat
 ///
-/// The endpoint is an address that a stranger chose. The [`EndpointPolicy`](crate::EndpointPolicy)
+/// The endpoint is an address that a stranger chose. The [`EndpointPolicy`](crate::endpoint::EndpointPolicy)
 /// sees to it that only public addresses are connected to; that is defence in depth and no
 /// substitute for egress rules. Put the names under which your own services are publicly known on
 /// the deny list. For an API that browsers call with cookies, turn on
 /// [`with_required_secret`](Self::with_required_secret).
 #[derive(Clone, Debug)]
-pub struct WebhookLayer<T = Wrapped> {
+pub struct WebhookLayer {
     config: Arc<Config>,
-    body_type: T,
 }
 
 impl WebhookLayer {
     /// Every default, and a [`Dispatcher`] of its own with every default.
     ///
     /// It needs no running runtime; the first webhook does.
+    #[cfg(feature = "client")]
     #[must_use]
     pub fn new() -> Self {
+        Self::for_dispatcher(Dispatcher::new())
+    }
+
+    /// Every default, and this dispatcher. It is there without the feature `client`, too.
+    #[must_use]
+    pub fn for_dispatcher(dispatcher: Dispatcher) -> Self {
         Self {
             config: Arc::new(Config {
                 reader: Reader {
@@ -77,16 +94,13 @@ impl WebhookLayer {
                     secret_header: HeaderName::from_static("x-webhook-secret"),
                     secret_required: false,
                 },
-                dispatcher: Dispatcher::new(),
+                dispatcher,
                 disconnect: Disconnect::RunOn,
                 forwards: |_| true,
             }),
-            body_type: Wrapped,
         }
     }
-}
 
-impl<T> WebhookLayer<T> {
     /// Hands deliveries to this dispatcher. Default: one of its own.
     #[must_use]
     pub fn with_dispatcher(mut self, dispatcher: Dispatcher) -> Self {
@@ -129,7 +143,7 @@ impl<T> WebhookLayer<T> {
     }
 
     /// Ends a request whose caller has left, as it would end without a webhook; its webhook ends
-    /// as [failed](crate::FailReason::CallerLeft). Default: the request runs on, and its response
+    /// as [failed](crate::event::FailReason::CallerLeft). Default: the request runs on, and its response
     /// is delivered.
     #[must_use]
     pub fn with_cancel_on_disconnect(mut self) -> Self {
@@ -152,50 +166,22 @@ impl<T> WebhookLayer<T> {
         self
     }
 
-    /// Gives responses the type of body that the service has, instead of a [`ResponseBody`] around
-    /// it. Default: a [`ResponseBody`].
-    ///
-    /// A response whose webhook nobody asked for is given as it is; of another one, `make` turns
-    /// the watched body into the service's type. For a type that can hold any body, such as those of
-    /// axum and tonic, it is the type's own `new`.
-    ///
-    /// With it the layer can be put around an axum app as a whole, which costs a call less than
-    /// a layer of the router does and applies to the router's own answers as well, such as 404:
-    ///
-    /// ```
-    /// use axum::{Router, ServiceExt, body::Body, extract::Request, routing::post};
-    /// use tower::Layer;
-    /// use tower_webhook::WebhookLayer;
-    ///
-    /// # async fn serve(listener: tokio::net::TcpListener) -> std::io::Result<()> {
-    /// let app: Router = Router::new().route("/run", post(|| async { "done" }));
-    /// let app = WebhookLayer::new().with_kept_body(Body::new).layer(app);
-    /// axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn with_kept_body<B>(self, make: fn(ResponseBody<B>) -> B) -> WebhookLayer<Kept<B>> {
-        WebhookLayer {
-            config: self.config,
-            body_type: Kept::new(make),
-        }
-    }
-
     fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }
 }
 
+#[cfg(feature = "client")]
 impl Default for WebhookLayer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S, T: Copy> Layer<S> for WebhookLayer<T> {
-    type Service = Webhook<S, T>;
+impl<S> Layer<S> for WebhookLayer {
+    type Service = Webhook<S>;
 
-    fn layer(&self, inner: S) -> Webhook<S, T> {
-        Webhook::new(inner, Arc::clone(&self.config), self.body_type)
+    fn layer(&self, inner: S) -> Webhook<S> {
+        Webhook::new(inner, Arc::clone(&self.config))
     }
 }

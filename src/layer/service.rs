@@ -1,0 +1,134 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{ResponseBody, ResponseFuture, config::Config};
+use crate::{
+    ask::{Ask, Problem},
+    delivery::{DeliveryParts, Payload},
+    dispatch::Destination,
+    endpoint::Endpoint,
+    response::PendingWebhook,
+};
+
+/// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](super::WebhookLayer).
+#[derive(Clone, Debug)]
+pub struct Webhook<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S> Webhook<S> {
+    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+
+    /// The wrapped service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The wrapped service, mutable.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Unwraps the service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Webhook<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Future: Send + 'static,
+    S::Error: Send,
+    ResBody: Body<Data = Bytes> + Send + 'static,
+    ResBody::Error: Send + 'static,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let asked = self.config.destination(&request);
+        match asked.and_then(|destination| self.config.admit(&mut request, destination)) {
+            None => ResponseFuture::plain(self.inner.call(request)),
+            Some(Ok(pending)) => {
+                let config = &self.config;
+                ResponseFuture::running(
+                    self.inner.call(request),
+                    pending,
+                    config.disconnect,
+                    config.forwards,
+                )
+            }
+            Some(Err(problem)) => ResponseFuture::refused(problem),
+        }
+    }
+}
+
+impl Config {
+    fn destination<B>(&self, request: &Request<B>) -> Option<Result<Destination, Problem>> {
+        let dispatcher = &self.dispatcher;
+        let make = |endpoint: &str| dispatcher.destination(endpoint);
+        self.reader
+            .endpoint(request, dispatcher.recent_endpoints(), make)
+    }
+
+    /// Reads what a request asks for, if it asks, and holds a reservation for it.
+    fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        destination: Result<Destination, Problem>,
+    ) -> Option<Result<PendingWebhook, Problem>> {
+        let ask = self.reader.ask(request, destination)?;
+        Some(self.reserve(request, ask))
+    }
+
+    fn reserve<B>(
+        &self,
+        request: &mut Request<B>,
+        ask: Result<Ask<Destination>, Problem>,
+    ) -> Result<PendingWebhook, Problem> {
+        let dispatcher = &self.dispatcher;
+        let refused = |endpoint: Option<&Endpoint>, problem: Problem| {
+            let events = dispatcher.events();
+            events.refused(endpoint, problem.refusal(), problem.detail());
+            problem
+        };
+        let Ask {
+            request_id,
+            endpoint: Destination { endpoint, of_host },
+            secret,
+        } = ask.map_err(|problem| refused(None, problem))?;
+        let reservation = dispatcher
+            .reserve(of_host)
+            .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
+        let mut parts = DeliveryParts::new(endpoint, Payload::default());
+        parts.secret = secret;
+        if let Some(id) = request_id {
+            parts.request_id = id;
+        }
+        let extensions = request.extensions_mut();
+        extensions.insert(parts.request_id.clone());
+        let asked_for_head = request.method() == Method::HEAD;
+        Ok(PendingWebhook::new(
+            dispatcher.clone(),
+            parts,
+            reservation,
+            asked_for_head,
+        ))
+    }
+}
