@@ -2,13 +2,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::VerifyErrorKind;
-use crate::{
-    brand::Brand,
-    signature::{self, Mac, VERSION},
+use crate::delivery::{
+    Brand,
+    signature::{Mac, VERSION},
     wire::{REQUEST_ID, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
 };
+use crate::id::is_id;
 
-/// What a request's headers say of its signature, all of it in one form.
+/// What a request's headers claim about its signature, all in one form.
 pub(super) struct Claim<'a> {
     pub(super) id: &'a str,
     pub(super) seconds: u64,
@@ -68,12 +69,12 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Ver
 
 fn parse_id(value: &[u8]) -> Result<&str, VerifyErrorKind> {
     Some(value)
-        .filter(|id| signature::is_id(id))
+        .filter(|id| is_id(id))
         .and_then(|id| str::from_utf8(id).ok())
         .ok_or(VerifyErrorKind::MalformedHeader)
 }
 
-/// Only the one spelling that is signed: no sign, no leading zero.
+/// Accepts only the one spelling that a sender signs: no sign, no leading zero.
 fn parse_seconds(value: &[u8]) -> Result<u64, VerifyErrorKind> {
     let canonical = match value {
         [b'0'] => true,
@@ -103,7 +104,7 @@ fn from_base64(digits: &[u8]) -> Option<[u8; Mac::LEN]> {
     if digits.len() != Mac::BASE64_LEN {
         return None;
     }
-    // base64 asks for room for its estimate, which does not subtract padding.
+    // base64 requires a buffer of its estimated size, which does not subtract padding.
     let mut buffer = [0; Mac::BASE64_LEN / 4 * 3];
     let len = BASE64.decode_slice(digits, &mut buffer).ok()?;
     buffer[..len].try_into().ok()
@@ -152,7 +153,7 @@ mod tests {
 
         assert!(from_base64(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").is_some());
         for other in [
-            &b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB="[..], // bits behind the end
+            &b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB="[..], // bits set past the end
             b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", // 33 bytes
             b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", // 31 bytes

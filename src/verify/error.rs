@@ -2,8 +2,8 @@ use std::fmt;
 
 /// Why a delivery was not accepted.
 ///
-/// What is promised is [`kind`](Self::kind). `Display` is a static sentence
-/// meant for the receiver's logs. Neither it nor `Debug` contains anything of
+/// Only [`kind`](Self::kind) is stable. `Display` is a fixed sentence for the
+/// receiver's logs and may change. Neither it nor `Debug` contains any part of
 /// the request or of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyError {
@@ -51,13 +51,13 @@ pub enum VerifyErrorKind {
     /// The id has a character that is not allowed, the timestamp is not a
     /// number of seconds, or there is no well-formed `v1` signature.
     MalformedHeader,
-    /// The timestamp is further in the past than is tolerated: a replay, a very
-    /// slow network, or a clock that is wrong.
+    /// The timestamp is further in the past than the tolerance allows: a replay,
+    /// a very slow network, or a wrong clock.
     TimestampTooOld,
-    /// The timestamp is further in the future than is tolerated: a clock is
-    /// wrong.
+    /// The timestamp is further in the future than the tolerance allows: a clock
+    /// is wrong.
     TimestampInFuture,
-    /// No signature was made with any of the secrets over this id, timestamp
-    /// and body.
+    /// No signature was made over this id, timestamp and body with any of the
+    /// secrets.
     NoMatch,
 }

@@ -1,14 +1,12 @@
+//! For receivers: verifies the signature of a delivery.
+
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
 use self::claim::Claim;
 pub use self::error::{VerifyError, VerifyErrorKind};
-use crate::{
-    brand::Brand,
-    secret::{InvalidSecret, Secret},
-    signature,
-};
+use crate::delivery::{Brand, InvalidSecret, Secret, signature};
 
 mod claim;
 mod error;
@@ -21,7 +19,7 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// use std::time::{Duration, SystemTime};
 ///
 /// use http::HeaderMap;
-/// use tower_webhook::{Verifier, VerifyErrorKind};
+/// use tower_webhook::{Verifier, verify::VerifyErrorKind};
 ///
 /// let mut headers = HeaderMap::new();
 /// let mut header = |name, value: &str| headers.insert(name, value.parse().unwrap());
@@ -35,21 +33,21 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///
 /// let verifier = Verifier::new("a-value-of-your-choice");
 ///
-/// // `verify` takes the time from the system's clock.
+/// // `verify` would take the time from the system clock.
 /// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_002);
 /// let verified = verifier.verify_at(&headers, body, now)?;
 /// assert_eq!(verified.id(), "52eda406-b81b-43f5-8deb-fcf80dfb74b0");
 ///
 /// let error = verifier.verify(&headers, body).unwrap_err();
 /// assert_eq!(error.kind(), VerifyErrorKind::TimestampTooOld);
-/// # Ok::<(), tower_webhook::VerifyError>(())
+/// # Ok::<(), tower_webhook::verify::VerifyError>(())
 /// ```
 ///
-/// While secrets are being rotated, for another brand, with a stricter clock:
+/// With two secrets during a rotation, another brand, and a smaller tolerance:
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use tower_webhook::{Brand, Verifier};
+/// # use tower_webhook::{Verifier, delivery::Brand};
 /// let verifier = Verifier::from_standard_secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")?
 ///     .with_secret("the-one-before")
 ///     .with_brand(Brand::new("Acme")?)
@@ -59,8 +57,8 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///
 /// # What to do with a delivery
 ///
-/// - Verify the body's bytes as they came, before anything parses them. With
-///   axum, take [`Bytes`](bytes::Bytes) and not `Json<T>`:
+/// - Verify the body's bytes as they arrived, before anything parses them. With
+///   axum, extract [`Bytes`](bytes::Bytes), not `Json<T>`:
 ///
 ///   ```
 ///   # use axum::{Router, body::Bytes, extract::State, http::{HeaderMap, StatusCode}, routing::post};
@@ -82,10 +80,10 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///       .with_state(Verifier::new("a-value-of-your-choice"));
 ///   ```
 ///
-/// - Use [`Verified::id`], not a header, to recognise a delivery that comes a
-///   second time: they are delivered at least once, and within the tolerance
-///   an eavesdropper can send one again.
-/// - Trust nothing else of the request. Only the id, the timestamp and the body
+/// - Use [`VerifiedWebhook::id`], not a header, to recognise duplicates: a webhook
+///   is delivered at least once, and within the tolerance an eavesdropper can
+///   replay one.
+/// - Trust nothing else in the request. Only the id, the timestamp and the body
 ///   are signed: `Content-Type`, `X-Webhook-Attempt` and
 ///   `X-Webhook-Response-Status` are not.
 ///
@@ -93,14 +91,14 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///
 /// | form | id | timestamp | signature |
 /// | --- | --- | --- | --- |
-/// | Standard Webhooks | `webhook-id` | `webhook-timestamp` | `webhook-signature`: any of several, separated by spaces, each `v1,` and base64 |
-/// | branded | `X-Request-Id` | `X-Cerebrium-Webhook-Timestamp` | `X-Cerebrium-Webhook-Signature`: `v1,` and lower-case hex |
+/// | Standard Webhooks | `webhook-id` | `webhook-timestamp` | `webhook-signature`: one or more, separated by spaces, each `v1,` followed by base64 |
+/// | branded | `X-Request-Id` | `X-Cerebrium-Webhook-Timestamp` | `X-Cerebrium-Webhook-Signature`: `v1,` followed by lower-case hex |
 ///
 /// A request with a `webhook-signature` header is judged by the Standard
-/// Webhooks headers alone, any other by the branded ones alone. Parts of the
-/// two are never combined, and there is no falling back from one to the other.
-/// Both are the same MAC with the same key, so neither is the weaker; the
-/// Standard Webhooks form goes first because proxies rewrite `X-Request-Id`.
+/// Webhooks headers alone, any other request by the branded ones alone. The two
+/// are never combined, and there is no fallback from one to the other. Both use
+/// the same MAC with the same key, so neither is weaker. The Standard Webhooks
+/// form goes first because proxies rewrite `X-Request-Id`.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     secrets: Vec<Secret>,
@@ -118,12 +116,12 @@ impl Verifier {
         Self::from_secret(Secret::new(secret))
     }
 
-    /// A verifier for deliveries signed with a secret in Standard Webhooks
-    /// spelling: `whsec_` and base64.
+    /// A verifier for deliveries signed with a secret in the Standard Webhooks
+    /// format: `whsec_` followed by base64.
     ///
     /// # Errors
     ///
-    /// [`InvalidSecret`] if it is spelled in another way, or empty.
+    /// [`InvalidSecret`] if it is in another format, or empty.
     pub fn from_standard_secret(secret: &str) -> Result<Self, InvalidSecret> {
         Secret::from_standard(secret).map(Self::from_secret)
     }
@@ -136,26 +134,27 @@ impl Verifier {
         }
     }
 
-    /// Accepts deliveries signed with this secret, too. For rotating secrets:
-    /// accept both while deliveries with the old one may still arrive.
+    /// Accepts deliveries signed with this secret, too. To rotate secrets,
+    /// accept both while deliveries signed with the old one may still arrive.
     #[must_use]
     pub fn with_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.secrets.push(Secret::new(secret));
         self
     }
 
-    /// [`with_secret`](Self::with_secret) in Standard Webhooks spelling.
+    /// [`with_secret`](Self::with_secret) for a secret in the Standard Webhooks
+    /// format.
     ///
     /// # Errors
     ///
-    /// [`InvalidSecret`] if it is spelled in another way, or empty.
+    /// [`InvalidSecret`] if it is in another format, or empty.
     pub fn with_standard_secret(mut self, secret: &str) -> Result<Self, InvalidSecret> {
         self.secrets.push(Secret::from_standard(secret)?);
         Ok(self)
     }
 
-    /// How far the timestamp may be from now, into the past and into the
-    /// future alike. Default: 5 minutes, as in the Standard Webhooks libraries.
+    /// How far the timestamp may be from now, in the past or in the future.
+    /// Default: 5 minutes, as in the Standard Webhooks libraries.
     ///
     /// The timestamp is in whole seconds, rounded down by the sender.
     #[must_use]
@@ -164,20 +163,20 @@ impl Verifier {
         self
     }
 
-    /// The brand in the names of the headers. Default: `Cerebrium`.
+    /// The brand in the header names. Default: `Cerebrium`.
     #[must_use]
     pub fn with_brand(mut self, brand: Brand) -> Self {
         self.brand = brand;
         self
     }
 
-    /// Verifies a delivery that has arrived just now.
+    /// Verifies a delivery that has just arrived.
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] if the delivery must not be trusted. The answer then is
-    /// a `4xx`; answer all kinds alike.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Verified, VerifyError> {
+    /// [`VerifyError`] if the delivery must not be trusted. Answer with a `4xx`,
+    /// the same for every kind.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<VerifiedWebhook, VerifyError> {
         self.verify_at(headers, body, SystemTime::now())
     }
 
@@ -185,13 +184,13 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify).
+    /// The same as [`verify`](Self::verify).
     pub fn verify_at(
         &self,
         headers: &HeaderMap,
         body: &[u8],
         now: SystemTime,
-    ) -> Result<Verified, VerifyError> {
+    ) -> Result<VerifiedWebhook, VerifyError> {
         let claim = Claim::read(headers, &self.brand)?;
         let timestamp = self.timely(claim.seconds, now)?;
 
@@ -203,7 +202,7 @@ impl Verifier {
         if !self.secrets.iter().filter(usable).any(matches) {
             return Err(VerifyErrorKind::NoMatch.into());
         }
-        Ok(Verified {
+        Ok(VerifiedWebhook {
             id: claim.id.into(),
             timestamp,
         })
@@ -223,15 +222,15 @@ impl Verifier {
     }
 }
 
-/// What is certain about a delivery once its signature has been verified.
+/// The parts of a delivery that its verified signature vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedWebhook {
     id: Box<str>,
     timestamp: SystemTime,
 }
 
-impl Verified {
-    /// The id that was signed: the same each time this delivery is attempted.
+impl VerifiedWebhook {
+    /// The signed id: the same in every attempt of this delivery.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
