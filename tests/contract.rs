@@ -1,0 +1,334 @@
+//! The contract suite, on the outbox in memory, on the sample of the docs, and on outboxes that are
+//! broken on purpose.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_webhook::{
+    BoxError, DeliveryId, Payload,
+    outbox::{
+        DeliveryFilter, DeliveryRecord, DueDeliveries, Lease, Limits, MemoryOutbox, NewDelivery,
+        Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Verdict, Want,
+    },
+    testing,
+};
+
+#[expect(unreachable_pub, reason = "it is written for the docs")]
+#[rustfmt::skip]
+#[path = "../src/outbox/sample.rs"]
+mod sample;
+
+#[tokio::test(start_paused = true)]
+async fn the_outbox_in_memory_keeps_the_contract() {
+    testing::check(async || MemoryOutbox::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sample_of_the_docs_keeps_the_contract() {
+    testing::check(async || sample::MapOutbox::default()).await;
+}
+
+#[test]
+fn the_sample_of_the_docs_is_short() {
+    let sample = include_str!("../src/outbox/sample.rs");
+    assert!(sample.lines().filter(|line| !line.is_empty()).count() < 100);
+    assert!(sample.lines().all(|line| line.len() <= 100));
+}
+
+/// What an outbox does wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    NoLeases,
+    LeasesInAnotherOrder,
+    InsertLeasesNothing,
+    InsertTwice,
+    MoreThanWanted,
+    MoreBytesThanWanted,
+    SaturatedHostsFirst,
+    OtherHostsToo,
+    NeverMore,
+    AnotherPayload,
+    AlwaysTheFirstAttempt,
+    AgainAtOnce,
+    DeliveredStays,
+    DeadIsDue,
+    ReleasedIsTheNextAttempt,
+    NoLeaseIsLost,
+    AnswersInAnotherOrder,
+    OneTokenForAll,
+    CloseForgets,
+    OldestFirst,
+    PageAgainAndAgain,
+    AnotherIsFound,
+    RedeliversAHundred,
+    CancelsWhatIsLeased,
+    FetchLosesWhatItLeased,
+    FailsNowAndThen,
+    ForgetsEveryTenth,
+}
+
+impl Fault {
+    const ALL: [Self; 27] = [
+        Self::NoLeases,
+        Self::LeasesInAnotherOrder,
+        Self::InsertLeasesNothing,
+        Self::InsertTwice,
+        Self::MoreThanWanted,
+        Self::MoreBytesThanWanted,
+        Self::SaturatedHostsFirst,
+        Self::OtherHostsToo,
+        Self::NeverMore,
+        Self::AnotherPayload,
+        Self::AlwaysTheFirstAttempt,
+        Self::AgainAtOnce,
+        Self::DeliveredStays,
+        Self::DeadIsDue,
+        Self::ReleasedIsTheNextAttempt,
+        Self::NoLeaseIsLost,
+        Self::AnswersInAnotherOrder,
+        Self::OneTokenForAll,
+        Self::CloseForgets,
+        Self::OldestFirst,
+        Self::PageAgainAndAgain,
+        Self::AnotherIsFound,
+        Self::RedeliversAHundred,
+        Self::CancelsWhatIsLeased,
+        Self::FetchLosesWhatItLeased,
+        Self::FailsNowAndThen,
+        Self::ForgetsEveryTenth,
+    ];
+}
+
+struct Broken {
+    inner: MemoryOutbox,
+    fault: Fault,
+    calls: AtomicUsize,
+    /// The real tokens, where the lease tells another one.
+    tokens: Mutex<HashMap<DeliveryId, u64>>,
+}
+
+impl Broken {
+    fn new(fault: Fault) -> Self {
+        Self {
+            inner: MemoryOutbox::new(),
+            fault,
+            calls: AtomicUsize::new(0),
+            tokens: Mutex::default(),
+        }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn count(&self) -> usize {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn disguised(&self, lease: Lease) -> Lease {
+        if !self.has(Fault::OneTokenForAll) {
+            return lease;
+        }
+        self.tokens
+            .lock()
+            .unwrap()
+            .insert(lease.delivery, lease.token);
+        Lease::new(lease.delivery, 1)
+    }
+
+    fn real(&self, lease: Lease) -> Lease {
+        let tokens = self.tokens.lock().unwrap();
+        let token = tokens.get(&lease.delivery).filter(|_| lease.token == 1);
+        Lease::new(lease.delivery, *token.unwrap_or(&lease.token))
+    }
+}
+
+impl Outbox for Broken {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn sealing(&self) -> Sealing {
+        self.inner.sealing()
+    }
+
+    async fn insert(&self, mut batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        if self.has(Fault::FailsNowAndThen) && self.count() % 3 == 2 {
+            return Err("not this time".into());
+        }
+        let number = batch.len();
+        if self.has(Fault::ForgetsEveryTenth) && self.count() % 10 == 9 {
+            batch.pop();
+        }
+        if self.has(Fault::InsertTwice) {
+            for new in &mut batch {
+                let is_known = self.inner.get(new.stored.id).await?.is_some();
+                if is_known {
+                    new.stored.id = DeliveryId::fresh();
+                }
+            }
+        }
+        let asked: Vec<_> = batch
+            .iter()
+            .map(|new| new.lease.then(|| Lease::new(new.stored.id, 7)))
+            .collect();
+        if self.has(Fault::InsertLeasesNothing) || self.has(Fault::NoLeases) {
+            batch.iter_mut().for_each(|new| new.lease = false);
+        }
+        let mut leases = self.inner.insert(batch).await?;
+        if self.has(Fault::InsertLeasesNothing) {
+            leases = asked;
+        }
+        if self.has(Fault::LeasesInAnotherOrder) {
+            leases.reverse();
+        }
+        leases.resize(number, None);
+        let leases = leases.into_iter();
+        Ok(leases
+            .map(|lease| lease.map(|lease| self.disguised(lease)))
+            .collect())
+    }
+
+    async fn fetch(&self, mut want: Want) -> Result<DueDeliveries, BoxError> {
+        if self.has(Fault::FailsNowAndThen) && self.count() % 3 == 2 {
+            return Err("not this time".into());
+        }
+        if self.has(Fault::MoreThanWanted) {
+            want.deliveries = want.deliveries.saturating_add(1);
+        }
+        if self.has(Fault::MoreBytesThanWanted) {
+            want.bytes = usize::MAX;
+        }
+        if self.has(Fault::SaturatedHostsFirst) {
+            want.of_host.clear();
+        }
+        if self.has(Fault::OtherHostsToo) {
+            want.of_other_hosts = want.of_other_hosts.max(1);
+        }
+        let mut due = self.inner.fetch(want).await?;
+        if self.has(Fault::FetchLosesWhatItLeased) {
+            tokio::task::yield_now().await;
+        }
+        if self.has(Fault::NeverMore) {
+            due.more = false;
+        }
+        for leased in &mut due.deliveries {
+            if self.has(Fault::AnotherPayload) {
+                leased.stored.payload = Payload::from("another");
+            }
+            if self.has(Fault::AlwaysTheFirstAttempt) {
+                leased.attempt = 1;
+            }
+            leased.lease = self.disguised(leased.lease);
+        }
+        Ok(due)
+    }
+
+    async fn settle(&self, mut batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+        for settlement in &mut batch {
+            settlement.lease = self.real(settlement.lease);
+            settlement.verdict = match (self.fault, settlement.verdict) {
+                (Fault::AgainAtOnce, Verdict::AgainIn(_))
+                | (Fault::DeadIsDue, Verdict::Dead(_))
+                | (Fault::ReleasedIsTheNextAttempt, Verdict::Released) => {
+                    Verdict::AgainIn(Duration::ZERO)
+                }
+                (Fault::DeliveredStays, Verdict::Delivered) => Verdict::Released,
+                (_, verdict) => verdict,
+            };
+        }
+        let mut settled = self.inner.settle(batch).await?;
+        if self.has(Fault::NoLeaseIsLost) {
+            settled.fill(SettleOutcome::Done);
+        }
+        if self.has(Fault::AnswersInAnotherOrder) {
+            settled.reverse();
+        }
+        Ok(settled)
+    }
+
+    async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+        self.inner.renew(leases).await
+    }
+
+    async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+        let mut left = self.inner.close().await?;
+        if self.has(Fault::CloseForgets) {
+            left.pop();
+        }
+        Ok(left)
+    }
+
+    async fn list(
+        &self,
+        filter: DeliveryFilter,
+        mut page: Page,
+    ) -> Result<Vec<DeliveryRecord>, BoxError> {
+        if self.has(Fault::PageAgainAndAgain) && self.count() % 2 == 1 {
+            page = Page::first(page.at_most());
+        }
+        let mut records = self.inner.list(filter, page).await?;
+        if self.has(Fault::OldestFirst) {
+            records.reverse();
+        }
+        Ok(records)
+    }
+
+    async fn get(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, BoxError> {
+        if self.has(Fault::AnotherIsFound) {
+            let all = self
+                .inner
+                .list(DeliveryFilter::new(), Page::first(9))
+                .await?;
+            return Ok(all.into_iter().next_back());
+        }
+        self.inner.get(id).await
+    }
+
+    async fn payload(&self, id: DeliveryId) -> Result<Option<Payload>, BoxError> {
+        self.inner.payload(id).await
+    }
+
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        if !self.has(Fault::RedeliversAHundred) {
+            return self.inner.redeliver(filter).await;
+        }
+        let hundred = self.inner.list(filter, Page::first(100)).await?;
+        let mut number = 0;
+        for record in hundred {
+            let one = DeliveryFilter::new().with_id(record.id);
+            number += self.inner.redeliver(one).await?;
+        }
+        Ok(number)
+    }
+
+    async fn cancel(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        if self.has(Fault::CancelsWhatIsLeased) {
+            let all = self.inner.list(filter.clone(), Page::first(9_999)).await?;
+            self.inner.close().await?;
+            return Ok(all.len());
+        }
+        self.inner.cancel(filter).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_is_not_broken_passes() {
+    testing::check(async || Broken::new(Fault::None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_outbox_that_is_broken_is_found_out() {
+    for fault in Fault::ALL {
+        let violations = testing::violations(async || Broken::new(fault)).await;
+        assert!(!violations.is_empty(), "nothing is wrong with {fault:?}");
+        println!("{fault:?}: {} rules", violations.len());
+    }
+}
