@@ -1,51 +1,34 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
-mod attempt;
-mod body;
-mod body_type;
-mod brand;
-mod capture;
-mod config;
-mod delivery;
-mod detach;
-mod dispatch;
-mod durability;
-mod endpoint;
-mod event;
-mod future;
-mod layer;
+mod ask;
+pub mod attempt;
+pub mod delivery;
+pub mod dispatch;
+pub mod endpoint;
+mod error;
+pub mod event;
+mod id;
+pub mod layer;
 pub mod outbox;
-mod payload;
-mod per_host;
-mod problem;
-mod request;
-mod request_id;
-mod secret;
-mod service;
-mod signature;
+mod response;
 mod sync;
-mod ticket;
-mod verify;
-mod wire;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod verify;
 
 pub use self::{
-    attempt::{InvalidCertificate, Resolve, Resolving},
-    body::ResponseBody,
-    body_type::{BodyType, Kept, Wrapped},
-    brand::{Brand, InvalidBrand},
-    delivery::{Delivery, DeliveryParts},
-    dispatch::{Dispatcher, DispatcherBuilder, RetryPolicy, Shutdown},
-    endpoint::{Endpoint, EndpointError, EndpointErrorKind, EndpointPolicy, Host},
-    event::{AttemptError, Counts, Event, EventKind, FailReason, Outcome, Refusal},
-    future::ResponseFuture,
+    delivery::{Delivery, Payload, Secret},
+    dispatch::{Dispatcher, RetryPolicy},
+    endpoint::EndpointPolicy,
+    error::BoxError,
+    event::{Event, EventKind},
+    id::{DeliveryId, RequestId},
     layer::WebhookLayer,
-    payload::Payload,
-    request_id::RequestId,
-    secret::{InvalidSecret, Secret},
-    service::Webhook,
-    verify::{Verified, Verifier, VerifyError, VerifyErrorKind},
+    verify::Verifier,
 };
 
-/// An error of somebody else's.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The examples of the page for those who test their handlers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+mod testing_your_handlers {}
