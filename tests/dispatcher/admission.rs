@@ -1,13 +1,16 @@
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
-use tower_webhook::{Dispatcher, EventKind, Refusal, WebhookLayer};
+use tower_webhook::{Dispatcher, EventKind, WebhookLayer, event::Refusal};
 
 use crate::world::{World, ask, call, gated};
 
 #[tokio::test(start_paused = true)]
 async fn a_full_dispatcher_answers_503_before_the_handler_runs() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_outstanding(1, 1).build();
+    let dispatcher = builder
+        .with_max_outstanding(1)
+        .with_max_outstanding_per_host(1)
+        .build();
     assert_eq!(call(&dispatcher, "a.example", "1").await, 200);
     let (_open, untouched) = gated();
     let service = WebhookLayer::new()
@@ -30,7 +33,10 @@ async fn a_full_dispatcher_answers_503_before_the_handler_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_stalls_has_only_its_share() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_outstanding(10, 2).build();
+    let dispatcher = builder
+        .with_max_outstanding(10)
+        .with_max_outstanding_per_host(2)
+        .build();
     for id in ["1", "2"] {
         assert_eq!(call(&dispatcher, "stalled.example", id).await, 200);
     }
@@ -46,7 +52,7 @@ async fn a_host_that_stalls_has_only_its_share() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_for_the_largest_body_is_taken_and_the_surplus_given_back() {
+async fn the_largest_body_is_reserved_and_the_surplus_given_back() {
     let (_world, builder) = World::new(Dispatcher::builder());
     let dispatcher = builder
         .with_body_limit(64 << 10)
@@ -64,16 +70,16 @@ async fn room_for_the_largest_body_is_taken_and_the_surplus_given_back() {
     // Four bytes of the first are still on their way; only they take memory.
     let more = dispatcher.clone();
     let status = call(&more, "example.com", "3").await;
-    assert_eq!(
-        status, 503,
-        "a whole body's room is never there again until then"
-    );
+    assert_eq!(status, 503, "a whole body is never there again until then");
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempts_are_limited_for_each_host_and_in_all() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_attempts(8, 2).build();
+    let dispatcher = builder
+        .with_max_attempts(8)
+        .with_max_attempts_per_host(2)
+        .build();
     for id in ["1", "2", "3"] {
         call(&dispatcher, "stalled.example", id).await;
     }
@@ -90,9 +96,12 @@ async fn attempts_are_limited_for_each_host_and_in_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_the_next_attempt_holds_no_place() {
+async fn waiting_for_the_next_attempt_holds_no_permit() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_attempts(1, 1).build();
+    let dispatcher = builder
+        .with_max_attempts(1)
+        .with_max_attempts_per_host(1)
+        .build();
     call(&dispatcher, "a.example", "1").await;
     world.post().await.fail();
     call(&dispatcher, "b.example", "2").await;
@@ -105,7 +114,10 @@ async fn waiting_for_the_next_attempt_holds_no_place() {
 #[tokio::test(start_paused = true)]
 async fn a_host_with_many_waiting_gets_them_in_their_order() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_attempts(8, 1).build();
+    let dispatcher = builder
+        .with_max_attempts(8)
+        .with_max_attempts_per_host(1)
+        .build();
     for id in 0..20 {
         call(&dispatcher, "busy.example", &id.to_string()).await;
     }
@@ -123,9 +135,12 @@ async fn a_host_with_many_waiting_gets_them_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_with_many_waiting_keeps_no_place_that_another_waits_for() {
+async fn a_host_with_many_waiting_keeps_no_permit_that_another_waits_for() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_attempts(2, 1).build();
+    let dispatcher = builder
+        .with_max_attempts(2)
+        .with_max_attempts_per_host(1)
+        .build();
     for id in ["1", "2", "3", "4", "5"] {
         call(&dispatcher, "busy.example", id).await;
     }

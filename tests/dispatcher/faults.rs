@@ -9,14 +9,17 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::runtime::Runtime;
 use tower::service_fn;
 use tower_webhook::{
-    AttemptError, BoxError, Delivery, Dispatcher, EventKind, FailReason, Outcome, Payload,
-    outbox::{Accepted, MemoryOutbox, Outbox},
+    BoxError, Delivery, Dispatcher, EventKind, Payload,
+    event::{AttemptError, FailReason, Outcome},
+    outbox::Sealing,
 };
 
-use crate::world::{World, call};
+use crate::{
+    outboxes::{Answer, Faulty},
+    world::{World, call},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_panics_changes_nothing() {
@@ -47,31 +50,64 @@ async fn a_client_that_panics_is_a_failed_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outbox_that_fails_is_stood_in_for_by_memory() {
-    let (_, source, ledger) = MemoryOutbox::new().split();
-    let broken =
-        service_fn(|_: Delivery| async { Err::<Accepted, _>(BoxError::from("disk full")) });
-    let outbox = (broken, source, ledger);
-    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
-    let dispatcher = builder.build();
-    assert_eq!(call(&dispatcher, "example.com", "a").await, 200);
-    world.post().await.answer(200);
-    assert_eq!(world.event().await, EventKind::Accepted);
-    assert_eq!(world.event().await, EventKind::OutboxFailed);
-    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    let broken = [Answer::Error, Answer::Panic].into_iter();
+    let broken = broken.flat_map(|answer| {
+        [
+            Faulty::in_memory().insert(answer),
+            Faulty::durable().insert(answer),
+        ]
+    });
+    for outbox in broken {
+        let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+        let dispatcher = builder.build();
+        assert_eq!(call(&dispatcher, "example.com", "a").await, 200);
+        world.post().await.answer(200);
+        assert_eq!(world.event().await, EventKind::Accepted);
+        assert_eq!(world.event().await, EventKind::OutboxFailed);
+        assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outbox_that_is_too_slow_is_stood_in_for_by_memory() {
-    let (_, source, ledger) = MemoryOutbox::new().split();
-    let stuck = service_fn(|_: Delivery| std::future::pending::<Result<Accepted, BoxError>>());
-    let outbox = (stuck, source, ledger);
+    for outbox in [Faulty::in_memory(), Faulty::durable()] {
+        let outbox = outbox.insert(Answer::Never);
+        let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+        let dispatcher = builder.build();
+        let started = tokio::time::Instant::now();
+        assert_eq!(call(&dispatcher, "example.com", "a").await, 200);
+        assert_eq!(started.elapsed().as_secs(), 5);
+        world.post().await.answer(200);
+        assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    }
+}
+
+/// It has taken them when nobody waited any more: they are not delivered twice.
+#[tokio::test(start_paused = true)]
+async fn what_an_outbox_takes_too_late_is_taken_back() {
+    let outbox = Faulty::durable().insert(Answer::Silence);
     let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
     let dispatcher = builder.build();
-    let started = tokio::time::Instant::now();
     assert_eq!(call(&dispatcher, "example.com", "a").await, 200);
-    assert_eq!(started.elapsed().as_secs(), 5);
     world.post().await.answer(200);
     assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_outbox_refuses_after_a_shutdown_is_abandoned() {
+    let outbox = Faulty::durable().insert(Answer::Never);
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    let calling = {
+        let dispatcher = dispatcher.clone();
+        tokio::spawn(async move { call(&dispatcher, "example.com", "a").await })
+    };
+    assert_eq!(world.event().await, EventKind::Accepted);
+    let report = dispatcher.shutdown(Duration::from_secs(1)).await;
+    assert_eq!(report.unfinished, 1);
+    assert_eq!(calling.await.unwrap(), 200);
+    assert_eq!(world.event().await, EventKind::OutboxFailed);
+    assert_eq!(world.event().await, EventKind::Abandoned);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +115,7 @@ async fn a_sink_that_fails_ends_the_webhook() {
     let (mut world, builder) = World::new(Dispatcher::builder());
     let dispatcher = builder
         .with_sink(service_fn(|_: Delivery| async {
-            Err::<Accepted, _>(BoxError::from("away"))
+            Err::<(), _>(BoxError::from("away"))
         }))
         .build();
     assert_eq!(call(&dispatcher, "example.com", "a").await, 200);
@@ -95,7 +131,7 @@ async fn a_sink_is_told_everything_once() {
         service_fn(move |delivery: Delivery| {
             assert_eq!(delivery.payload().to_bytes(), "done");
             seen.fetch_add(1, Ordering::Relaxed);
-            async { Ok::<_, BoxError>(Accepted::in_memory()) }
+            async { Ok::<_, BoxError>(()) }
         })
     };
     let (mut world, builder) = World::new(Dispatcher::builder());
@@ -106,68 +142,11 @@ async fn a_sink_is_told_everything_once() {
     assert_eq!(dispatcher.outstanding(), 0);
 }
 
+/// What such an outbox gives back is another delivery than the one that it was given, and nobody would
+/// report the end of that one.
 #[test]
-fn what_a_dropped_runtime_leaves_goes_on_in_the_next() {
-    let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.build();
-    let first = Runtime::new().unwrap();
-    let cut_off = first.block_on(async {
-        // More than may be under way to one host: some wait for a place.
-        for id in ["a", "b", "c", "d", "e", "f"] {
-            call(&dispatcher, "example.com", id).await;
-        }
-        let mut cut_off = Vec::new();
-        for _ in 0..4 {
-            cut_off.push(world.post().await);
-        }
-        cut_off
-    });
-    first.shutdown_timeout(Duration::from_secs(30));
-    drop(cut_off);
-    Runtime::new().unwrap().block_on(async {
-        call(&dispatcher, "example.com", "g").await;
-        let mut ids = Vec::new();
-        for _ in 0..7 {
-            let post = world.post().await;
-            assert_eq!(post.attempt(), "1");
-            ids.push(post.id().to_owned());
-            post.answer(200);
-        }
-        ids.sort_unstable();
-        assert_eq!(ids, ["a", "b", "c", "d", "e", "f", "g"]);
-        for _ in 0..7 {
-            assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
-        }
-    });
-}
-
-#[test]
-fn what_nobody_goes_on_with_is_reported_as_abandoned() {
-    let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.build();
-    let runtime = Runtime::new().unwrap();
-    let _cut_off = runtime.block_on(async {
-        call(&dispatcher, "example.com", "a").await;
-        world.post().await
-    });
-    runtime.shutdown_timeout(Duration::from_secs(30));
-    drop(dispatcher);
-    let mut ends = Vec::new();
-    while let Ok(event) = world.events.try_recv() {
-        ends.extend(event.is_final().then(|| event.kind().clone()));
-    }
-    assert_eq!(ends, [EventKind::Abandoned]);
-}
-
-#[test]
-fn without_a_runtime_the_response_is_given_and_the_webhook_abandoned() {
-    let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.build();
-    let status = futures::executor::block_on(call(&dispatcher, "example.com", "a"));
-    assert_eq!(status, 200);
-    let mut ends = Vec::new();
-    while let Ok(event) = world.events.try_recv() {
-        ends.extend(event.is_final().then(|| event.kind().clone()));
-    }
-    assert_eq!(ends, [EventKind::Abandoned]);
+#[should_panic(expected = "has to seal with Sealing::in_memory()")]
+fn an_outbox_in_memory_that_seals_for_a_disk_is_refused() {
+    let outbox = Faulty::in_memory().sealing(Sealing::insecure_plaintext());
+    let _ = Dispatcher::builder().with_outbox(outbox);
 }

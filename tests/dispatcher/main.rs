@@ -1,10 +1,12 @@
 //! The dispatcher through the layer, with a client that the test holds the strings of.
 
 mod admission;
-mod at_once;
 mod dead_letters;
 mod faults;
-mod late;
-mod runtime;
+mod outboxes;
+mod parking;
+mod runtimes;
+mod settling;
 mod shutdown;
+mod waking;
 mod world;

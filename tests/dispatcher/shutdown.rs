@@ -45,7 +45,11 @@ async fn returns_what_it_had_to_abandon_with_its_bytes() {
     let under_way = world.post().await;
     let _other = world.post().await;
     let report = dispatcher.shutdown(Duration::from_secs(1)).await;
-    let mut abandoned: Vec<_> = report.abandoned.iter().map(|d| d.id().as_str()).collect();
+    let mut abandoned: Vec<_> = report
+        .abandoned
+        .iter()
+        .map(|d| d.request_id().as_str())
+        .collect();
     abandoned.sort_unstable();
     assert_eq!(abandoned, ["a", "b"]);
     assert!(
@@ -161,7 +165,10 @@ async fn the_longest_wait_there_is() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_behind_an_attempt_is_not_begun_after_the_time_is_over() {
     let (mut world, builder) = World::new(Dispatcher::builder());
-    let dispatcher = builder.with_max_attempts(8, 1).build();
+    let dispatcher = builder
+        .with_max_attempts(8)
+        .with_max_attempts_per_host(1)
+        .build();
     for id in ["1", "2", "3"] {
         call(&dispatcher, "busy.example", id).await;
     }
@@ -173,7 +180,7 @@ async fn what_waits_behind_an_attempt_is_not_begun_after_the_time_is_over() {
     let mut abandoned: Vec<_> = report
         .abandoned
         .iter()
-        .map(|one| one.id().as_str())
+        .map(|one| one.request_id().as_str())
         .collect();
     abandoned.sort_unstable();
     assert!(abandoned.ends_with(&["2", "3"]), "{abandoned:?}");

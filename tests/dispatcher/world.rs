@@ -13,7 +13,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_webhook::{
-    BoxError, Dispatcher, DispatcherBuilder, Event, EventKind, Payload, WebhookLayer,
+    BoxError, Dispatcher, Event, EventKind, Payload, WebhookLayer, dispatch::DispatcherBuilder,
 };
 
 /// Long enough for any machine; it only keeps a broken test from hanging.
@@ -40,6 +40,11 @@ impl Posted {
         let _ = self.answer.send(Err(()));
     }
 
+    /// Whether the attempt is still there to hear the answer.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
     pub(crate) fn attempt(&self) -> &str {
         self.request.headers()["x-webhook-attempt"]
             .to_str()
@@ -53,7 +58,7 @@ impl Posted {
 
 impl World {
     /// A dispatcher whose client hands every POST to the test.
-    pub(crate) fn new<O>(builder: DispatcherBuilder<O>) -> (Self, DispatcherBuilder<O>) {
+    pub(crate) fn new(builder: DispatcherBuilder) -> (Self, DispatcherBuilder) {
         let (post, posts) = mpsc::unbounded_channel();
         let (tell, events) = mpsc::unbounded_channel();
         let builder = builder

@@ -1,0 +1,130 @@
+//! Outboxes that do something wrong, around one that does not.
+
+use std::{future::pending, time::Duration};
+
+use tower_webhook::{
+    BoxError,
+    outbox::{
+        DeliveryFilter, DeliveryRecord, DueDeliveries, Durability, Lease, Limits, MemoryOutbox,
+        NewDelivery, Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Want,
+    },
+};
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Answer {
+    AsItIs,
+    Error,
+    Panic,
+    /// It is not carried out, and never ends.
+    Never,
+    /// It is carried out, and never ends.
+    Silence,
+}
+
+/// In memory, though it may say that it is durable.
+pub(crate) struct Faulty {
+    inner: MemoryOutbox,
+    durability: Durability,
+    insert: Answer,
+    settle: Answer,
+    sealing: Sealing,
+}
+
+impl Faulty {
+    pub(crate) fn durable() -> Self {
+        Self {
+            inner: MemoryOutbox::new(),
+            durability: Durability::LocalDisk,
+            insert: Answer::AsItIs,
+            settle: Answer::AsItIs,
+            sealing: Sealing::in_memory(),
+        }
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            durability: Durability::Memory,
+            ..Self::durable()
+        }
+    }
+
+    pub(crate) fn insert(self, insert: Answer) -> Self {
+        Self { insert, ..self }
+    }
+
+    pub(crate) fn sealing(self, sealing: Sealing) -> Self {
+        Self { sealing, ..self }
+    }
+
+    pub(crate) fn settle(self, settle: Answer) -> Self {
+        Self { settle, ..self }
+    }
+}
+
+async fn answer<T>(
+    how: Answer,
+    call: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, BoxError> {
+    match how {
+        Answer::AsItIs => call.await,
+        Answer::Error => Err("disk full".into()),
+        Answer::Panic => panic!("as the test wants"),
+        Answer::Never => pending().await,
+        Answer::Silence => {
+            call.await?;
+            pending().await
+        }
+    }
+}
+
+impl Outbox for Faulty {
+    fn limits(&self) -> Limits {
+        let mut limits = self.inner.limits();
+        limits.durability = self.durability;
+        if limits.is_durable() {
+            limits.lease = Some(Duration::from_secs(10));
+        }
+        limits
+    }
+
+    fn sealing(&self) -> Sealing {
+        self.sealing.clone()
+    }
+
+    async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        answer(self.insert, self.inner.insert(batch)).await
+    }
+
+    async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
+        self.inner.fetch(want).await
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+        answer(self.settle, self.inner.settle(batch)).await
+    }
+
+    async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+        self.inner.renew(leases).await
+    }
+
+    async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+        let left = self.inner.close().await?;
+        Ok(match self.durability {
+            Durability::Memory => left,
+            _ => Vec::new(),
+        })
+    }
+
+    async fn list(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Result<Vec<DeliveryRecord>, BoxError> {
+        self.inner.list(filter, page).await
+    }
+
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        self.inner.redeliver(filter).await
+    }
+}

@@ -1,0 +1,57 @@
+//! An outbox that is slow to note how attempts ended, or never does.
+
+use std::time::Duration;
+
+use tower_webhook::{Dispatcher, EventKind};
+
+use crate::{
+    outboxes::{Answer, Faulty},
+    world::{World, call},
+};
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_the_outbox_was_told_is_reported_once() {
+    for outbox in [Faulty::in_memory(), Faulty::durable()] {
+        let outbox = outbox.settle(Answer::Silence);
+        let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+        let dispatcher = builder.build();
+        call(&dispatcher, "example.com", "a").await;
+        world.post().await.answer(200);
+        assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+        let report = dispatcher.shutdown(Duration::from_secs(1)).await;
+        assert!(report.abandoned.is_empty());
+        assert!(world.events.try_recv().is_err(), "once");
+        assert_eq!(dispatcher.outstanding(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_hangs_stops_no_attempts() {
+    for outbox in [Faulty::in_memory(), Faulty::durable()] {
+        let outbox = outbox.settle(Answer::Never);
+        let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+        let dispatcher = builder.with_max_attempts_per_host(2).build();
+        for id in 0..20 {
+            call(&dispatcher, "example.com", &id.to_string()).await;
+            let post = world.post().await;
+            assert_eq!(post.id(), id.to_string());
+            post.answer(200);
+            // Longer than an outbox has to answer.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(dispatcher.counts().delivered, 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_noted_is_not_sent_again() {
+    let outbox = Faulty::durable().settle(Answer::Error);
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.answer(200);
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(world.posts.try_recv().is_err());
+}
