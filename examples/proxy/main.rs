@@ -15,7 +15,7 @@
 //!   'http://127.0.0.1:8080/?webhookEndpoint=http%3A%2F%2F127.0.0.1%3A9001%2Fwebhook'
 //! ```
 //!
-//! With `--features sqlite` and `--outbox sqlite:webhooks.db`, a webhook whose call has been answered
+//! With `--outbox sqlite:webhooks.db`, a webhook whose call has been answered
 //! outlives the proxy: what one run could not deliver, the next one does.
 //!
 //! What the service sees and answers goes through as it is and when it is made: nothing is

@@ -1,20 +1,21 @@
 //! `--outbox` and `--outbox-key-file`: where deliveries wait.
 
-#[cfg(feature = "sqlite")]
-use std::path::PathBuf;
-use std::{error::Error, path::Path, str::FromStr};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-use tower_webhook::{Dispatcher, DispatcherBuilder};
+use tower_webhook::{Dispatcher, dispatch::DispatcherBuilder, outbox::SealingKey};
+use tower_webhook_sqlite::SqliteOutbox;
 
 /// Where deliveries wait.
 #[derive(Clone, Debug)]
 pub(crate) enum Outbox {
     Memory,
-    #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
 }
 
-#[cfg(feature = "sqlite")]
 fn beside(path: &Path) -> PathBuf {
     let mut key_file = path.to_owned().into_os_string();
     key_file.push(".key");
@@ -28,10 +29,7 @@ impl FromStr for Outbox {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", "")) => Err("a path is missing after sqlite:"),
-            #[cfg(feature = "sqlite")]
             Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
-            #[cfg(not(feature = "sqlite"))]
-            Some(("sqlite", _)) => Err("this proxy was built without `--features sqlite`"),
             _ => Err("must be `memory` or `sqlite:PATH`"),
         }
     }
@@ -49,10 +47,7 @@ impl Outbox {
                 Err("--outbox-key-file goes with --outbox sqlite:PATH".into())
             }
             Self::Memory => Ok(builder.build()),
-            #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => {
-                use tower_webhook::outbox::sqlite::{SealingKey, SqliteOutbox};
-
                 let key_file = key_file.map_or_else(|| beside(path), Path::to_owned);
                 let key = SealingKey::from_file_or_new(&key_file)
                     .map_err(|error| format!("{}: {error}", key_file.display()))?;
