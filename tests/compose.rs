@@ -13,8 +13,9 @@ use tower_http::{
 };
 use tower_test::mock;
 use tower_webhook::{
-    Dispatcher, DispatcherBuilder, EventKind, Kept, ResponseBody, ResponseFuture, Webhook,
-    WebhookLayer,
+    Dispatcher, EventKind, WebhookLayer,
+    dispatch::DispatcherBuilder,
+    layer::{ResponseBody, ResponseFuture, Webhook},
 };
 
 use crate::support::{
@@ -35,17 +36,15 @@ fn auto_traits() {
     fn sent<T: Send + 'static>() {}
     fn unpin<T: Unpin>() {}
     shared::<WebhookLayer>();
-    shared::<WebhookLayer<Kept<Body>>>();
     shared::<Dispatcher>();
     shared::<Webhook<Router>>();
     sent::<DispatcherBuilder>();
     sent::<Webhook<Box<dyn FnMut() + Send>>>();
-    sent::<ResponseFuture<Ready<Answered>>>();
-    sent::<ResponseFuture<BoxFuture<Answered>>>();
-    sent::<ResponseFuture<BoxFuture<Answered>, Kept<Full<Bytes>>>>();
+    sent::<ResponseFuture<Ready<Answered>, Full<Bytes>>>();
+    sent::<ResponseFuture<BoxFuture<Answered>, Full<Bytes>>>();
     sent::<ResponseBody<Body>>();
     unpin::<ResponseBody<Full<Bytes>>>();
-    unpin::<ResponseFuture<Ready<Answered>>>();
+    unpin::<ResponseFuture<Ready<Answered>, Full<Bytes>>>();
 }
 
 #[test]
@@ -72,7 +71,7 @@ async fn an_error_of_the_service_passes_and_ends_its_webhook() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "own");
-    rig.expect_failed(tower_webhook::FailReason::ServiceFailed)
+    rig.expect_failed(tower_webhook::event::FailReason::ServiceFailed)
         .await;
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::{collection::vec, prelude::*};
-use tower_webhook::{Verifier, VerifyErrorKind::*};
+use tower_webhook::{Verifier, verify::VerifyErrorKind::*};
 
 use crate::signed::*;
 

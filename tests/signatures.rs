@@ -7,7 +7,7 @@ use http::HeaderMap;
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 use standardwebhooks::Webhook;
-use tower_webhook::{Brand, Verifier, VerifyErrorKind};
+use tower_webhook::{Verifier, delivery::Brand, verify::VerifyErrorKind};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)

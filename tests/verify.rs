@@ -3,7 +3,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue};
-use tower_webhook::{Brand, Verifier, VerifyError, VerifyErrorKind::*};
+use tower_webhook::{
+    Verifier,
+    delivery::Brand,
+    verify::{VerifyError, VerifyErrorKind::*},
+};
 
 use crate::signed::*;
 

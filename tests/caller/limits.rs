@@ -3,7 +3,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use http::header::RETRY_AFTER;
-use tower_webhook::{EventKind, Outcome, Refusal, WebhookLayer};
+use tower_webhook::{
+    EventKind, WebhookLayer,
+    event::{Outcome, Refusal},
+};
 
 use crate::{
     call, counting,
@@ -11,7 +14,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn without_room_the_handler_does_not_run() {
+async fn without_a_reservation_the_handler_does_not_run() {
     for (in_all, per_host, refusal) in [
         (1, 1, Refusal::NoRoom),
         (9, 1, Refusal::NoRoomForHost),
@@ -21,7 +24,8 @@ async fn without_room_the_handler_does_not_run() {
         let mut api = Api::with(|builder| {
             builder
                 .with_resolver(Stub(never))
-                .with_max_outstanding(in_all, per_host)
+                .with_max_outstanding(in_all)
+                .with_max_outstanding_per_host(per_host)
         });
         let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
         let query = "webhookEndpoint=https%3A%2F%2Freceiver.example.com%2F";
@@ -47,7 +51,8 @@ async fn a_host_has_one_share_however_its_endpoints_are_written() {
     let api = Api::with(|builder| {
         builder
             .with_resolver(Stub(never))
-            .with_max_outstanding(9, 3)
+            .with_max_outstanding(9)
+            .with_max_outstanding_per_host(3)
     });
     let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());
     for (endpoint, status) in [
@@ -86,7 +91,7 @@ async fn a_full_memory_budget_refuses_too() {
 async fn one_receiver_that_stalls_does_not_hold_up_another() {
     let receiver = Receiver::answering("HTTP/1.1 204 No Content\r\n\r\n");
     let stalling = Receiver::new(|mut conn| async move { conn.closed().await });
-    let mut api = Api::with(|builder| builder.with_max_attempts(8, 8));
+    let mut api = Api::with(|builder| builder.with_max_attempts(8).with_max_attempts_per_host(8));
     for _ in 0..50 {
         api.send(&stalling.url_at("stalling.example.com")).await;
     }

@@ -6,7 +6,10 @@ use axum::extract::Request;
 use http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
-use tower_webhook::{EventKind, Outcome, Refusal, WebhookLayer};
+use tower_webhook::{
+    EventKind, WebhookLayer,
+    event::{Outcome, Refusal},
+};
 
 use crate::{
     call, counting, encoded,
@@ -30,10 +33,7 @@ async fn an_api_that_is_its_own_endpoint_is_called_back_once() {
     let query = format!("webhookEndpoint={}", encoded(&own));
     let response = call(&layer, &service, &query, &[]).await;
     assert_eq!(response.status(), 200);
-    let looped = Outcome::Answered {
-        status: StatusCode::LOOP_DETECTED,
-        retry_after: None,
-    };
+    let looped = Outcome::answered(StatusCode::LOOP_DETECTED, None);
     let mut refused = 0;
     let end = loop {
         match api.event().await {

@@ -65,10 +65,10 @@ async fn the_response_says_nothing_about_the_endpoint() {
     }
 }
 
-/// Room is taken until a delivery has ended: by when it is free again, whoever fills a host's share
+/// A reservation is held until its delivery has ended: by when it is free again, whoever fills a host's share
 /// must not be able to tell a name of the internal network from one that does not exist.
 #[tokio::test]
-async fn room_says_nothing_about_a_name() {
+async fn memory_left_says_nothing_about_a_name() {
     for endpoint in [
         "https://private.example.com/",
         "https://unknown.example.com/",
@@ -78,7 +78,10 @@ async fn room_says_nothing_about_a_name() {
                 "private.example.com" => found(["10.0.0.1"]),
                 _ => found::<&str>([]),
             });
-            builder.with_resolver(resolver).with_max_outstanding(9, 2)
+            builder
+                .with_resolver(resolver)
+                .with_max_outstanding(9)
+                .with_max_outstanding_per_host(2)
         });
         pause();
         for _ in 0..2 {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 use crate::{
     FORBIDDEN, TAKEN, TAKES,

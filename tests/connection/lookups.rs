@@ -10,7 +10,10 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tower_webhook::{AttemptError, Outcome, Resolving};
+use tower_webhook::{
+    attempt::ResolveFuture,
+    event::{AttemptError, Outcome},
+};
 
 use crate::{
     FORBIDDEN,
@@ -38,7 +41,7 @@ impl Lookups {
         self.0.1.load(Ordering::SeqCst)
     }
 
-    fn never_ending(&self) -> impl Fn(&str) -> Resolving + Send + Sync + use<> {
+    fn never_ending(&self) -> impl Fn(&str) -> ResolveFuture + Send + Sync + use<> {
         let lookups = self.clone();
         move |_| {
             let lookup = Lookup(lookups.begin());
@@ -90,7 +93,7 @@ async fn a_look_up_ends_with_its_attempt() {
 
 /// Answers a name that stalls never, and another one soon, with an address that is refused:
 /// nothing is connected to.
-fn answering(lookups: &Lookups) -> impl Fn(&str) -> Resolving + Send + Sync + use<> {
+fn answering(lookups: &Lookups) -> impl Fn(&str) -> ResolveFuture + Send + Sync + use<> {
     let lookups = lookups.clone();
     let never_ending = lookups.never_ending();
     move |name| match name.starts_with("stalls") {

@@ -13,11 +13,8 @@ mod names;
 mod rebinding;
 
 use http::StatusCode;
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 const FORBIDDEN: Outcome = Outcome::Failed(AttemptError::Forbidden);
-const TAKEN: Outcome = Outcome::Answered {
-    status: StatusCode::NO_CONTENT,
-    retry_after: None,
-};
+const TAKEN: Outcome = Outcome::answered(StatusCode::NO_CONTENT, None);
 const TAKES: &str = "HTTP/1.1 204 No Content\r\n\r\n";

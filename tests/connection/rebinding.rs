@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
-use tower_webhook::{EventKind, Outcome};
+use tower_webhook::{EventKind, event::Outcome};
 
 use crate::{
     FORBIDDEN, TAKEN, TAKES,
@@ -34,10 +34,7 @@ async fn a_name_that_turns_private_is_refused_for_good() {
 
     api.send(&receiver.url()).await;
     let first = api.attempted().await;
-    let not_found = Outcome::Answered {
-        status: StatusCode::NOT_FOUND,
-        retry_after: None,
-    };
+    let not_found = Outcome::answered(StatusCode::NOT_FOUND, None);
     assert_eq!((first.outcome, first.again), (not_found, true));
     pause();
     let second = api.attempted().await;

@@ -15,7 +15,9 @@ use http_body_util::{BodyExt, Empty};
 use tokio::{sync::mpsc, time::Instant};
 use tower::service_fn;
 use tower_webhook::{
-    AttemptError, BoxError, DispatcherBuilder, EventKind, Outcome, Payload, RetryPolicy,
+    BoxError, EventKind, Payload, RetryPolicy,
+    dispatch::DispatcherBuilder,
+    event::{AttemptError, Outcome},
 };
 
 use crate::{

@@ -12,7 +12,10 @@ use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
 };
 use tower_webhook::{
-    AttemptError, DispatcherBuilder, EndpointPolicy, EventKind, Outcome, Resolve, Resolving,
+    EndpointPolicy, EventKind,
+    attempt::{Resolve, ResolveFuture},
+    dispatch::DispatcherBuilder,
+    event::{AttemptError, Outcome},
 };
 
 use crate::{
@@ -138,10 +141,7 @@ async fn a_101() {
     let words = "HTTP/1.1 101 Switching Protocols\r\nupgrade: a\r\nconnection: upgrade\r\n\r\n";
     let (url, _got) = receiver(Manner::Close(words)).await;
     deliver(&rig, &url).await;
-    let expected = Outcome::Answered {
-        status: http::StatusCode::SWITCHING_PROTOCOLS,
-        retry_after: None,
-    };
+    let expected = Outcome::answered(http::StatusCode::SWITCHING_PROTOCOLS, None);
     expect_three(&mut rig, &clock, expected).await;
 }
 
@@ -172,7 +172,7 @@ async fn an_endpoint_that_stalls() {
 struct Answers(Option<io::Result<Vec<IpAddr>>>, mpsc::UnboundedSender<()>);
 
 impl Resolve for Answers {
-    fn resolve(&self, name: &str) -> Resolving {
+    fn resolve(&self, name: &str) -> ResolveFuture {
         assert_eq!(name, "receiver.example.com");
         self.1.send(()).unwrap();
         let answer = match &self.0 {

@@ -8,7 +8,7 @@ use futures::stream;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tower_webhook::Brand;
+use tower_webhook::{DeliveryId, delivery::Brand};
 
 use crate::{
     call::{asking, call},
@@ -95,6 +95,13 @@ fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [&ALWAYS[..], more].concat()
 }
 
+/// It is the crate's own, whatever the caller's request id is.
+fn delivery_id(webhook: &Received) -> String {
+    let id = webhook.header("webhook-id").to_owned();
+    assert!(DeliveryId::parse(&id).is_some(), "{id}");
+    id
+}
+
 #[tokio::test]
 async fn a_signed_delivery() {
     let mut rig = Rig::new().await;
@@ -102,7 +109,8 @@ async fn a_signed_delivery() {
     assert_eq!(webhook.method, Method::POST);
     assert_eq!(webhook.uri, "/hook?token=1%20x");
     assert_eq!(webhook.body, "body");
-    let expected = with(&[("content-length", "4"), ("webhook-id", "run-1")]);
+    let id = delivery_id(&webhook);
+    let expected = with(&[("content-length", "4"), ("webhook-id", &id)]);
     expect_headers(&webhook, &SIGNED, &expected);
 }
 
@@ -110,7 +118,8 @@ async fn a_signed_delivery() {
 async fn an_unsigned_delivery() {
     let mut rig = Rig::new().await;
     let webhook = talkative(&mut rig, None, Body::from("body")).await;
-    let expected = with(&[("content-length", "4"), ("webhook-id", "run-1")]);
+    let id = delivery_id(&webhook);
+    let expected = with(&[("content-length", "4"), ("webhook-id", &id)]);
     let times = ["x-cerebrium-webhook-timestamp", "webhook-timestamp"];
     expect_headers(&webhook, &times, &expected);
 }
@@ -131,7 +140,8 @@ async fn a_length_is_always_told() {
         let frames = (0..frames).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 5_000])));
         let body = Body::from_stream(stream::iter(frames));
         let webhook = talkative(&mut rig, Some("secret"), body).await;
-        let expected = with(&[("content-length", length), ("webhook-id", "run-1")]);
+        let id = delivery_id(&webhook);
+        let expected = with(&[("content-length", length), ("webhook-id", &id)]);
         expect_headers(&webhook, &SIGNED, &expected);
         assert_eq!(webhook.body.len().to_string(), length);
     }

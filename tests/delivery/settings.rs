@@ -3,7 +3,7 @@
 use http::{HeaderName, Request, Response, request::Builder};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::{EventKind, Refusal, WebhookLayer};
+use tower_webhook::{EventKind, WebhookLayer, event::Refusal};
 
 use crate::{
     call::{asking, call},
@@ -79,7 +79,12 @@ async fn refused(layer: WebhookLayer, request: Builder) -> Response<String> {
 
 #[tokio::test]
 async fn what_cannot_be_granted_is_refused_before_the_handler_runs() {
-    let mut rig = Rig::with(|builder| builder.with_max_outstanding(0, 0)).await;
+    let mut rig = Rig::with(|builder| {
+        builder
+            .with_max_outstanding(0)
+            .with_max_outstanding_per_host(0)
+    })
+    .await;
     let (strict, url) = (rig.layer().with_required_secret(), rig.receiver.url("/"));
     for (layer, request, status, refusal) in [
         (

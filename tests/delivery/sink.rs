@@ -10,15 +10,15 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::{poll, stream};
+use futures::{StreamExt, poll, stream};
 use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::yield_now, time::Instant};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::{
-    Delivery, DispatcherBuilder, EventKind, FailReason, ResponseBody, WebhookLayer,
-    outbox::Accepted,
+    Delivery, EventKind, WebhookLayer, dispatch::DispatcherBuilder, event::FailReason,
+    layer::ResponseBody,
 };
 
 use crate::{
@@ -34,7 +34,7 @@ const URL: &str = "https://receiver.example.com/hook?token=1";
 /// A dispatcher with this sink.
 async fn rig_with<F>(sink: impl Fn(Delivery) -> F + Clone + Send + Sync + 'static) -> Rig
 where
-    F: Future<Output = io::Result<Accepted>> + Send + 'static,
+    F: Future<Output = io::Result<()>> + Send + 'static,
 {
     Rig::with_built(|builder: DispatcherBuilder| builder.with_sink(service_fn(sink)).build()).await
 }
@@ -50,7 +50,7 @@ async fn it_is_given_the_delivery() {
     let (note, mut noted) = mpsc::unbounded_channel();
     let mut rig = rig_with(move |delivery| {
         note.send(delivery).unwrap();
-        async { Ok(Accepted::in_memory()) }
+        async { Ok(()) }
     })
     .await;
     let mut response = streamed();
@@ -65,7 +65,7 @@ async fn it_is_given_the_delivery() {
         .header("x-webhook-secret", "s");
     assert_eq!(call(rig.layer(), request, response).await, "one,two");
     let delivery = noted.recv().await.unwrap();
-    assert_eq!(delivery.id().as_str(), "run-1");
+    assert_eq!(delivery.request_id().as_str(), "run-1");
     assert_eq!(delivery.endpoint().to_url_string(), URL);
     assert_eq!(delivery.secret().unwrap().expose(), b"s");
     assert_eq!(delivery.status(), 200);
@@ -94,7 +94,7 @@ async fn its_panic_does_not_show() {
     assert_eq!(call(rig.layer(), asking(URL), streamed()).await, "one,two");
     rig.expect_failed(FailReason::OutboxFailed).await;
 
-    let at_once = |_| -> std::future::Ready<io::Result<Accepted>> { panic!("on purpose") };
+    let at_once = |_| -> std::future::Ready<io::Result<()>> { panic!("on purpose") };
     let mut rig = rig_with(at_once).await;
     assert_eq!(call(rig.layer(), asking(URL), streamed()).await, "one,two");
     rig.expect_failed(FailReason::OutboxFailed).await;
@@ -109,7 +109,7 @@ async fn it_is_waited_for_five_seconds() {
     rig.expect_failed(FailReason::OutboxFailed).await;
 
     let mut rig = Rig::with_built(|builder| {
-        let stuck = service_fn(|_: Delivery| pending::<io::Result<Accepted>>());
+        let stuck = service_fn(|_: Delivery| pending::<io::Result<()>>());
         let builder = builder.with_accept_timeout(Duration::from_secs(60));
         builder.with_sink(stuck).build()
     })
@@ -129,7 +129,7 @@ async fn gated(gate: Gate) -> Rig {
         let gate = gate.clone();
         async {
             gate.pass().await;
-            Ok(Accepted::in_memory())
+            Ok(())
         }
     })
     .await
@@ -140,8 +140,13 @@ async fn after_one_frame(layer: WebhookLayer) -> ResponseBody<Body> {
     let handler = service_fn(async |_: Request<()>| Ok::<_, Infallible>("onetwo".to_owned()))
         .map_response(|text: String| {
             let frames = [text[..3].to_owned(), text[3..].to_owned()];
-            let frames = frames.map(Ok::<_, Infallible>);
-            let mut response = Response::new(Body::from_stream(stream::iter(frames)));
+            let frames = stream::iter(frames.map(Ok::<_, Infallible>));
+            // Not at once: otherwise the head would wait with them.
+            let frames = frames.then(async |frame| {
+                yield_now().await;
+                frame
+            });
+            let mut response = Response::new(Body::from_stream(frames));
             response.headers_mut().insert("content-length", 6.into());
             response
         });
@@ -164,6 +169,7 @@ async fn the_last_frame_waits_for_it() {
     let mut body = after_one_frame(rig.layer()).await;
     {
         let mut last = pin!(body.frame());
+        assert!(poll!(&mut last).is_pending());
         assert!(poll!(&mut last).is_pending());
         keeper.arrival().await;
         assert!(poll!(&mut last).is_pending());
@@ -190,7 +196,9 @@ async fn a_caller_that_leaves_while_the_last_frame_waits_takes_nothing_away() {
             false => rig.layer(),
         };
         let mut body = after_one_frame(layer).await;
-        assert!(poll!(pin!(body.frame())).is_pending());
+        for _ in 0..2 {
+            assert!(poll!(pin!(body.frame())).is_pending());
+        }
         keeper.arrival().await;
         drop(body);
         keeper.open();

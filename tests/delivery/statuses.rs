@@ -7,7 +7,7 @@ use std::{
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use tower_webhook::{EventKind, Outcome};
+use tower_webhook::{EventKind, event::Outcome};
 
 use crate::{
     call::{asking, call},
@@ -31,7 +31,8 @@ async fn every_status() {
     });
     let mut rig = Rig::towards(answering.await, |builder| {
         builder
-            .with_max_outstanding(1_000, 1_000)
+            .with_max_outstanding(1_000)
+            .with_max_outstanding_per_host(1_000)
             .with_body_limit(1_024)
             .with_attempt_timeout(Duration::from_secs(3_600))
     });
@@ -46,7 +47,7 @@ async fn every_status() {
         let mut again = HashSet::new();
         for _ in 0..left.len() {
             let (event, will_be_tried_again) = rig.events.attempted().await;
-            let status = event.id().unwrap().as_str().parse().unwrap();
+            let status = event.request_id().unwrap().as_str().parse().unwrap();
             assert!(left.contains(&status), "{status} in round {attempt}");
             let EventKind::Attempted {
                 attempt: nth,

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
-use tower_webhook::EndpointErrorKind;
+use tower_webhook::endpoint::EndpointErrorKind;
 
 use super::{literal, private, public, registries::refused_blocks};
 

@@ -1,4 +1,4 @@
-use tower_webhook::{EndpointErrorKind, EndpointPolicy};
+use tower_webhook::{EndpointPolicy, endpoint::EndpointErrorKind};
 
 use super::{private, public};
 

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::FailReason;
+use tower_webhook::event::FailReason;
 
 use crate::support::{
     caller::{BOTH, Caller, Protocol, next_text},

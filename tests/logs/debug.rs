@@ -8,11 +8,12 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_webhook::{
-    BoxError, Delivery, DeliveryParts, Dispatcher, EndpointPolicy, EventKind, Payload, RequestId,
-    RetryPolicy, Secret, Verifier, WebhookLayer,
+    BoxError, Delivery, Dispatcher, EndpointPolicy, EventKind, Payload, RequestId, RetryPolicy,
+    Secret, Verifier, WebhookLayer,
+    delivery::DeliveryParts,
     outbox::{
-        Accepted, DeliveryFilter, DeliveryRecord, Demand, Ledger, MemoryClaim, MemoryLedger,
-        MemoryOutbox, MemorySource, Outbox, Source,
+        DeliveryFilter, DeliveryRecord, DueDeliveries, Lease, Limits, MemoryOutbox, NewDelivery,
+        Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Want,
     },
 };
 
@@ -24,12 +25,8 @@ async fn debug_of_what_a_call_is_made_of_shows_no_secret() {
     let url = format!("https://receiver.example.com/{PATH}?token={QUERY}");
     let endpoint = policy.check(&url).unwrap();
     let id = RequestId::parse("run-1").unwrap();
-    let mut parts = DeliveryParts::new(
-        id.clone(),
-        endpoint.clone(),
-        StatusCode::OK,
-        Payload::from(SECRET),
-    );
+    let mut parts = DeliveryParts::new(endpoint.clone(), Payload::from(SECRET));
+    parts.request_id = id.clone();
     parts.secret = Some(Secret::new(SECRET));
     let delivery = Delivery::from(parts.clone());
 
@@ -37,7 +34,7 @@ async fn debug_of_what_a_call_is_made_of_shows_no_secret() {
     let mut rig = Rig::with_built(|builder| {
         let sink = service_fn(move |delivery: Delivery| {
             note.send(delivery).unwrap();
-            async { Ok::<_, Infallible>(Accepted::in_memory()) }
+            async { Ok::<_, Infallible>(()) }
         });
         builder.with_sink(sink).build()
     })
@@ -58,8 +55,6 @@ async fn debug_of_what_a_call_is_made_of_shows_no_secret() {
     drop(kept);
     let memory = MemoryOutbox::new();
     shown.push(format!("{memory:?}"));
-    let (mut sink, source, ledger) = memory.split();
-    Service::call(&mut sink, delivery.clone()).await.unwrap();
     let refused = policy
         .check(&format!("http://user:{SECRET}@127.0.0.1/{PATH}?{QUERY}"))
         .unwrap_err();
@@ -78,7 +73,6 @@ async fn debug_of_what_a_call_is_made_of_shows_no_secret() {
         format!("{parts:?} {parts:#?} {delivery:?} {delivery:#?}"),
         format!("{:?} {:?}", Secret::new(SECRET), Verifier::new(SECRET)),
         format!("{:?} {:?}", Payload::from(SECRET), id),
-        format!("{sink:?} {source:?} {ledger:?}"),
         format!("{refused:?} {refused}"),
         format!("{layer:?} {:?} {:?}", Dispatcher::builder(), rig.dispatcher),
         format!("{policy:?} {:?}", RetryPolicy::default()),
@@ -118,54 +112,75 @@ async fn debug_of_what_is_given_up_shows_no_secret() {
     expect_nothing_secret(&format!("{report:?} {report:#?}"));
 }
 
-/// One end of an outbox, which shows itself whenever it is used.
-struct Shown<T> {
-    end: T,
+/// Shows whatever goes through it.
+struct Shown {
+    inner: MemoryOutbox,
     show: UnboundedSender<String>,
 }
 
-impl<T: fmt::Debug> Shown<T> {
-    fn new(end: T, show: &UnboundedSender<String>) -> Self {
-        let show = show.clone();
-        Self { end, show }
-    }
-
-    fn show(&self, beside: &dyn fmt::Debug) {
-        let end = &self.end;
-        let _ = self
-            .show
-            .send(format!("{end:?} {end:#?} {beside:?} {beside:#?}"));
+impl Shown {
+    fn show(&self, it: &dyn fmt::Debug) {
+        let _ = self.show.send(format!("{it:?} {it:#?}"));
     }
 }
 
-impl Source for Shown<MemorySource> {
-    type Claim = MemoryClaim;
-
-    async fn next(&mut self, demand: Demand<'_>) -> Result<Vec<MemoryClaim>, BoxError> {
-        self.show(&demand);
-        let claims = self.end.next(demand).await?;
-        self.show(&claims);
-        Ok(claims)
+impl Outbox for Shown {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
     }
-}
 
-impl Ledger for Shown<MemoryLedger> {
-    async fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRecord>, BoxError> {
-        let records = self.end.deliveries(filter).await?;
-        self.show(&(filter, &records));
+    fn sealing(&self) -> Sealing {
+        let sealing = self.inner.sealing();
+        self.show(&sealing);
+        sealing
+    }
+
+    async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        self.show(&batch);
+        let batch = batch
+            .into_iter()
+            .map(|new| NewDelivery::new(new.stored, false));
+        self.inner.insert(batch.collect()).await?;
+        Ok(vec![None])
+    }
+
+    async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
+        self.show(&want);
+        let due = self.inner.fetch(want).await?;
+        self.show(&due);
+        Ok(due)
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+        self.show(&batch);
+        self.inner.settle(batch).await
+    }
+
+    async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+        self.inner.renew(leases).await
+    }
+
+    async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+        self.inner.close().await
+    }
+
+    async fn list(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Result<Vec<DeliveryRecord>, BoxError> {
+        self.show(&(&filter, page));
+        let records = self.inner.list(filter, page).await?;
+        self.show(&records);
         Ok(records)
-    }
-
-    async fn redeliver(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
-        self.end.redeliver(filter).await
     }
 }
 
 #[tokio::test]
 async fn debug_of_what_an_outbox_keeps_shows_no_secret() {
     let (show, mut shown) = unbounded_channel();
-    let (sink, source, ledger) = MemoryOutbox::new().split();
-    let outbox = (sink, Shown::new(source, &show), Shown::new(ledger, &show));
+    let inner = MemoryOutbox::new();
+    let outbox = Shown { inner, show };
     let refuses = service_fn(async |_| {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -185,10 +200,13 @@ async fn debug_of_what_an_outbox_keeps_shows_no_secret() {
     let end = ends.recv().await.unwrap();
     assert!(matches!(end, EventKind::Dead { .. }), "{end:?}");
     let filter = DeliveryFilter::new().with_endpoint_host("receiver.example.com");
-    let dead = dispatcher.deliveries(&filter).await.unwrap();
+    let dead = dispatcher
+        .deliveries(&filter, Page::first(9))
+        .await
+        .unwrap();
     assert_eq!(dead.len(), 1);
     let shown: Vec<_> = iter::from_fn(|| shown.try_recv().ok()).collect();
-    for kind in ["Demand", "MemoryClaim", "DeliveryFilter", "DeliveryRecord"] {
+    for kind in ["Want", "LeasedDelivery", "DeliveryFilter", "DeliveryRecord"] {
         assert!(shown.iter().any(|shown| shown.contains(kind)), "{kind}");
     }
     for shown in &shown {

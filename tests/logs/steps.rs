@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tower_webhook::{EventKind, FailReason, Payload};
+use tower_webhook::{EventKind, Payload, event::FailReason};
 
 use crate::{
     Log, PATH, QUERY, SECRET, asking, expect_nothing_secret, log,

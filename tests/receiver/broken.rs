@@ -1,7 +1,7 @@
 //! Connections that end before the answer does.
 
 use tokio::io::AsyncReadExt;
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 use crate::{
     LOST, ended,

@@ -1,6 +1,6 @@
 //! Receivers that talk without end.
 
-use tower_webhook::Outcome;
+use tower_webhook::event::Outcome;
 
 use crate::{
     LOST, answered,

@@ -15,17 +15,14 @@ mod tls;
 mod upload;
 
 use http::StatusCode;
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 use self::hostile::{Api, Receiver, no_task_is_left};
 
 const LOST: Outcome = Outcome::Failed(AttemptError::ConnectionLost);
 
 fn answered(status: u16) -> Outcome {
-    Outcome::Answered {
-        status: StatusCode::from_u16(status).unwrap(),
-        retry_after: None,
-    }
+    Outcome::answered(StatusCode::from_u16(status).unwrap(), None)
 }
 
 /// The socket of the one attempt is closed while the client lives on; then nothing is left.

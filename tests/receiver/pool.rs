@@ -7,7 +7,7 @@ use tokio::{
     task::yield_now,
     time::Instant,
 };
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 use crate::{
     answered,
@@ -18,7 +18,11 @@ const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const MAX_ATTEMPTS: usize = 4;
 
 fn frugal() -> Api {
-    Api::with(|builder| builder.with_max_attempts(MAX_ATTEMPTS, MAX_ATTEMPTS))
+    Api::with(|builder| {
+        builder
+            .with_max_attempts(MAX_ATTEMPTS)
+            .with_max_attempts_per_host(MAX_ATTEMPTS)
+    })
 }
 
 fn open(receivers: &[Receiver]) -> usize {
@@ -52,7 +56,7 @@ async fn a_connection_is_used_again() {
 #[tokio::test]
 async fn also_with_a_single_attempt_at_a_time() {
     let receiver = Receiver::answering(TAKEN);
-    let mut api = Api::with(|builder| builder.with_max_attempts(1, 1));
+    let mut api = Api::with(|builder| builder.with_max_attempts(1).with_max_attempts_per_host(1));
     for _ in 0..3 {
         api.send(&receiver.url()).await;
         assert_eq!(api.attempted().await.outcome, answered(204));
@@ -151,12 +155,23 @@ async fn one_receiver_after_the_other() {
     no_task_is_left().await;
 }
 
+/// Hosts that have answered once may have all permits: strangers share half of them.
+async fn are_known(api: &mut Api, receiver: &Receiver) {
+    for at in 0..MAX_ATTEMPTS {
+        let url = receiver.url_at(&format!("r{at}.example.com"));
+        api.send(&url).await;
+        assert_eq!(api.attempted().await.outcome, answered(204));
+    }
+}
+
 #[tokio::test]
 async fn many_receivers_at_once() {
     let mut receivers = vec![Receiver::answering(TAKEN)];
     let mut api = frugal();
     api.send(&receivers[0].url()).await;
     assert_eq!(api.attempted().await.outcome, answered(204));
+
+    are_known(&mut api, &receivers[0]).await;
 
     let all_asked = Arc::new(Barrier::new(MAX_ATTEMPTS));
     for at in 0..MAX_ATTEMPTS {
@@ -194,6 +209,8 @@ async fn those_that_are_kept_make_way_for_those_in_use() {
         assert_eq!(api.attempted().await.outcome, answered(204));
     }
     assert_eq!(open(&receivers), MAX_ATTEMPTS);
+    are_known(&mut api, &receivers[0]).await;
+    assert_eq!(open(&receivers), MAX_ATTEMPTS);
 
     let looked = Arc::new(Barrier::new(MAX_ATTEMPTS + 1));
     for at in 0..MAX_ATTEMPTS {
@@ -226,7 +243,7 @@ async fn those_that_are_kept_make_way_for_those_in_use() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connections_pass_from_one_attempt_to_the_next() {
     let receiver = Receiver::answering(TAKEN);
-    let mut api = Api::with(|builder| builder.with_max_attempts(64, 4));
+    let mut api = Api::with(|builder| builder.with_max_attempts(64).with_max_attempts_per_host(4));
     for _ in 0..400 {
         while api.dispatcher.outstanding() > 200 {
             yield_now().await;

@@ -3,7 +3,7 @@
 use rcgen::{KeyPair, date_time_ymd};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
-use tower_webhook::{AttemptError, Outcome};
+use tower_webhook::event::{AttemptError, Outcome};
 
 use crate::{
     answered,

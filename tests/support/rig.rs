@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tower_webhook::{
-    Dispatcher, DispatcherBuilder, EndpointPolicy, Event, EventKind, FailReason, RequestId,
-    WebhookLayer,
+    Dispatcher, EndpointPolicy, Event, EventKind, RequestId, WebhookLayer,
+    dispatch::DispatcherBuilder, event::FailReason,
 };
 
 use super::{BACKSTOP, receiver::Receiver, soon};
@@ -103,7 +103,11 @@ impl Rig {
         let report = self.dispatcher.shutdown(BACKSTOP).await;
         assert_eq!((report.abandoned.len(), report.unfinished), (0, 0));
         self.events.rest();
-        let ended = self.events.ended.iter().map(|event| event.id().unwrap());
+        let ended = self
+            .events
+            .ended
+            .iter()
+            .map(|event| event.request_id().unwrap());
         let distinct: HashSet<_> = ended.map(RequestId::as_str).collect();
         let ended = &self.events.ended;
         assert_eq!(ended.len(), distinct.len(), "one end too many: {ended:?}");

@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tower_webhook::{Verified, Verifier, VerifyErrorKind};
+use tower_webhook::{
+    Verifier,
+    verify::{VerifiedWebhook, VerifyErrorKind},
+};
 
 pub(crate) const SECRET: &str = "a-value-of-your-choice";
 pub(crate) const ID: &str = "52eda406-b81b-43f5-8deb-fcf80dfb74b0";
@@ -42,7 +45,7 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-pub(crate) fn judge(headers: &HeaderMap) -> Result<Verified, VerifyErrorKind> {
+pub(crate) fn judge(headers: &HeaderMap) -> Result<VerifiedWebhook, VerifyErrorKind> {
     Verifier::new(SECRET)
         .verify_at(headers, BODY, at(SENT))
         .map_err(|error| error.kind())

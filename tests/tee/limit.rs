@@ -3,7 +3,7 @@
 use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use futures::stream;
-use tower_webhook::FailReason;
+use tower_webhook::event::FailReason;
 
 use crate::support::{
     caller::{BOTH, Caller},

@@ -15,7 +15,7 @@ use http::{
 };
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tower_webhook::FailReason;
+use tower_webhook::event::FailReason;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 use tower::{Layer, service_fn};
-use tower_webhook::FailReason;
+use tower_webhook::event::FailReason;
 
 use crate::support::{
     caller::{BOTH, Caller, Protocol},
@@ -132,6 +132,9 @@ async fn a_101_to_a_request_that_asked_for_a_webhook() {
 
 async fn nothing_happened(mut rig: Rig) {
     rig.expect_no_more(0).await;
-    assert_eq!(rig.dispatcher.counts(), tower_webhook::Counts::default());
+    assert_eq!(
+        rig.dispatcher.counts(),
+        tower_webhook::event::Counts::default()
+    );
     assert!(rig.events.rest().is_empty() && rig.receiver.rest().is_empty());
 }

@@ -8,8 +8,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::{
-    AttemptError, Dispatcher, DispatcherBuilder, EndpointPolicy, Event, EventKind, Outcome,
-    Resolving, WebhookLayer,
+    Dispatcher, EndpointPolicy, Event, EventKind, WebhookLayer,
+    attempt::ResolveFuture,
+    dispatch::DispatcherBuilder,
+    event::{AttemptError, Outcome},
 };
 
 use super::{Stub, is_paused, loopback, pause, resume, within};
@@ -37,6 +39,7 @@ pub(crate) struct Attempted {
     pub(crate) outcome: Outcome,
     pub(crate) took: Duration,
     pub(crate) again: bool,
+    pub(crate) again_in: Option<Duration>,
 }
 
 impl Api {
@@ -46,7 +49,9 @@ impl Api {
         Self::with(|builder| builder)
     }
 
-    pub(crate) fn resolving(answer: impl Fn(&str) -> Resolving + Send + Sync + 'static) -> Self {
+    pub(crate) fn resolving(
+        answer: impl Fn(&str) -> ResolveFuture + Send + Sync + 'static,
+    ) -> Self {
         Self::with(|builder| builder.with_resolver(Stub(answer)))
     }
 
@@ -139,6 +144,7 @@ impl Api {
                     outcome,
                     took,
                     again: again_in.is_some(),
+                    again_in,
                 };
             }
         }
