@@ -58,7 +58,7 @@ async fn main() -> std::io::Result<()> {
     let dispatcher = Dispatcher::builder()
         .with_endpoint_policy(policy)
         .on_event(|event| {
-            let id = event.id().map_or("-", RequestId::as_str);
+            let id = event.request_id().map_or("-", RequestId::as_str);
             match event.kind() {
                 EventKind::Attempted { outcome, took, .. } => {
                     println!("{id}: {outcome} after {took:?}");
