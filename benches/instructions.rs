@@ -8,8 +8,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, service_fn};
 use tower_webhook::{
-    BoxError, Delivery, Dispatcher, DispatcherBuilder, EventKind, Payload, WebhookLayer,
-    outbox::{Accepted, Outbox},
+    BoxError, Delivery, Dispatcher, EventKind, Payload, WebhookLayer, dispatch::DispatcherBuilder,
 };
 
 const BODY: Bytes = Bytes::from_static(&[b'x'; 1_024]);
@@ -31,8 +30,7 @@ fn main() {
             times,
         )),
         "captured" => {
-            let discard =
-                service_fn(|_: Delivery| async { Ok::<_, BoxError>(Accepted::in_memory()) });
+            let discard = service_fn(|_: Delivery| async { Ok::<_, BoxError>(()) });
             let builder = Dispatcher::builder().with_sink(discard);
             runtime.block_on(calls(builder, ASKED, times));
         }
@@ -57,7 +55,7 @@ async fn handle(request: Request<()>) -> Result<Response<Full<Bytes>>, Infallibl
 }
 
 /// So many calls through the layer.
-async fn calls<O: Outbox + 'static>(builder: DispatcherBuilder<O>, target: &str, times: usize) {
+async fn calls(builder: DispatcherBuilder, target: &str, times: usize) {
     let mut service = service(builder.build());
     for _ in 0..times {
         call(&mut service, target).await;
@@ -89,7 +87,7 @@ fn service(
     dispatcher: Dispatcher,
 ) -> impl Service<
     Request<()>,
-    Response = Response<tower_webhook::ResponseBody<Full<Bytes>>>,
+    Response = Response<tower_webhook::layer::ResponseBody<Full<Bytes>>>,
     Error = Infallible,
 > {
     WebhookLayer::new()

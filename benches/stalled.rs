@@ -18,7 +18,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::{Dispatcher, EndpointPolicy, EventKind, Resolve, Resolving, WebhookLayer};
+use tower_webhook::{
+    Dispatcher, EndpointPolicy, EventKind, WebhookLayer,
+    attempt::{Resolve, ResolveFuture},
+};
 
 const ROUNDS: usize = 5;
 const DELIVERIES: usize = 5_000;
@@ -29,7 +32,7 @@ const OUTSTANDING: usize = 64;
 struct Loopback;
 
 impl Resolve for Loopback {
-    fn resolve(&self, _: &str) -> Resolving {
+    fn resolve(&self, _: &str) -> ResolveFuture {
         Box::pin(async { Ok::<_, io::Error>(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]) })
     }
 }

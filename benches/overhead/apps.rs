@@ -1,5 +1,5 @@
 //! The same axum app several times, in a process of its own: without the layer, with the layer in
-//! its router and around it, the same with a sink that discards, with Tower's `Identity` in the
+//! its router, the same with a sink that discards, with Tower's `Identity` in the
 //! router, with a task that has a bare client post a prepared request, and with the hand-written
 //! middleware. Instead of being posted, all is discarded.
 
@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, runtime, sync::mpsc, time::sleep};
 use tower::{
     Layer, Service, ServiceExt as _, layer::util::Identity, service_fn, util::MapResponseLayer,
 };
-use tower_webhook::{Delivery, Dispatcher, Payload, WebhookLayer, outbox::Accepted};
+use tower_webhook::{Delivery, Dispatcher, Payload, WebhookLayer};
 
 use crate::support::{
     child::{Child, end_with_parent, say},
@@ -42,9 +42,7 @@ pub(crate) struct Apps {
     pub(crate) plain: u16,
     pub(crate) identity: u16,
     pub(crate) inside: u16,
-    pub(crate) around: u16,
     pub(crate) capturing_inside: u16,
-    pub(crate) capturing_around: u16,
     pub(crate) bare: u16,
     pub(crate) handwritten: u16,
 }
@@ -52,16 +50,7 @@ pub(crate) struct Apps {
 impl Apps {
     pub(crate) fn start(role: &str) -> Self {
         let mut process = Child::start(role);
-        let [
-            plain,
-            identity,
-            inside,
-            around,
-            capturing_inside,
-            capturing_around,
-            bare,
-            handwritten,
-        ] = process.numbers();
+        let [plain, identity, inside, capturing_inside, bare, handwritten] = process.numbers();
         let [id] = process.numbers();
         Self {
             _process: process,
@@ -69,9 +58,7 @@ impl Apps {
             plain,
             identity,
             inside,
-            around,
             capturing_inside,
-            capturing_around,
             bare,
             handwritten,
         }
@@ -88,19 +75,13 @@ pub(crate) fn serve(role: &str) {
     runtime.expect("a runtime").block_on(async {
         let layer = WebhookLayer::new();
         let capturing = WebhookLayer::new().with_dispatcher(discarding());
-        let around = |layer: &WebhookLayer| {
-            let layer = layer.clone().with_kept_body(Body::new);
-            ServiceExt::<Request>::into_make_service(layer.layer(app()))
-        };
         let webhooks = Webhooks::new(None, 64, |_| {});
         let handwritten = app().layer(from_fn_with_state(webhooks, webhook));
         let ports = [
             start(app().into_make_service()).await,
             start(app().layer(Identity::new()).into_make_service()).await,
             start(app().layer(layer.clone()).into_make_service()).await,
-            start(around(&layer)).await,
             start(app().layer(capturing.clone()).into_make_service()).await,
-            start(around(&capturing)).await,
             start(ServiceExt::<Request>::into_make_service(bare().await)).await,
             start(handwritten.into_make_service()).await,
         ];
@@ -110,18 +91,18 @@ pub(crate) fn serve(role: &str) {
     });
 }
 
-/// Starts to serve an app, and says at which port.
+/// Starts to serve an app as `axum::serve` does it, and says at which port.
 async fn start<M, S>(app: M) -> u16
 where
-    M: for<'a> Service<IncomingStream<'a, NoDelay>, Error = Infallible, Response = S>,
+    M: for<'a> Service<IncomingStream<'a, TcpListener>, Error = Infallible, Response = S>,
     M: Send + 'static,
-    for<'a> <M as Service<IncomingStream<'a, NoDelay>>>::Future: Send,
+    for<'a> <M as Service<IncomingStream<'a, TcpListener>>>::Future: Send,
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(async { axum::serve(NoDelay(listener), app).await });
+    tokio::spawn(async { axum::serve(listener, app).await });
     address.port()
 }
 
@@ -151,7 +132,7 @@ async fn events() -> impl IntoResponse {
 fn discarding() -> Dispatcher {
     let sink = service_fn(|delivery: Delivery| async move {
         drop(delivery);
-        Ok::<_, Infallible>(Accepted::in_memory())
+        Ok::<_, Infallible>(())
     });
     Dispatcher::builder().with_sink(sink).build()
 }
@@ -187,22 +168,4 @@ async fn bare() -> impl Service<
         response
     };
     MapResponseLayer::new(beside).layer(app())
-}
-
-/// Accepted sockets send at once.
-struct NoDelay(TcpListener);
-
-impl axum::serve::Listener for NoDelay {
-    type Io = tokio::net::TcpStream;
-    type Addr = std::net::SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
-        stream.set_nodelay(true).expect("a socket is open");
-        (stream, address)
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
 }

@@ -43,15 +43,11 @@ pub(crate) fn rates(args: &Args, report: &mut Report) {
             "ratio",
             "server's µs each"
         ]];
-        for (figure, inside, around) in [
-            (RATES[0], apps.inside, apps.around),
-            (RATES[1], apps.capturing_inside, apps.capturing_around),
-        ] {
+        for (figure, inside) in [(RATES[0], apps.inside), (RATES[1], apps.capturing_inside)] {
             let wish = figure == RATES[1];
             let request = request("/1k", wish);
             let sides = [
                 ("without the layer", apps.plain),
-                ("the layer around the router", around),
                 ("the layer in the router", inside),
                 ("Identity in the router", apps.identity),
             ];
@@ -146,7 +142,7 @@ fn first_bytes(args: &Args, report: &Report, title: &str) -> (f64, Vec<Point>) {
     let mut points = Vec::new();
     let sides = [
         ("none", apps.plain),
-        ("tower-webhook", apps.capturing_around),
+        ("tower-webhook", apps.capturing_inside),
         ("hyper-util", apps.bare),
         ("hand-written", apps.handwritten),
         ("Identity", apps.identity),

@@ -12,7 +12,11 @@ use axum::body::Body;
 use http::Request;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
-use tower_webhook::{Dispatcher, DispatcherBuilder, EndpointPolicy, Resolve, Resolving};
+use tower_webhook::{
+    Dispatcher, EndpointPolicy,
+    attempt::{Resolve, ResolveFuture},
+    dispatch::DispatcherBuilder,
+};
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// The response of every request: 1 KiB.
@@ -55,7 +59,8 @@ pub(crate) fn dispatcher() -> DispatcherBuilder {
     Dispatcher::builder()
         .with_endpoint_policy(policy)
         .with_resolver(Loopback)
-        .with_max_outstanding(ROOM, ROOM)
+        .with_max_outstanding(ROOM)
+        .with_max_outstanding_per_host(ROOM)
 }
 
 /// Every name is this machine's, for the dispatcher and for hyper-util.
@@ -63,7 +68,7 @@ pub(crate) fn dispatcher() -> DispatcherBuilder {
 pub(crate) struct Loopback;
 
 impl Resolve for Loopback {
-    fn resolve(&self, _: &str) -> Resolving {
+    fn resolve(&self, _: &str) -> ResolveFuture {
         Box::pin(ready(Ok(vec![LOOPBACK])))
     }
 }

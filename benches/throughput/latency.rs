@@ -92,7 +92,9 @@ impl Side {
         let dispatcher = dispatcher()
             .with_attempt_timeout(ATTEMPT_TIMEOUT)
             .on_event(move |event| {
-                let number = event.id().and_then(|id| id.as_str().parse::<usize>().ok());
+                let number = event
+                    .request_id()
+                    .and_then(|id| id.as_str().parse::<usize>().ok());
                 if let (true, Some(number)) = (event.is_final(), number) {
                     let mut spans = ended.lock().expect("nobody panics with it");
                     if let Some((began, micros)) = spans.get_mut(number) {

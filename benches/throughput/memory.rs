@@ -106,7 +106,8 @@ fn dispatcher_to_nowhere(waiting: bool, attempted: Arc<AtomicUsize>) -> Dispatch
     dispatcher()
         .with_client(client)
         .with_retry_policy(RetryPolicy::standard_webhooks())
-        .with_max_attempts(DELIVERIES * 4, DELIVERIES * 4)
+        .with_max_attempts(DELIVERIES * 4)
+        .with_max_attempts_per_host(DELIVERIES * 4)
         .with_attempt_timeout(Duration::from_secs(600))
         .build()
 }

@@ -99,7 +99,6 @@ where
 {
     loop {
         let (stream, _) = listener.accept().await.expect("there are files enough");
-        stream.set_nodelay(true).expect("a socket is open");
         tokio::spawn(serve(stream));
     }
 }

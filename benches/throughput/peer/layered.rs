@@ -8,7 +8,7 @@ use futures::{FutureExt, future::LocalBoxFuture};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_webhook::{DispatcherBuilder, EventKind, ResponseBody, WebhookLayer};
+use tower_webhook::{EventKind, WebhookLayer, dispatch::DispatcherBuilder, layer::ResponseBody};
 
 use super::{
     super::{
