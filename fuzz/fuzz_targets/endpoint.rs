@@ -5,7 +5,7 @@
 use std::{net::IpAddr, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use tower_webhook::{Endpoint, EndpointPolicy};
+use tower_webhook::{EndpointPolicy, endpoint::Endpoint};
 use url::Url;
 
 static POLICIES: LazyLock<[EndpointPolicy; 4]> = LazyLock::new(|| {

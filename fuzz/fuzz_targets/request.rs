@@ -13,9 +13,7 @@ use http_body_util::{BodyExt, Full};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::{
-    Delivery, Dispatcher, EndpointPolicy, RequestId, WebhookLayer, outbox::Accepted,
-};
+use tower_webhook::{Delivery, Dispatcher, EndpointPolicy, RequestId, WebhookLayer};
 
 mod message;
 
@@ -30,7 +28,7 @@ static LAYER: LazyLock<(WebhookLayer, Sent)> = LazyLock::new(|| {
     let dispatcher = Dispatcher::builder()
         .with_sink(service_fn(move |delivery| {
             *sink.lock().unwrap() = Some(delivery);
-            async { Ok::<_, Infallible>(Accepted::in_memory()) }
+            async { Ok::<_, Infallible>(()) }
         }))
         .build();
     let layer = WebhookLayer::new()
@@ -90,8 +88,8 @@ fn passed_on(before: &Parts, after: &Parts) {
 }
 
 fn can_be_sent(request: &Parts, delivery: &Delivery) {
-    assert_eq!(request.extensions.get(), Some(delivery.id()));
-    assert!(RequestId::parse(delivery.id().as_str()).is_some());
+    assert_eq!(request.extensions.get(), Some(delivery.request_id()));
+    assert!(RequestId::parse(delivery.request_id().as_str()).is_some());
     let endpoint = delivery.endpoint().to_url_string();
     assert!(EndpointPolicy::public().check(&endpoint).is_ok());
     let secrets = request.headers.get_all("x-webhook-secret");
