@@ -7,16 +7,15 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::task::yield_now;
+use tokio::{sync::mpsc, task::yield_now};
 use tower::service_fn;
 use tower_webhook::{
-    BoxError, Dispatcher, Payload,
+    BoxError, Dispatcher, EventKind, Payload,
     outbox::{
         DueDeliveries, Durability, Lease, Limits, MemoryOutbox, NewDelivery, Outbox, Sealing,
         SettleOutcome, Settlement, StoredDelivery, Want,
@@ -79,7 +78,13 @@ impl UnderWay {
 /// In all, and of each host.
 type Tally = Arc<Mutex<(UnderWay, HashMap<String, UnderWay>)>>;
 
-fn dispatcher(tally: &Tally, durability: Durability, in_all: usize, per_host: usize) -> Dispatcher {
+fn dispatcher(
+    tally: &Tally,
+    durability: Durability,
+    in_all: usize,
+    per_host: usize,
+) -> (Dispatcher, mpsc::UnboundedReceiver<()>) {
+    let (end, ends) = mpsc::unbounded_channel();
     let tally = Arc::clone(tally);
     let client = service_fn(move |request: Request<Payload>| {
         let host = request.uri().host().unwrap().to_owned();
@@ -99,13 +104,19 @@ fn dispatcher(tally: &Tally, durability: Durability, in_all: usize, per_host: us
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
         }
     });
-    Dispatcher::builder_with_client(client)
+    let dispatcher = Dispatcher::builder_with_client(client)
         .with_max_attempts(in_all)
         .with_max_attempts_per_host(per_host)
         .with_max_outstanding(100_000)
         .with_max_outstanding_per_host(100_000)
         .with_outbox(Heedless(MemoryOutbox::new(), durability))
-        .build()
+        .on_event(move |event| {
+            if let EventKind::Delivered { .. } = event.kind() {
+                let _ = end.send(());
+            }
+        })
+        .build();
+    (dispatcher, ends)
 }
 
 fn assert_within(tally: &Tally, in_all: usize, per_host: usize) {
@@ -120,12 +131,12 @@ fn assert_within(tally: &Tally, in_all: usize, per_host: usize) {
 async fn ten_thousand_of_one_host_exceed_no_limit() {
     for durability in [Durability::Memory, Durability::LocalDisk] {
         let tally = Tally::default();
-        let dispatcher = dispatcher(&tally, durability, 8, 2);
+        let (dispatcher, mut ends) = dispatcher(&tally, durability, 8, 2);
         for id in 0..10_000 {
             assert_eq!(call(&dispatcher, "example.com", &id.to_string()).await, 200);
         }
-        while dispatcher.counts().delivered < 10_000 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        for _ in 0..10_000 {
+            ends.recv().await.unwrap();
         }
         assert_within(&tally, 8, 2);
     }
@@ -138,7 +149,7 @@ async fn whoever_brings_them_no_more_attempts_are_under_way_than_may_be() {
     const CALLS: usize = 500;
     let (in_all, per_host) = (7, 3);
     let tally = Tally::default();
-    let dispatcher = dispatcher(&tally, Durability::LocalDisk, in_all, per_host);
+    let (dispatcher, mut ends) = dispatcher(&tally, Durability::LocalDisk, in_all, per_host);
     let done = Arc::new(AtomicUsize::new(0));
     let callers = HOSTS.map(|host| {
         let (dispatcher, done) = (dispatcher.clone(), Arc::clone(&done));
@@ -156,10 +167,10 @@ async fn whoever_brings_them_no_more_attempts_are_under_way_than_may_be() {
     for caller in callers {
         caller.await.unwrap();
     }
-    let all = (HOSTS.len() * CALLS) as u64;
-    while dispatcher.counts().delivered < all {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let all = HOSTS.len() * CALLS;
+    for _ in 0..all {
+        ends.recv().await.unwrap();
     }
-    assert_eq!(dispatcher.counts().accepted, all);
+    assert_eq!(dispatcher.counts().accepted, all as u64);
     assert_within(&tally, in_all, per_host);
 }
