@@ -8,8 +8,8 @@ use tower_service::Service;
 
 use super::{
     Dispatcher, Shared,
+    accept::Sink,
     core::{Core, CoreSettings},
-    insert::Sink,
     retry::RetryPolicy,
     scheduler::SchedulerLimits,
     store::Store,
@@ -54,15 +54,12 @@ pub struct DispatcherBuilder {
     limits: Limits,
     attempts: SchedulerLimits,
     payload_memory: usize,
-    attempt_timeout: Duration,
     accept_timeout: Duration,
     subscribers: Vec<Subscriber>,
     client: Option<Client>,
     #[cfg(feature = "client")]
     guarded: GuardedSettings,
 }
-
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl DispatcherBuilder {
     #[cfg(feature = "client")]
@@ -87,10 +84,9 @@ impl DispatcherBuilder {
             attempts: SchedulerLimits {
                 attempts: 512,
                 per_host: 64,
-                time: ATTEMPT_TIMEOUT,
+                time: Duration::from_secs(15),
             },
             payload_memory: 256 << 20,
-            attempt_timeout: ATTEMPT_TIMEOUT,
             accept_timeout: Duration::from_secs(5),
             subscribers: Vec::new(),
             client: None,
@@ -181,7 +177,7 @@ impl DispatcherBuilder {
     /// A third of it is for connecting, shared out among the addresses of the name: one that is
     /// silent leaves time for the next one.
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = timeout;
+        self.attempts.time = timeout;
         self
     }
 
@@ -326,7 +322,7 @@ impl DispatcherBuilder {
             Client::guarded(
                 &self.policy,
                 self.guarded,
-                self.attempt_timeout,
+                self.attempts.time,
                 (self.attempts.attempts, self.attempts.per_host),
             )
         });
@@ -337,7 +333,7 @@ impl DispatcherBuilder {
             self.policy.clone(),
             &self.brand,
             self.standard_headers,
-            self.attempt_timeout,
+            self.attempts.time,
         );
         Dispatcher {
             shared: Arc::new(Shared {
@@ -348,10 +344,7 @@ impl DispatcherBuilder {
                     events,
                     admission,
                     accept_timeout: self.accept_timeout,
-                    limits: SchedulerLimits {
-                        time: self.attempt_timeout,
-                        ..self.attempts
-                    },
+                    limits: self.attempts,
                     payload_memory: self.payload_memory,
                 })),
                 policy: self.policy,
@@ -368,7 +361,7 @@ impl fmt::Debug for DispatcherBuilder {
         f.debug_struct("DispatcherBuilder")
             .field("policy", &self.policy)
             .field("retry", &self.retry)
-            .field("attempt_timeout", &self.attempt_timeout)
+            .field("attempt_timeout", &self.attempts.time)
             .finish_non_exhaustive()
     }
 }

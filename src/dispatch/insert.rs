@@ -1,32 +1,22 @@
-//! How a delivery gets into the outbox, and from there to its first attempt.
+//! How deliveries get into a durable outbox: together with all others that wait in a runtime.
 
-use std::{
-    future::Future,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{
-    runtime::Handle,
-    sync::oneshot,
-    time::{Sleep, sleep},
-};
+use futures_util::FutureExt;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     core::Core,
-    hub::RuntimeLink,
+    hub::{RuntimeLink, Stop},
     scheduler::Source,
-    settle,
+    settle::settle,
     store::{Job, Which},
 };
 use crate::{
     delivery::Delivery,
     error::BoxError,
-    event::{EventKind, FailReason},
-    outbox::{DeliveryFilter, Lease, NewDelivery, OutboxFuture, Settlement, Verdict},
+    event::EventKind,
+    outbox::{DeliveryFilter, Lease, NewDelivery, Settlement, Verdict},
 };
 
 /// A delivery that waits to be written with others.
@@ -39,228 +29,22 @@ pub(super) struct Insertion {
 /// What one call inserts at most, in number and in bytes of payloads.
 const MOST_AT_ONCE: usize = 1_024;
 
-/// A user's service that takes deliveries and delivers them by itself.
-pub(super) type Sink = dyn Fn(Delivery) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
-
-/// A delivery that has to wait for the outbox. Resolves when it is as safe as it gets.
-pub(crate) struct AcceptFuture {
-    core: Arc<Core>,
-    sink: Option<Arc<Sink>>,
-    delivery: Delivery,
-    state: State,
-    /// Set once it had to be waited for.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-enum State {
-    /// Nobody was asked yet.
-    New,
-    HandingOver(BoxFuture<'static, Result<(), BoxError>>),
-    /// An outbox in memory that does not answer at once.
-    Asked(Which, OutboxFuture<Vec<Option<Lease>>>),
-    /// A durable outbox, with the runtime in which its answer is waited for.
-    Grouped(oneshot::Receiver<Result<(), BoxError>>),
-    Done,
-}
-
-impl AcceptFuture {
-    /// Hands a delivery to the outbox; `None` when there is nothing to wait for.
-    pub(super) fn begin(
-        core: &Arc<Core>,
-        sink: Option<&Arc<Sink>>,
-        delivery: Delivery,
-        cx: &mut Context<'_>,
-    ) -> Option<Self> {
-        let mut accepting = Self {
-            core: Arc::clone(core),
-            sink: sink.cloned(),
-            delivery,
-            state: State::New,
-            deadline: None,
-        };
-        match Pin::new(&mut accepting).poll(cx) {
-            Poll::Ready(()) => None,
-            Poll::Pending => Some(accepting),
-        }
+/// Has it written with those of this runtime that wait for their turn. The answer is dropped when the
+/// runtime ends first.
+pub(super) fn insert_together(
+    core: &Arc<Core>,
+    link: &Arc<RuntimeLink>,
+    delivery: &Delivery,
+) -> oneshot::Receiver<Result<(), BoxError>> {
+    let (reply, answer) = oneshot::channel();
+    let insertion = Insertion {
+        delivery: delivery.clone(),
+        reply,
+    };
+    if link.insertions.push([insertion]) {
+        link.handle.spawn(write(Arc::clone(core), Arc::clone(link)));
     }
-
-    fn ask(&self) -> State {
-        let core = &self.core;
-        if let Some(sink) = &self.sink {
-            let delivery = self.delivery.clone();
-            let sink = Arc::clone(sink);
-            // Called within the future, so that a panic is caught.
-            let handing_over = AssertUnwindSafe(async move { sink(delivery).await });
-            return State::HandingOver(caught(handing_over).boxed());
-        }
-        let Some(link) = core.enter() else {
-            tracing::error!("a webhook needs a Tokio runtime to be delivered in");
-            self.delivery.end(EventKind::Abandoned);
-            return State::Done;
-        };
-        let given = core.store(Which::Given);
-        if !given.limits.is_durable() {
-            return self.ask_memory(&link, Which::Given);
-        }
-        if !given.takes(&self.delivery) {
-            return self.fall_back(&"the payload is too large for the outbox".into());
-        }
-        let (reply, answer) = oneshot::channel();
-        let insertion = Insertion {
-            delivery: self.delivery.clone(),
-            reply,
-        };
-        if link.insertions.push([insertion]) {
-            let write = write(Arc::clone(core), Arc::clone(&link));
-            link.handle.spawn(write);
-        }
-        State::Grouped(answer)
-    }
-
-    /// An outbox in memory. What it gets is leased at once: it is in memory anyway.
-    fn ask_memory(&self, link: &Arc<RuntimeLink>, which: Which) -> State {
-        let core = &self.core;
-        if core.is_stopped() {
-            // Nobody would deliver it any more.
-            self.delivery.end(EventKind::Abandoned);
-            return State::Done;
-        }
-        let store = core.store(which);
-        let new = match store.to_new(&self.delivery, true) {
-            Ok(new) => new,
-            Err(error) => return self.failed(&error, which),
-        };
-        let mut asked = Arc::clone(&store.outbox).insert(vec![new]);
-        let mut nobody = Context::from_waker(std::task::Waker::noop());
-        match catch(|| asked.as_mut().poll(&mut nobody)) {
-            Poll::Ready(answer) => self.answered(link, which, answer),
-            Poll::Pending => State::Asked(which, asked),
-        }
-    }
-
-    fn answered(
-        &self,
-        link: &Arc<RuntimeLink>,
-        which: Which,
-        answer: Result<Vec<Option<Lease>>, BoxError>,
-    ) -> State {
-        match answer {
-            Ok(leases) => {
-                let durability = self.core.store(which).limits.durability;
-                self.delivery.report(EventKind::Queued { durability });
-                let is_waiting = leases.iter().any(Option::is_none);
-                let leases = leases.into_iter().flatten();
-                let jobs = leases.map(|lease| Job::new(self.delivery.clone(), lease, which));
-                self.core.arrive(link, jobs, Source::Call);
-                if is_waiting {
-                    self.core
-                        .fetch_soon(self.core.hub(), which, tokio::time::Instant::now());
-                }
-                State::Done
-            }
-            Err(error) => self.failed(&error, which),
-        }
-    }
-
-    fn failed(&self, error: &BoxError, which: Which) -> State {
-        match which {
-            Which::Given => self.fall_back(error),
-            // It is dropped, and reports that.
-            Which::Fallback => State::Done,
-        }
-    }
-
-    /// The outbox did not take it: it is delivered from memory.
-    fn fall_back(&self, error: &BoxError) -> State {
-        let delivery = &self.delivery;
-        tracing::error!(
-            id = %delivery.id(), endpoint = ?delivery.endpoint(), %error,
-            "the outbox did not take a delivery"
-        );
-        delivery.report(EventKind::OutboxFailed);
-        if self.core.is_stopped() {
-            delivery.end(EventKind::Abandoned);
-            return State::Done;
-        }
-        match self.core.enter() {
-            Some(link) => self.ask_memory(&link, Which::Fallback),
-            None => State::Done,
-        }
-    }
-
-    fn handed_over(&self, answer: Result<(), BoxError>) -> State {
-        match answer {
-            Ok(()) => {
-                // The service may keep it, and with it its reservation.
-                self.delivery.settle();
-                self.delivery.report(EventKind::HandedOver);
-            }
-            Err(error) => {
-                let delivery = &self.delivery;
-                tracing::error!(id = %delivery.id(), %error, "the sink did not take a delivery");
-                delivery.report(EventKind::OutboxFailed);
-                delivery.end(EventKind::Failed(FailReason::OutboxFailed));
-            }
-        }
-        State::Done
-    }
-
-    /// The outbox may take so long. Without a runtime no timer can be set: it takes as long as it
-    /// takes.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline.is_none() && Handle::try_current().is_err() {
-            return Poll::Pending;
-        }
-        let timeout = self.core.accept_timeout;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep(timeout)));
-        deadline.as_mut().poll(cx)
-    }
-}
-
-impl Future for AcceptFuture {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        loop {
-            this.state = match &mut this.state {
-                State::New => this.ask(),
-                State::HandingOver(answer) => match answer.as_mut().poll(cx) {
-                    Poll::Ready(answer) => this.handed_over(answer),
-                    Poll::Pending => {
-                        ready!(this.poll_deadline(cx));
-                        this.handed_over(Err("it took too long".into()))
-                    }
-                },
-                State::Asked(which, asked) => {
-                    let which = *which;
-                    match catch(|| asked.as_mut().poll(cx)) {
-                        Poll::Ready(answer) => match this.core.enter() {
-                            Some(link) => this.answered(&link, which, answer),
-                            None => State::Done,
-                        },
-                        Poll::Pending => {
-                            ready!(this.poll_deadline(cx));
-                            this.failed(&"it took too long".into(), which)
-                        }
-                    }
-                }
-                State::Grouped(answer) => match Pin::new(answer).poll(cx) {
-                    Poll::Ready(Ok(Ok(()))) => State::Done,
-                    Poll::Ready(Ok(Err(error))) => this.fall_back(&error),
-                    // The runtime in which it was to be written has ended.
-                    Poll::Ready(Err(_gone)) => State::New,
-                    Poll::Pending => {
-                        ready!(this.poll_deadline(cx));
-                        this.fall_back(&"it took too long".into())
-                    }
-                },
-                State::Done => return Poll::Ready(()),
-            };
-        }
-    }
+    answer
 }
 
 /// Writes what waits in a runtime, batch by batch. While one is being written, the next one gathers:
@@ -327,7 +111,7 @@ async fn insert_all(
     let store = core.store(Which::Given);
     let leased: Vec<bool> = {
         let hub = core.hub();
-        let is_running = hub.stop == super::hub::Stop::No && link.handle.id() == link.id;
+        let is_running = hub.stop == Stop::No && link.handle.id() == link.id;
         let wants = |insertion: &Insertion| {
             is_running && hub.given.wants_lease(&hub.scheduler, &insertion.delivery)
         };
@@ -369,7 +153,7 @@ fn accepted(
     core.arrive(link, jobs, Source::Call);
     if is_waiting {
         let hub = core.hub();
-        core.fetch_soon(hub, Which::Given, tokio::time::Instant::now());
+        core.fetch_soon(hub, Which::Given, Instant::now());
     }
 }
 
@@ -378,7 +162,7 @@ fn take_back(core: &Arc<Core>, link: &Arc<RuntimeLink>, delivery: &Delivery, lea
     match lease {
         Some(lease) => {
             let gone = Settlement::new(lease, Verdict::Delivered, None);
-            settle::settle(core, link, Which::Given, gone);
+            settle(core, link, Which::Given, gone);
         }
         None => {
             let store = core.store(Which::Given);
@@ -399,13 +183,8 @@ fn refused(batch: Vec<Insertion>, error: BoxError) {
     }
 }
 
-fn catch<T>(poll: impl FnOnce() -> Poll<Result<T, BoxError>>) -> Poll<Result<T, BoxError>> {
-    std::panic::catch_unwind(AssertUnwindSafe(poll))
-        .unwrap_or_else(|_| Poll::Ready(Err(panicked())))
-}
-
 /// What panics has failed.
-async fn caught<T>(
+pub(super) async fn caught<T>(
     future: AssertUnwindSafe<impl Future<Output = Result<T, BoxError>> + Send>,
 ) -> Result<T, BoxError> {
     future
@@ -414,6 +193,6 @@ async fn caught<T>(
         .unwrap_or_else(|_| Err(panicked()))
 }
 
-fn panicked() -> BoxError {
+pub(super) fn panicked() -> BoxError {
     "it panicked".into()
 }

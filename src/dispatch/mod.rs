@@ -1,9 +1,11 @@
 //! The dispatcher: from a complete delivery to its end.
 //!
-//! The scheduler decides what is attempted next, workers attempt it, a keeper for each runtime
-//! looks after what time brings, and `insert` and `settle` are the ways into the outbox. How a
-//! POST is made, how a delivery is kept, and how a call becomes a delivery are not known here.
+//! The scheduler decides what is attempted next, workers attempt it, and a keeper for each runtime
+//! looks after what time brings. `accept` takes what is complete; `insert` and `settle` are the ways
+//! into a durable outbox. How a POST is made, how a delivery is kept, and how a call becomes a
+//! delivery are not known here.
 
+mod accept;
 mod builder;
 mod core;
 mod group;
@@ -25,9 +27,9 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-pub(crate) use self::insert::AcceptFuture;
+pub(crate) use self::accept::AcceptFuture;
+use self::{accept::Sink, core::Core, store::Which};
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy, shutdown::Shutdown};
-use self::{core::Core, insert::Sink, store::Which};
 use crate::{
     admission::{HostTally, Reservation},
     delivery::{Delivery, DeliveryParts, Payload, wire},
