@@ -13,30 +13,33 @@
 //! quarter is a reserve, given out one permit at a time, in the time of an attempt, to the host that
 //! was named last: however many hosts stall, a new one is soon tried.
 
+mod limits;
+mod line;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use self::standing::{KnownHosts, Standing};
+pub(super) use self::limits::SchedulerLimits;
+use self::{
+    limits::{FEW, Shares},
+    line::{Line, Place},
+    standing::{KnownHosts, Standing},
+};
 use crate::endpoint::{Host, HostMap};
 
 /// See the [module](self).
 pub(super) struct Scheduler<J> {
     limits: SchedulerLimits,
     hosts: HostMap<Host, HostQueue<J>>,
-    /// The hosts in turn, by standing, each with its number.
-    turns: [BTreeMap<u64, Host>; Standing::NUMBER],
-    next_turn: u64,
-    /// Hosts that fail again and again, until they are tried again.
-    paused: BTreeMap<(Instant, u64), Host>,
+    line: Line,
     /// Attempts under way: in all, and of hosts by standing.
     running: usize,
     running_by: [usize; Standing::NUMBER],
@@ -47,15 +50,6 @@ pub(super) struct Scheduler<J> {
     next_reserve: Option<Instant>,
     /// A host has few deliveries left of those that wait here.
     is_hungry: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SchedulerLimits {
-    /// Attempts under way, in all and to one host.
-    pub(super) attempts: usize,
-    pub(super) per_host: usize,
-    /// The longest that one takes.
-    pub(super) time: Duration,
 }
 
 /// What can be scheduled.
@@ -93,14 +87,6 @@ struct HostQueue<J> {
     place: Place,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// Nothing is due, or the host is parked.
-    Nowhere,
-    InTurn(u64),
-    Paused(Instant, u64),
-}
-
 /// What there is use for of one host's deliveries.
 pub(super) struct HostRoom {
     pub(super) is_answering: bool,
@@ -125,18 +111,6 @@ enum Share {
     Reserve,
 }
 
-/// How many permits hosts may have together that are not known to answer,
-struct Shares {
-    half: usize,
-    /// at any time,
-    open: usize,
-    /// and those that do not answer.
-    doubtful: usize,
-}
-
-/// The attempts that a host may have under way that is not known to answer.
-const FEW: usize = 4;
-
 /// A host that has failed so often in a row pauses between two attempts, for longer each time.
 const FAILURES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -147,9 +121,7 @@ impl<J: Due> Scheduler<J> {
         Self {
             limits,
             hosts: HostMap::default(),
-            turns: Default::default(),
-            next_turn: 0,
-            paused: BTreeMap::new(),
+            line: Line::default(),
             running: 0,
             running_by: [0; Standing::NUMBER],
             waiting_by: [0; Standing::NUMBER],
@@ -190,7 +162,8 @@ impl<J: Due> Scheduler<J> {
         if next.is_of_reserve {
             self.next_reserve = Some(now + self.limits.reserve_time());
         }
-        let host = self.turns[next.standing.index()].remove(&next.turn)?;
+        let place = Place::InTurn(next.turn);
+        let host = self.line.leave(place, next.standing)?;
         let queue = self.hosts.get_mut(&host)?;
         queue.place = Place::Nowhere;
         let job = queue.due.pop_front()?;
@@ -242,8 +215,8 @@ impl<J: Due> Scheduler<J> {
     /// When [`start`](Self::start) may have something by the passing of time alone. What it has now
     /// already, and what waits for a permit, needs no time.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let pause = self.paused.first_key_value().map(|(&(until, _), _)| until);
-        let waits_for_reserve = !self.turns[Standing::Untried.index()].is_empty()
+        let pause = self.line.first_pause();
+        let waits_for_reserve = self.line.ends(Standing::Untried).is_some()
             && self.running < self.limits.attempts
             && self.unanswered() < self.limits.shares().half;
         let reserve = self.next_reserve.filter(|_| waits_for_reserve);
@@ -354,14 +327,12 @@ impl<J: Due> Scheduler<J> {
             return None;
         }
         let turn_of = |standing: Standing| {
-            let turns = &self.turns[standing.index()];
             let is_of_reserve = match self.share_of(standing, now) {
                 Share::Nothing => return None,
                 Share::Some => false,
                 Share::Reserve => true,
             };
-            let (&longest, _) = turns.first_key_value()?;
-            let (&latest, _) = turns.last_key_value()?;
+            let (longest, latest) = self.line.ends(standing)?;
             let next = NextTurn {
                 turn: if is_of_reserve { latest } else { longest },
                 standing,
@@ -408,9 +379,7 @@ impl<J: Due> Scheduler<J> {
         };
         let is_parked = queue.running >= self.limits.attempts_of(queue.standing);
         if queue.place == Place::Nowhere && !queue.due.is_empty() && !is_parked {
-            self.next_turn += 1;
-            queue.place = Place::InTurn(self.next_turn);
-            self.turns[queue.standing.index()].insert(self.next_turn, host.clone());
+            queue.place = self.line.join(host, queue.standing);
         }
     }
 
@@ -418,11 +387,8 @@ impl<J: Due> Scheduler<J> {
         let Some(queue) = self.hosts.get_mut(host) else {
             return;
         };
-        match std::mem::replace(&mut queue.place, Place::Nowhere) {
-            Place::Nowhere => {}
-            Place::InTurn(turn) => drop(self.turns[queue.standing.index()].remove(&turn)),
-            Place::Paused(until, turn) => drop(self.paused.remove(&(until, turn))),
-        }
+        let place = std::mem::replace(&mut queue.place, Place::Nowhere);
+        self.line.leave(place, queue.standing);
     }
 
     /// The host keeps its turn.
@@ -440,20 +406,13 @@ impl<J: Due> Scheduler<J> {
         self.waiting_by[standing.index()] += queue.due.len();
         let is_parked = queue.running >= self.limits.attempts_of(standing);
         match queue.place {
-            Place::InTurn(turn) => {
-                if let Some(host) = self.turns[before.index()].remove(&turn) {
-                    match is_parked {
-                        true => queue.place = Place::Nowhere,
-                        false => drop(self.turns[standing.index()].insert(turn, host)),
-                    }
-                }
-            }
+            Place::InTurn(turn) if !is_parked => self.line.change_standing(turn, before, standing),
             // It has answered: there is nothing to wait for.
-            Place::Paused(until, turn) if standing == Standing::Answering => {
-                self.paused.remove(&(until, turn));
+            Place::Paused(..) if standing != Standing::Answering => {}
+            place => {
+                self.line.leave(place, before);
                 queue.place = Place::Nowhere;
             }
-            Place::Paused(..) | Place::Nowhere => {}
         }
         self.is_hungry |= standing == Standing::Answering;
     }
@@ -468,19 +427,13 @@ impl<J: Due> Scheduler<J> {
         let doublings = (queue.failures - FAILURES - 1).min(16);
         let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
         self.leave_line(host);
-        self.next_turn += 1;
-        let place = (now + pause, self.next_turn);
-        self.paused.insert(place, host.clone());
         if let Some(queue) = self.hosts.get_mut(host) {
-            queue.place = Place::Paused(place.0, place.1);
+            queue.place = self.line.pause(host, now + pause);
         }
     }
 
     pub(super) fn end_pauses(&mut self, now: Instant) {
-        while let Some(first) = self.paused.first_entry()
-            && first.key().0 <= now
-        {
-            let host = first.remove();
+        while let Some(host) = self.line.end_pause(now) {
             if let Some(queue) = self.hosts.get_mut(&host) {
                 queue.place = Place::Nowhere;
             }
@@ -500,39 +453,6 @@ impl<J: Due> Scheduler<J> {
                 self.known.put(host, (queue.standing, queue.failures));
             }
         }
-    }
-}
-
-impl SchedulerLimits {
-    /// The attempts that one host of that standing may have under way.
-    fn attempts_of(&self, standing: Standing) -> usize {
-        match standing {
-            Standing::Answering => self.per_host,
-            Standing::Untried | Standing::Fresh | Standing::Doubtful => self.per_host.min(FEW),
-        }
-    }
-
-    /// Of all permits, what hosts may have that are not known to answer.
-    fn shares(&self) -> Shares {
-        let half = (self.attempts / 2).max(1);
-        Shares {
-            half,
-            open: (half - half / 4).max(1),
-            doubtful: (half / 2).max(1),
-        }
-    }
-
-    /// The time between two permits of the reserve: by when all of it is given out, the first comes
-    /// back.
-    fn reserve_time(&self) -> Duration {
-        let Shares { half, open, .. } = self.shares();
-        self.time / u32::try_from(half - open).unwrap_or(u32::MAX).max(1)
-    }
-
-    /// So many deliveries of one host are to wait here at most, so that its permits are never free
-    /// for want of some, and others have room as well.
-    fn target(&self, standing: Standing) -> usize {
-        2 * self.attempts_of(standing)
     }
 }
 

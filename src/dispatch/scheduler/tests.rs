@@ -96,22 +96,22 @@ impl Scheduler<Job> {
             let is_parked = queue.running >= self.limits.attempts_of(queue.standing);
             match queue.place {
                 Place::Nowhere => assert!(queue.due.is_empty() || is_parked, "{host} is forgotten"),
-                Place::InTurn(turn) => {
+                Place::InTurn(_) => {
                     in_turn += 1;
                     assert!(!queue.due.is_empty() && !is_parked);
-                    assert_eq!(self.turns[queue.standing.index()].get(&turn), Some(host));
+                    assert_eq!(self.line.host_at(queue.place, queue.standing), Some(host));
                 }
-                Place::Paused(until, turn) => {
+                Place::Paused(..) => {
                     paused += 1;
-                    assert_eq!(self.paused.get(&(until, turn)), Some(host));
+                    assert_eq!(self.line.host_at(queue.place, queue.standing), Some(host));
                 }
             }
         }
         assert_eq!(running_by, self.running_by);
         assert_eq!(waiting_by, self.waiting_by);
         assert_eq!(running_by.iter().sum::<usize>(), self.running);
-        assert_eq!(in_turn, self.turns.iter().map(BTreeMap::len).sum::<usize>());
-        assert_eq!(paused, self.paused.len());
+        assert_eq!(in_turn, self.line.in_turn());
+        assert_eq!(paused, self.line.paused());
     }
 }
 
@@ -314,7 +314,7 @@ fn a_start_among_thousands_of_parked_hosts_costs_what_one_costs_among_few() {
     assert_eq!(start_all(&mut scheduler).len(), 5_000);
     scheduler.arrive(job("free"), Source::Call);
     // Parked hosts are in no list that a start looks at.
-    assert_eq!(scheduler.turns.iter().map(BTreeMap::len).sum::<usize>(), 1);
+    assert_eq!(scheduler.line.in_turn(), 1);
     assert_eq!(start_all(&mut scheduler), [job("free")]);
 }
 
