@@ -84,6 +84,17 @@ async fn attempted(folder: &TempDir, attempts: usize) {
     until(|| count(folder, &format!("state = 'waiting' AND attempt = {next}")) == 1).await;
 }
 
+/// A file with one delivery that waits for its second attempt, and that nobody has open.
+async fn left_after_one_attempt() -> (TempDir, Wall) {
+    let (folder, wall) = (folder(), Wall::new());
+    let (dispatcher, _) = refused(wall.on(builder(&folder)));
+    deliver(&dispatcher).await;
+    attempted(&folder, 1).await;
+    dispatcher.shutdown(Duration::ZERO).await;
+    drop(dispatcher);
+    (folder, wall)
+}
+
 #[tokio::test]
 async fn the_standard_schedule_runs_through_its_three_days() {
     let (folder, wall) = (folder(), Wall::new());
@@ -108,12 +119,7 @@ async fn the_standard_schedule_runs_through_its_three_days() {
 
 #[tokio::test]
 async fn a_millisecond_too_early_nothing_is_due() {
-    let (folder, wall) = (folder(), Wall::new());
-    let (dispatcher, _) = refused(wall.on(builder(&folder)));
-    deliver(&dispatcher).await;
-    attempted(&folder, 1).await;
-    dispatcher.shutdown(Duration::ZERO).await;
-    drop(dispatcher);
+    let (folder, wall) = left_after_one_attempt().await;
     let outbox = wall.on(builder(&folder)).open().unwrap();
     wall.forward(Duration::from_millis(4_999));
     let early = outbox.fetch(Want::up_to(9)).await.unwrap();
@@ -142,12 +148,7 @@ async fn a_clock_that_is_set_back_makes_nothing_wait_longer_than_its_delay() {
 /// Also where nobody looked when it was set back.
 #[tokio::test]
 async fn a_clock_that_was_set_back_between_two_runs_is_noticed() {
-    let (folder, wall) = (folder(), Wall::new());
-    let (dispatcher, _) = refused(wall.on(builder(&folder)));
-    deliver(&dispatcher).await;
-    attempted(&folder, 1).await;
-    dispatcher.shutdown(Duration::ZERO).await;
-    drop(dispatcher);
+    let (folder, wall) = left_after_one_attempt().await;
     wall.back(10 * HOUR);
     let (dispatcher, _) = refused(wall.on(builder(&folder)));
     dispatcher.start();
