@@ -17,7 +17,7 @@ use super::{
     settle::Conclusion,
     store::{Job, StoreState, Which},
 };
-use crate::{attempt::deadline, delivery::Delivery};
+use crate::{attempt::deadline, delivery::Delivery, outbox::Want};
 
 /// Everything that workers, keepers and handles share, behind one mutex. What is done under it is
 /// short, and calls nobody: wakers, spawns and drops come after it.
@@ -123,6 +123,20 @@ impl Hub {
             Which::Given => &mut self.given,
             Which::Fallback => &mut self.fallback,
         }
+    }
+
+    /// What to ask the outboxes for now, in this runtime.
+    pub(super) fn begin_fetches(&mut self, id: runtime::Id, now: Instant) -> Vec<(Which, Want)> {
+        let stores = [
+            (Which::Given, &mut self.given),
+            (Which::Fallback, &mut self.fallback),
+        ];
+        let scheduler = &self.scheduler;
+        let wants = stores.into_iter().filter_map(|(which, store)| {
+            let want = store.begin_fetch(scheduler, id, now)?;
+            Some((which, want))
+        });
+        wants.collect()
     }
 
     pub(super) fn runtime(&mut self, id: runtime::Id) -> Option<&mut Runtime> {

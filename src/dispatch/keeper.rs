@@ -74,30 +74,18 @@ impl Keeper {
         if hub.stop != Stop::No && !is_busy && orphans.is_empty() {
             return None;
         }
-        let mut wants = Vec::new();
-        if hub.stop == Stop::No {
-            for which in [Which::Given, Which::Fallback] {
-                let hub = &mut *hub;
-                let store = match which {
-                    Which::Given => &mut hub.given,
-                    Which::Fallback => &mut hub.fallback,
-                };
-                wants.extend(
-                    store
-                        .begin_fetch(&hub.scheduler, self.link.id, now)
-                        .map(|want| (which, want)),
-                );
-            }
-        }
+        let is_running = hub.stop == Stop::No;
+        let wants = match is_running {
+            true => hub.begin_fetches(self.link.id, now),
+            false => Vec::new(),
+        };
         hub.scheduler.end_pauses(now);
         let next = [
-            hub.given.next_step(self.link.id, hub.stop == Stop::No),
-            hub.fallback.next_step(self.link.id, hub.stop == Stop::No),
+            hub.given.next_step(self.link.id, is_running),
+            hub.fallback.next_step(self.link.id, is_running),
             hub.quarantine.next_release(),
             overdue,
-            hub.scheduler
-                .next_wake(now)
-                .filter(|_| hub.stop == Stop::No),
+            hub.scheduler.next_wake(now).filter(|_| is_running),
         ];
         let next = next.into_iter().flatten().min();
         if let Some(runtime) = hub.runtime(self.link.id) {

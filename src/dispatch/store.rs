@@ -75,7 +75,8 @@ struct Turn {
 const TURN: Duration = Duration::from_secs(10);
 
 impl Turn {
-    fn is_anothers(self, id: runtime::Id, now: Instant) -> bool {
+    /// Whether it is not for this runtime to begin another one.
+    fn lasts(self, id: runtime::Id, now: Instant) -> bool {
         self.runtime == id || now.duration_since(self.since) < TURN
     }
 }
@@ -238,8 +239,8 @@ impl StoreState {
         id: runtime::Id,
         now: Instant,
     ) -> Option<Want> {
-        let is_anothers = self.fetching.is_some_and(|turn| turn.is_anothers(id, now));
-        if is_anothers || self.is_stuck || self.fetch_at.is_none_or(|at| at > now) {
+        let is_asked = self.fetching.is_some_and(|turn| turn.lasts(id, now));
+        if is_asked || self.is_stuck || self.fetch_at.is_none_or(|at| at > now) {
             return None;
         }
         self.fetch_at = None;
@@ -296,8 +297,8 @@ impl StoreState {
 
     /// The leases that are to be renewed now.
     pub(super) fn begin_renewal(&mut self, id: runtime::Id, now: Instant) -> Vec<Lease> {
-        let is_anothers = self.renewing.is_some_and(|turn| turn.is_anothers(id, now));
-        if is_anothers || self.renew_at.is_none_or(|at| at > now) {
+        let is_asked = self.renewing.is_some_and(|turn| turn.lasts(id, now));
+        if is_asked || self.renew_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
         let time = self.lease_time.unwrap_or(POLL);

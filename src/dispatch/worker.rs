@@ -45,7 +45,7 @@ struct Permit<'w> {
 }
 
 /// A permit's number, and what is to be attempted.
-type Started = (u64, Delivery, u32);
+type NextAttempt = (u64, Delivery, u32);
 
 /// Idle workers that are kept for a runtime: as many as one host's attempts, by default.
 const MOST_IDLE: usize = 64;
@@ -82,7 +82,7 @@ impl Worker {
     }
 
     /// `None` when the worker is to end.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Started>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<NextAttempt>> {
         let mut hub = self.core.hub();
         let is_stopped = hub.stop != Stop::No;
         let is_coming = std::mem::take(&mut self.is_coming);
@@ -146,7 +146,7 @@ impl Drop for Worker {
 }
 
 impl<'w> Permit<'w> {
-    fn new(worker: &'w Worker, (number, delivery, attempt): Started) -> Self {
+    fn new(worker: &'w Worker, (number, delivery, attempt): NextAttempt) -> Self {
         Self {
             worker,
             number,
@@ -196,7 +196,7 @@ impl Drop for Permit<'_> {
 
 impl Worker {
     /// The attempt's permit is free: who starts in its place?
-    fn end(&self, permit: u64, ended: AttemptEnd) -> (Option<(Job, u32)>, Option<Started>) {
+    fn end(&self, permit: u64, ended: AttemptEnd) -> (Option<(Job, u32)>, Option<NextAttempt>) {
         let now = Instant::now();
         let mut hub = self.core.hub();
         let ended = hub.end(permit, ended, now);
