@@ -7,12 +7,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::{sync::mpsc, task::yield_now};
+use tokio::{sync::mpsc, task::yield_now, time::timeout};
 use tower::service_fn;
 use tower_webhook::{
     BoxError, Dispatcher, EventKind, Payload,
@@ -173,4 +174,17 @@ async fn whoever_brings_them_no_more_attempts_are_under_way_than_may_be() {
     }
     assert_eq!(dispatcher.counts().accepted, all as u64);
     assert_within(&tally, in_all, per_host);
+}
+
+/// One that comes once all else is over: nothing but itself has the outbox asked.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_leased_at_once_is_fetched() {
+    for durability in [Durability::Memory, Durability::LocalDisk] {
+        let (dispatcher, mut ends) = dispatcher(&Tally::default(), durability, 8, 2);
+        for id in ["a", "b", "c"] {
+            call(&dispatcher, "example.com", id).await;
+            let end = timeout(Duration::from_secs(60), ends.recv()).await;
+            assert_eq!(end, Ok(Some(())), "{id}, {durability:?}");
+        }
+    }
 }

@@ -360,3 +360,28 @@ fn what_waits_for_a_permit_waits_for_no_time() {
     }
     assert_eq!(started, 4);
 }
+
+/// The number that the README and the builder name.
+#[test]
+fn a_host_that_has_not_answered_yet_has_four_attempts() {
+    let mut scheduler = scheduler(512, 64);
+    for _ in 0..20 {
+        scheduler.arrive(job("new"), Source::Call);
+    }
+    assert_eq!(start_all(&mut scheduler).len(), 4);
+}
+
+/// Whoever sleeps until a time that has passed looks again and again.
+#[test]
+fn what_can_start_already_waits_for_no_time() {
+    let mut scheduler = scheduler(512, 64);
+    let now = Instant::now();
+    for number in 0..5_000 {
+        scheduler.arrive(job(&number.to_string()), Source::Call);
+    }
+    while scheduler.start(now).is_some() {}
+    let at = scheduler.next_wake(now).unwrap();
+    assert!(at > now && !scheduler.can_start(now));
+    assert!(scheduler.can_start(at));
+    assert_eq!(scheduler.next_wake(at), None);
+}
