@@ -15,7 +15,7 @@ use super::{
     quarantine::Quarantine,
     scheduler::{AttemptEnd, Due, Scheduler, Source},
     settle::Conclusion,
-    store::{Job, StoreState, Which},
+    store::{Expected, Job, StoreState, Which},
 };
 use crate::{attempt::deadline, delivery::Delivery, outbox::Want};
 
@@ -86,6 +86,13 @@ struct UnderWay {
     since: Instant,
 }
 
+/// What an outbox is to be asked for, and what may come of it.
+pub(super) struct Question {
+    pub(super) which: Which,
+    pub(super) want: Want,
+    pub(super) expected: Expected,
+}
+
 /// What is to be done once the mutex is free.
 #[must_use]
 pub(super) enum Bring {
@@ -126,17 +133,21 @@ impl Hub {
     }
 
     /// What to ask the outboxes for now, in this runtime.
-    pub(super) fn begin_fetches(&mut self, id: runtime::Id, now: Instant) -> Vec<(Which, Want)> {
+    pub(super) fn begin_fetches(&mut self, id: runtime::Id, now: Instant) -> Vec<Question> {
         let stores = [
             (Which::Given, &mut self.given),
             (Which::Fallback, &mut self.fallback),
         ];
         let scheduler = &self.scheduler;
-        let wants = stores.into_iter().filter_map(|(which, store)| {
-            let want = store.begin_fetch(scheduler, id, now)?;
-            Some((which, want))
+        let questions = stores.into_iter().filter_map(|(which, store)| {
+            let (want, expected) = store.begin_fetch(scheduler, id, now)?;
+            Some(Question {
+                which,
+                want,
+                expected,
+            })
         });
-        wants.collect()
+        questions.collect()
     }
 
     pub(super) fn runtime(&mut self, id: runtime::Id) -> Option<&mut Runtime> {

@@ -10,7 +10,7 @@ use super::{
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::settle,
-    store::{Job, Which},
+    store::{Expected, Job, Which},
 };
 use crate::{
     delivery::Delivery,
@@ -76,21 +76,21 @@ async fn insert(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>
     if batch.is_empty() {
         return;
     }
-    match insert_all(core, link, &batch).await {
-        Ok(leases) => accepted(core, link, batch, leases),
+    match insert_all(core, &batch).await {
+        Ok(inserted) => accepted(core, link, batch, inserted),
         // One of them may be the reason.
         Err(_) if batch.len() > 1 => {
             let mut failures = 0;
             for insertion in batch {
                 let one = vec![insertion];
                 let answer = match failures {
-                    0..2 => insert_all(core, link, &one).await,
+                    0..2 => insert_all(core, &one).await,
                     _ => Err("the outbox takes nothing".into()),
                 };
                 match answer {
-                    Ok(leases) => {
+                    Ok(inserted) => {
                         failures = 0;
-                        accepted(core, link, one, leases);
+                        accepted(core, link, one, inserted);
                     }
                     Err(error) => {
                         failures += 1;
@@ -103,37 +103,56 @@ async fn insert(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>
     }
 }
 
-async fn insert_all(
-    core: &Arc<Core>,
-    link: &Arc<RuntimeLink>,
-    batch: &[Insertion],
-) -> Result<Vec<Option<Lease>>, BoxError> {
+async fn insert_all(core: &Arc<Core>, batch: &[Insertion]) -> Result<Inserted, BoxError> {
     let store = core.store(Which::Given);
-    let leased: Vec<bool> = {
-        let hub = core.hub();
-        let is_running = hub.stop == Stop::No && link.handle.id() == link.id;
-        let wants = |insertion: &Insertion| {
-            is_running && hub.given.wants_lease(&hub.scheduler, &insertion.delivery)
-        };
-        batch.iter().map(wants).collect()
+    let (leased, expected) = {
+        let mut hub = core.hub();
+        let hub = &mut *hub;
+        match hub.stop == Stop::No {
+            true => {
+                let deliveries = batch.iter().map(|insertion| &insertion.delivery);
+                hub.given.choose_leases(&hub.scheduler, deliveries)
+            }
+            false => (vec![false; batch.len()], Expected::default()),
+        }
+    };
+    let expected = ExpectedLeases {
+        core: Arc::clone(core),
+        expected,
     };
     let to_new = |(insertion, lease): (&Insertion, bool)| store.to_new(&insertion.delivery, lease);
     let batch: Result<Vec<NewDelivery>, _> = batch.iter().zip(leased).map(to_new).collect();
     let asked = Arc::clone(&store.outbox).insert(batch?);
-    caught(AssertUnwindSafe(asked)).await
+    let leases = caught(AssertUnwindSafe(asked)).await?;
+    Ok(Inserted {
+        leases,
+        _expected: expected,
+    })
+}
+
+/// What an outbox has taken. Its leases are expected until this is dropped.
+struct Inserted {
+    leases: Vec<Option<Lease>>,
+    _expected: ExpectedLeases,
+}
+
+struct ExpectedLeases {
+    core: Arc<Core>,
+    expected: Expected,
+}
+
+impl Drop for ExpectedLeases {
+    fn drop(&mut self) {
+        self.core.hub().given.end_expecting(self.expected);
+    }
 }
 
 /// They are safe: they hold no reservation any more, and whoever waits for them goes on.
-fn accepted(
-    core: &Arc<Core>,
-    link: &Arc<RuntimeLink>,
-    batch: Vec<Insertion>,
-    leases: Vec<Option<Lease>>,
-) {
+fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, inserted: Inserted) {
     let durability = core.store(Which::Given).limits.durability;
     let mut jobs = Vec::with_capacity(batch.len());
     let mut is_waiting = false;
-    for (insertion, lease) in batch.into_iter().zip(leases) {
+    for (insertion, lease) in batch.into_iter().zip(inserted.leases) {
         let Insertion { delivery, reply } = insertion;
         if reply.is_closed() {
             take_back(core, link, &delivery, lease);

@@ -7,7 +7,7 @@ use super::{
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::{Conclusion, release, settle, settle_together},
-    store::{Job, Which},
+    store::{Expected, Job, Which},
 };
 use crate::outbox::{DueDeliveries, Lease, Want};
 
@@ -75,7 +75,7 @@ impl Keeper {
             return None;
         }
         let is_running = hub.stop == Stop::No;
-        let wants = match is_running {
+        let questions = match is_running {
             true => hub.begin_fetches(self.link.id, now),
             false => Vec::new(),
         };
@@ -103,14 +103,15 @@ impl Keeper {
                 .handle
                 .spawn(renew(Arc::clone(core), Arc::clone(&self.link), leases));
         }
-        for (which, want) in wants {
+        for question in questions {
             let fetching = FetchRound {
                 core: Arc::clone(core),
                 link: Arc::clone(&self.link),
-                which,
+                which: question.which,
+                expected: question.expected,
                 is_over: false,
             };
-            self.link.handle.spawn(fetching.run(want));
+            self.link.handle.spawn(fetching.run(question.want));
         }
         Some(next)
     }
@@ -121,6 +122,7 @@ struct FetchRound {
     core: Arc<Core>,
     link: Arc<RuntimeLink>,
     which: Which,
+    expected: Expected,
     is_over: bool,
 }
 
@@ -172,7 +174,7 @@ impl FetchRound {
     fn end(&self, found: Option<usize>, more: bool, next_due: Option<Duration>) {
         let mut hub = self.core.hub();
         let store = hub.store(self.which);
-        store.end_fetch(found, more, next_due, Instant::now());
+        store.end_fetch(self.expected, found, more, next_due, Instant::now());
         let keepers = hub.other_keepers(None);
         drop(hub);
         wake(keepers);

@@ -50,6 +50,8 @@ pub(super) struct StoreState {
     /// By lease, what of a durable outbox is in memory: due, under way, or not settled yet.
     held: HashMap<DeliveryId, Held, RandomState>,
     held_bytes: usize,
+    /// What is being inserted with a lease, or fetched: it may be held in a moment.
+    expected: Expected,
     /// When it is asked for what is due; `None` for when somebody says so.
     fetch_at: Option<Instant>,
     fetching: Option<Turn>,
@@ -92,6 +94,14 @@ struct Held {
 pub(super) struct HeldBounds {
     pub(super) deliveries: usize,
     pub(super) bytes: usize,
+}
+
+/// What an outbox has been asked to lease to this process. It counts as held from the question on, so
+/// that what is asked for at the same time exceeds no bound.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Expected {
+    deliveries: usize,
+    bytes: usize,
 }
 
 /// How often a durable outbox is asked for what other processes have put into it.
@@ -140,6 +150,7 @@ impl StoreState {
             bounds,
             held: HashMap::default(),
             held_bytes: 0,
+            expected: Expected::default(),
             fetch_at: None,
             fetching: None,
             has_more: false,
@@ -150,18 +161,65 @@ impl StoreState {
         }
     }
 
-    /// Whether a delivery that is about to be kept is to be leased at once. What is in memory anyway
-    /// always is.
-    pub(super) fn wants_lease(&self, scheduler: &Scheduler<Job>, delivery: &Delivery) -> bool {
+    /// Which deliveries that are about to be kept are to be leased at once. What is in memory anyway
+    /// always is. What comes of the others is [no longer expected](Self::end_expecting) once it is
+    /// held.
+    pub(super) fn choose_leases<'d>(
+        &mut self,
+        scheduler: &Scheduler<Job>,
+        deliveries: impl Iterator<Item = &'d Delivery>,
+    ) -> (Vec<bool>, Expected) {
+        let mut chosen = Expected::default();
         if !self.is_durable {
-            return true;
+            return (deliveries.map(|_| true).collect(), chosen);
         }
-        let bytes = self.held_bytes.saturating_add(delivery.payload().len());
-        let room = scheduler.room_for(delivery.endpoint().host_key());
-        room.deliveries > 0
-            && self.held.len() < self.bounds.deliveries
-            && bytes <= self.bounds.bytes
-            && (room.is_answering || room.is_new || self.has_room_for_unanswered(scheduler))
+        let mut of_hosts: HashMap<&Host, usize, RandomState> = HashMap::default();
+        let mut unanswered = scheduler.waiting_unanswered();
+        let leased = deliveries.map(|delivery| {
+            let len = delivery.payload().len();
+            let host = delivery.endpoint().host_key();
+            let of_host = of_hosts.entry(host).or_default();
+            let room = scheduler.room_for(host);
+            let left = self.left();
+            let has_room = room.deliveries > *of_host
+                && left.deliveries > chosen.deliveries
+                && left.bytes >= chosen.bytes.saturating_add(len);
+            // A new host finds room, however many there are that do not answer.
+            let is_new = room.is_new && *of_host == 0;
+            let is_chosen = has_room
+                && (room.is_answering || is_new || unanswered < self.bounds.deliveries / 2);
+            if is_chosen {
+                *of_host += 1;
+                chosen.deliveries += 1;
+                chosen.bytes += len;
+                unanswered += usize::from(!room.is_answering);
+            }
+            is_chosen
+        });
+        let leased = leased.collect();
+        self.expect(chosen);
+        (leased, chosen)
+    }
+
+    /// How much more can be held.
+    fn left(&self) -> Expected {
+        let deliveries = self.held.len() + self.expected.deliveries;
+        let bytes = self.held_bytes + self.expected.bytes;
+        Expected {
+            deliveries: self.bounds.deliveries.saturating_sub(deliveries),
+            bytes: self.bounds.bytes.saturating_sub(bytes),
+        }
+    }
+
+    fn expect(&mut self, more: Expected) {
+        self.expected.deliveries += more.deliveries;
+        self.expected.bytes += more.bytes;
+    }
+
+    /// It is held by now, or will not come.
+    pub(super) fn end_expecting(&mut self, no_more: Expected) {
+        self.expected.deliveries -= no_more.deliveries;
+        self.expected.bytes -= no_more.bytes;
     }
 
     /// Whether something of hosts that are not known to answer has to make way for a new one.
@@ -189,14 +247,20 @@ impl StoreState {
 
     /// The lease has ended. Says whether it is time to ask for more.
     pub(super) fn let_go(&mut self, lease: Lease) -> bool {
+        let had_room = self.has_room();
         let is_ours = |held: &&Held| held.token == lease.token;
         if self.held.get(&lease.delivery).filter(is_ours).is_some()
             && let Some(held) = self.held.remove(&lease.delivery)
         {
             self.held_bytes -= held.bytes;
         }
-        // Not with each that ends: it takes a while until a whole batch has room.
-        self.has_more && self.held.len() == self.bounds.deliveries * 3 / 4
+        self.has_more && !had_room && self.has_room()
+    }
+
+    /// Whether a quarter is free: room for one delivery is not worth a question.
+    fn has_room(&self) -> bool {
+        let HeldBounds { deliveries, bytes } = self.bounds;
+        self.held.len() <= deliveries - deliveries / 4 && self.held_bytes <= bytes - bytes / 4
     }
 
     /// Has it asked for what is due at that time, if not earlier. Says whether that is news.
@@ -238,13 +302,15 @@ impl StoreState {
         scheduler: &Scheduler<Job>,
         id: runtime::Id,
         now: Instant,
-    ) -> Option<Want> {
+    ) -> Option<(Want, Expected)> {
         let is_asked = self.fetching.is_some_and(|turn| turn.lasts(id, now));
         if is_asked || self.is_stuck || self.fetch_at.is_none_or(|at| at > now) {
             return None;
         }
         self.fetch_at = None;
         let want = self.want(scheduler);
+        let expected = want.as_ref().map(|want| self.expected_of(want));
+        self.expect(expected.unwrap_or_default());
         let turn = Turn {
             runtime: id,
             since: now,
@@ -255,24 +321,34 @@ impl StoreState {
             self.has_more = true;
             self.fetch_at = Some(now + POLL);
         }
-        want
+        want.zip(expected)
+    }
+
+    fn expected_of(&self, want: &Want) -> Expected {
+        match self.is_durable {
+            true => Expected {
+                deliveries: want.deliveries,
+                bytes: want.bytes,
+            },
+            false => Expected::default(),
+        }
     }
 
     fn want(&self, scheduler: &Scheduler<Job>) -> Option<Want> {
         if !self.is_durable {
             return Some(Want::up_to(usize::MAX));
         }
-        let deliveries = self.bounds.deliveries.saturating_sub(self.held.len());
-        let bytes = self.bounds.bytes.saturating_sub(self.held_bytes);
-        if deliveries == 0 || bytes == 0 {
+        let left = self.left();
+        if left.deliveries == 0 || left.bytes == 0 {
             return None;
         }
         let others = match self.has_room_for_unanswered(scheduler) {
             true => usize::MAX,
             false => 0,
         };
-        let mut want = Want::up_to(deliveries.min(MOST_AT_ONCE));
-        want.bytes = bytes;
+        // Half of it is left to what is inserted meanwhile: that need not be fetched then.
+        let mut want = Want::up_to(left.deliveries.div_ceil(2).min(MOST_AT_ONCE));
+        want.bytes = left.bytes.div_ceil(2);
         (want.of_host, want.of_other_hosts) = scheduler.demand(others);
         Some(want)
     }
@@ -280,15 +356,18 @@ impl StoreState {
     /// A fetch has ended, with so many deliveries; `None` where it failed.
     pub(super) fn end_fetch(
         &mut self,
+        expected: Expected,
         found: Option<usize>,
         has_more: bool,
         next_due: Option<Duration>,
         now: Instant,
     ) {
         self.fetching = None;
+        self.end_expecting(expected);
         let next_due = next_due.map(|due| now + due.min(LONGEST));
         let poll = (self.is_durable || found.is_none()).then_some(now + POLL);
-        let at_once = (has_more && found.is_some_and(|found| found > 0)).then_some(now);
+        let has_found = found.is_some_and(|found| found > 0);
+        let at_once = (has_more && has_found && self.has_room()).then_some(now);
         self.has_more = has_more || found.is_none();
         for at in [next_due, poll, at_once].into_iter().flatten() {
             self.fetch_at(at);

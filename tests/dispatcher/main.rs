@@ -3,6 +3,7 @@
 mod admission;
 mod dead_letters;
 mod faults;
+mod held;
 mod outboxes;
 mod parking;
 mod runtimes;
