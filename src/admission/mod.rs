@@ -1,56 +1,55 @@
 //! Reservations: the room that webhooks take while they are under way. It is taken with a try,
 //! never with a wait. Which delivery is attempted next is not decided here.
 
-mod hosts;
+mod reservation;
+mod runs;
 mod share;
+mod tallies;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::sync::Notify;
 
-pub(crate) use self::hosts::HostTally;
+pub(crate) use self::{reservation::Reservation, runs::Cut, tallies::SharedTally};
 use self::{
-    hosts::Hosts,
+    runs::Runs,
     share::{Share, Tally, saturated},
+    tallies::Tallies,
 };
 use crate::{
     endpoint::Host,
     event::{Events, Refusal},
 };
 
-/// The room for the webhooks that are under way: slots and bytes, in all and for each endpoint
-/// host.
+/// The room for the webhooks that are under way: slots and bytes, in all, for each endpoint host, and
+/// for each caller that the operator tells apart.
 pub(crate) struct Admission {
     taken: Tally,
     limit: Share,
-    hosts: Hosts,
+    hosts: Tallies,
     host_limit: Share,
+    callers: Tallies,
+    caller_limit: Share,
     /// What a webhook takes before anything is known of its response.
     at_first: Share,
+    /// The calls that nobody waits for any more.
+    runs: Mutex<Runs>,
     /// Who is told what becomes of those who have room.
     events: Events,
     is_closed: AtomicBool,
     none_is_left: Notify,
 }
 
-/// The room that one webhook takes, from before the handler runs until its delivery is settled, or
-/// safe in a durable outbox. Dropped, it is given back.
-pub(crate) struct Reservation {
-    share: Share,
-    of_host: HostTally,
-    admission: Arc<Admission>,
-}
-
 pub(crate) struct Limits {
     pub(crate) outstanding: usize,
     pub(crate) outstanding_per_host: usize,
+    pub(crate) outstanding_per_caller: usize,
     pub(crate) body: usize,
+    /// What of a body is reserved before the handler runs.
+    pub(crate) reserved_body: usize,
     pub(crate) memory: usize,
 }
 
@@ -58,22 +57,31 @@ impl Admission {
     pub(crate) fn new(limits: &Limits, events: Events) -> Self {
         let units = Share::units_within(limits.memory);
         let body = Share::units_around(limits.body);
+        let limit = Share {
+            slots: saturated(limits.outstanding),
+            units,
+        };
+        // One body fits, whatever the budget is.
+        let most = (units - units / 8).max(body);
+        let host_limit = Share {
+            slots: saturated(limits.outstanding_per_host),
+            units: most,
+        };
         Self {
             taken: Tally::default(),
-            limit: Share {
-                slots: saturated(limits.outstanding),
-                units,
-            },
-            hosts: Hosts::new(),
-            host_limit: Share {
-                slots: saturated(limits.outstanding_per_host),
-                // One body fits, whatever the budget is.
-                units: (units - units / 8).max(body),
+            limit,
+            hosts: Tallies::new(),
+            host_limit,
+            callers: Tallies::new(),
+            caller_limit: Share {
+                slots: saturated(limits.outstanding_per_caller),
+                units: most,
             },
             at_first: Share {
                 slots: 1,
-                units: body,
+                units: Share::units_around(limits.body.min(limits.reserved_body)),
             },
+            runs: Mutex::new(Runs::new(limit.half(), host_limit.half())),
             events,
             is_closed: AtomicBool::new(false),
             none_is_left: Notify::new(),
@@ -81,13 +89,15 @@ impl Admission {
     }
 
     /// What a host has taken.
-    pub(crate) fn of_host(&self, host: &Host) -> HostTally {
+    pub(crate) fn of_host(&self, host: &Host) -> SharedTally {
         self.hosts.of(host)
     }
 
+    /// Room for one webhook to a host; of a caller, where callers are told apart.
     pub(crate) fn try_reserve(
         self: &Arc<Self>,
-        of_host: HostTally,
+        of_host: SharedTally,
+        caller: Option<&str>,
     ) -> Result<Reservation, Refusal> {
         let share = self.at_first;
         if !self.taken.try_take(share, self.limit) {
@@ -102,11 +112,42 @@ impl Admission {
             self.give_back(share);
             return Err(Refusal::NoRoomForHost);
         }
-        Ok(Reservation {
+        let of_caller = caller.map(|caller| self.callers.of(&Host::from(caller)));
+        if let Some(of_caller) = &of_caller
+            && !of_caller.0.try_take(share, self.caller_limit)
+        {
+            of_host.0.give_back(share);
+            self.give_back(share);
+            return Err(Refusal::NoRoomForCaller);
+        }
+        Ok(Reservation::new(
+            Arc::clone(self),
             share,
             of_host,
-            admission: Arc::clone(self),
-        })
+            of_caller,
+        ))
+    }
+
+    /// Whether it could be taken, everywhere or nowhere.
+    fn try_take_more(
+        &self,
+        share: Share,
+        of_host: &SharedTally,
+        of_caller: Option<&SharedTally>,
+    ) -> bool {
+        if !self.taken.try_take(share, self.limit) {
+            return false;
+        }
+        if !of_host.0.try_take(share, self.host_limit) {
+            self.give_back(share);
+            return false;
+        }
+        if of_caller.is_some_and(|caller| !caller.0.try_take(share, self.caller_limit)) {
+            of_host.0.give_back(share);
+            self.give_back(share);
+            return false;
+        }
+        true
     }
 
     fn give_back(&self, share: Share) {
@@ -135,38 +176,6 @@ impl Admission {
 
     pub(crate) fn taken(&self) -> usize {
         self.taken.get().slots as usize
-    }
-}
-
-impl Reservation {
-    /// Who is told what becomes of it.
-    pub(crate) fn events(&self) -> &Events {
-        &self.admission.events
-    }
-
-    /// Gives back what a payload of `len` bytes does not need.
-    pub(crate) fn shrink_to(&mut self, len: usize) {
-        let needed = Share::units_around(len).min(self.share.units);
-        let surplus = Share::units(self.share.units - needed);
-        if surplus != Share::default() {
-            self.share.units = needed;
-            self.of_host.0.give_back(surplus);
-            self.admission.give_back(surplus);
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.of_host.0.give_back(self.share);
-        // Last, so that whoever hears that none is left finds everything given back.
-        self.admission.give_back(self.share);
-    }
-}
-
-impl fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").finish_non_exhaustive()
     }
 }
 

@@ -29,6 +29,26 @@ impl Share {
         Self { slots: 0, units }
     }
 
+    pub(super) fn bytes(self) -> usize {
+        (self.units as usize).saturating_mul(UNIT)
+    }
+
+    /// The sum of which one part has changed.
+    pub(super) fn instead_of(self, before: Self, after: Self) -> Self {
+        Self {
+            slots: self.slots - before.slots + after.slots,
+            units: self.units - before.units + after.units,
+        }
+    }
+
+    /// Half of it, and one slot at least.
+    pub(super) fn half(self) -> Self {
+        Self {
+            slots: (self.slots / 2).max(1),
+            units: self.units / 2,
+        }
+    }
+
     fn plus(self, other: Self) -> Option<Self> {
         Some(Self {
             slots: self.slots.checked_add(other.slots)?,
@@ -36,7 +56,7 @@ impl Share {
         })
     }
 
-    fn is_within(self, limit: Self) -> bool {
+    pub(super) fn is_within(self, limit: Self) -> bool {
         self.slots <= limit.slots && self.units <= limit.units
     }
 

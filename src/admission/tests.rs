@@ -1,3 +1,5 @@
+use tokio::sync::oneshot::error::TryRecvError;
+
 use super::{share::UNIT, *};
 
 fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) -> Arc<Admission> {
@@ -5,7 +7,9 @@ fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) ->
         &Limits {
             outstanding,
             outstanding_per_host: per_host,
+            outstanding_per_caller: 2,
             body,
+            reserved_body: body,
             memory,
         },
         Events::default(),
@@ -13,7 +17,15 @@ fn admission(outstanding: usize, per_host: usize, body: usize, memory: usize) ->
 }
 
 fn try_reserve(admission: &Arc<Admission>, host: &str) -> Result<Reservation, Refusal> {
-    admission.try_reserve(admission.of_host(&host.into()))
+    admission.try_reserve(admission.of_host(&host.into()), None)
+}
+
+fn try_reserve_of(
+    admission: &Arc<Admission>,
+    caller: &str,
+    host: &str,
+) -> Result<Reservation, Refusal> {
+    admission.try_reserve(admission.of_host(&host.into()), Some(caller))
 }
 
 fn refusal(admission: &Arc<Admission>, host: &str) -> Option<Refusal> {
@@ -60,7 +72,7 @@ fn a_host_leaves_an_eighth_of_the_memory_to_others() {
     drop(rooms);
     assert_eq!(admission.taken.get(), Share::default());
     for host in ["a", "b"] {
-        assert_eq!(admission.hosts.of(&host.into()).0.get(), Share::default());
+        assert_eq!(admission.of_host(&host.into()).0.get(), Share::default());
     }
 }
 
@@ -115,4 +127,78 @@ fn slots_and_memory_do_not_run_into_each_other() {
         taken.give_back(share(0, 2)),
         share(u32::MAX - 1, u32::MAX - 2)
     );
+}
+
+#[test]
+fn a_caller_has_its_share_however_many_hosts_it_names() {
+    let admission = admission(9, 9, 0, 0);
+    let first = try_reserve_of(&admission, "one", "a").unwrap();
+    let _second = try_reserve_of(&admission, "one", "b").unwrap();
+    let third = try_reserve_of(&admission, "one", "c").unwrap_err();
+    assert_eq!(third, Refusal::NoRoomForCaller);
+    assert_eq!(admission.taken(), 2, "a refusal gives back what it took");
+    assert_eq!(
+        admission.of_host(&"c".into()).0.get(),
+        Share::default(),
+        "of the host, too"
+    );
+    assert!(try_reserve_of(&admission, "other", "c").is_ok());
+    assert!(try_reserve(&admission, "c").is_ok(), "nobody in particular");
+    drop(first);
+    assert!(try_reserve_of(&admission, "one", "c").is_ok());
+}
+
+#[test]
+fn a_reservation_grows_while_there_is_room() {
+    let admission = Arc::new(Admission::new(
+        &Limits {
+            outstanding: 9,
+            outstanding_per_host: 9,
+            outstanding_per_caller: 9,
+            body: 8 * UNIT,
+            reserved_body: UNIT,
+            memory: 10 * UNIT,
+        },
+        Events::default(),
+    ));
+    let mut grows = try_reserve_of(&admission, "caller", "a").unwrap();
+    let other = try_reserve(&admission, "b").unwrap();
+    assert_eq!(memory_taken(&admission), 2);
+    assert!(grows.grow_to(UNIT, 8 * UNIT));
+    assert_eq!(memory_taken(&admission), 2, "there was room already");
+    assert!(grows.grow_to(UNIT + 1, 8 * UNIT));
+    assert!(grows.grow_to(3 * UNIT, 8 * UNIT));
+    assert_eq!(grows.bytes(), 4 * UNIT, "it doubles");
+    assert!(grows.grow_to(5 * UNIT, 8 * UNIT));
+    assert_eq!(grows.bytes(), 8 * UNIT, "and is no larger than a body");
+    assert!(grows.grow_to(9 * UNIT, 9 * UNIT));
+    assert!(!grows.grow_to(10 * UNIT, 10 * UNIT), "an eighth is others'");
+    drop(other);
+    grows.shrink_to(0);
+    assert!(grows.grow_to(6 * UNIT, 8 * UNIT));
+    let _other = try_reserve(&admission, "b").unwrap();
+    assert_eq!(memory_taken(&admission), 7);
+    drop(grows);
+    assert_eq!(memory_taken(&admission), 1);
+    let of_caller = admission.callers.of(&"caller".into());
+    assert_eq!(of_caller.0.get(), Share::default());
+}
+
+#[test]
+fn runs_hold_half_of_all_room() {
+    let admission = admission(8, 4, UNIT, 1 << 20);
+    let mut reservations = Vec::new();
+    let mut cuts = Vec::new();
+    for host in ["a", "a", "b", "c"] {
+        let mut reservation = try_reserve(&admission, host).unwrap();
+        cuts.push(reservation.begin_run());
+        reservations.push(reservation);
+    }
+    assert!(cuts.iter_mut().all(|cut| cut.try_recv().is_err()));
+    let mut third_of_a = try_reserve(&admission, "a").unwrap();
+    let _cut = third_of_a.begin_run();
+    let told = cuts.iter_mut().map(|cut| cut.try_recv().is_ok());
+    assert!(told.eq([true, false, false, false]));
+    reservations[1].end_run();
+    assert!(matches!(cuts[1].try_recv(), Err(TryRecvError::Closed)));
 }

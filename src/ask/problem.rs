@@ -57,7 +57,7 @@ impl Problem {
         match self.refusal() {
             Refusal::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
             Refusal::Loop => (StatusCode::LOOP_DETECTED, "Loop Detected"),
-            Refusal::NoRoom | Refusal::NoRoomForHost => {
+            Refusal::NoRoom | Refusal::NoRoomForHost | Refusal::NoRoomForCaller => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
             }
         }
@@ -75,6 +75,9 @@ impl Problem {
             Self::SecretTooLong => "the secret is longer than 1024 bytes",
             Self::NoRoom(Refusal::NoRoomForHost) => {
                 "too many webhooks to this endpoint's host are under way, try again later"
+            }
+            Self::NoRoom(Refusal::NoRoomForCaller) => {
+                "too many webhooks of this caller are under way, try again later"
             }
             Self::NoRoom(_) => "too many webhooks are under way, try again later",
             Self::Loop => "the request is itself a webhook and asks for another one",
@@ -107,6 +110,7 @@ mod tests {
             (Problem::SecretTooLong, 400),
             (Problem::NoRoom(Refusal::NoRoom), 503),
             (Problem::NoRoom(Refusal::NoRoomForHost), 503),
+            (Problem::NoRoom(Refusal::NoRoomForCaller), 503),
             (Problem::Loop, 508),
         ] {
             let response = problem.response();

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{CONNECTION, UPGRADE, USER_AGENT},
+    header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, ORIGIN, UPGRADE, USER_AGENT},
 };
 use percent_encoding::percent_decode;
 
@@ -51,8 +51,9 @@ impl Reader {
         if request.method() == Method::CONNECT {
             return None;
         }
+        let is_options = request.method() == Method::OPTIONS;
         let found = self.look_through(request.headers_mut());
-        if found.asks_for_upgrade() {
+        if found.asks_for_upgrade() || (is_options && found.is_preflight()) {
             return None;
         }
         if found.is_delivery {
@@ -117,6 +118,8 @@ impl Reader {
             } else if *name == CONNECTION {
                 found.connection_upgrades |= names_upgrade(value);
             }
+            found.origin |= *name == ORIGIN;
+            found.asks_for_method |= *name == ACCESS_CONTROL_REQUEST_METHOD;
         }
         found
     }
@@ -149,11 +152,19 @@ struct HeaderFindings<'a> {
     is_delivery: bool,
     upgrades: bool,
     connection_upgrades: bool,
+    origin: bool,
+    asks_for_method: bool,
 }
 
 impl HeaderFindings<'_> {
     fn asks_for_upgrade(&self) -> bool {
         self.upgrades && self.connection_upgrades
+    }
+
+    /// Whether a browser asks by it whether a page may call. It never carries the secret, and needs
+    /// its 2xx.
+    fn is_preflight(&self) -> bool {
+        self.origin && self.asks_for_method
     }
 
     fn request_id(&self) -> Option<RequestId> {

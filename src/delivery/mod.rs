@@ -23,7 +23,7 @@ pub use self::{
     secret::{InvalidSecret, Secret},
 };
 use crate::{
-    admission::Reservation,
+    admission::{Cut, Reservation},
     endpoint::Endpoint,
     event::{EventKind, FailReason},
     id::{DeliveryId, RequestId},
@@ -114,7 +114,7 @@ impl Delivery {
     pub(crate) fn reserved(parts: DeliveryParts, reservation: Reservation) -> Self {
         let payload = parts.payload.clone();
         let mut delivery = Self::pending(parts, reservation);
-        delivery.complete(payload);
+        delivery.complete(payload, 0);
         delivery
     }
 
@@ -165,11 +165,27 @@ impl Delivery {
         &mut self.inner_mut().parts
     }
 
-    /// The response is complete: no more is reserved than its body needs.
-    pub(crate) fn complete(&mut self, payload: Payload) {
+    /// Reserves `needed` bytes, and more where there is room, up to `most`. Says how many are reserved
+    /// then; `None` where there is no room.
+    pub(crate) fn grow_to(&mut self, needed: usize, most: usize) -> Option<usize> {
+        let mut reservation = lock(&self.inner_mut().reservation);
+        let reservation = reservation.as_mut()?;
+        let has_room = reservation.grow_to(needed, most);
+        has_room.then(|| reservation.bytes())
+    }
+
+    /// Nobody waits for its response any more. What comes of this says when it has to make room.
+    pub(crate) fn begin_run(&mut self) -> Option<Cut> {
+        let mut reservation = lock(&self.inner_mut().reservation);
+        reservation.as_mut().map(Reservation::begin_run)
+    }
+
+    /// The response is complete: no more is reserved than its body and its headers need.
+    pub(crate) fn complete(&mut self, payload: Payload, headers_len: usize) {
         let inner = self.inner_mut();
         if let Some(reservation) = lock(&inner.reservation).as_mut() {
-            reservation.shrink_to(payload.len());
+            reservation.end_run();
+            reservation.shrink_to(payload.len() + headers_len);
         }
         inner.parts.payload = payload;
         inner.is_complete = true;

@@ -39,8 +39,9 @@ use crate::{
 /// | [body](Self::with_body_limit) | 4 MiB | |
 /// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
 /// | [memory for what comes out of an outbox](Self::with_payload_memory) | 256 MiB | |
-/// | [webhooks under way](Self::with_max_outstanding) | 1,024 | |
-/// | [of one endpoint host](Self::with_max_outstanding_per_host) | 256 | |
+/// | [webhooks under way](Self::with_max_outstanding) | 4,096 | |
+/// | [of one endpoint host](Self::with_max_outstanding_per_host) | 1,024 | |
+/// | [of one caller](Self::with_max_outstanding_per_caller), where they are told apart | 512 | |
 /// | [attempts under way](Self::with_max_attempts) | 512 | half of what a process may open by default on Linux |
 /// | [of one endpoint host](Self::with_max_attempts_per_host) | 64 | |
 #[must_use = "a builder does nothing until it is built"]
@@ -76,9 +77,11 @@ impl DispatcherBuilder {
             brand: Brand::default(),
             standard_headers: true,
             limits: Limits {
-                outstanding: 1_024,
-                outstanding_per_host: 256,
+                outstanding: 4_096,
+                outstanding_per_host: 1_024,
+                outstanding_per_caller: 512,
                 body: 4 << 20,
+                reserved_body: 256 << 10,
                 memory: 1 << 30,
             },
             attempts: SchedulerLimits {
@@ -200,22 +203,37 @@ impl DispatcherBuilder {
 
     /// The bytes that all payloads under way may take together. Default: 1 GiB.
     ///
-    /// Each request that asks for a webhook first takes the whole [body
-    /// limit](Self::with_body_limit) out of it, and gives back what its body did not need as soon
-    /// as that is known: budget / limit is the number of such requests that can be handled at
-    /// once. A single endpoint host has at most seven eighths of it, so that some is left for
-    /// others however slow that host is. More than 4 TiB counts as 4 TiB.
+    /// Each request that asks for a webhook first takes [256 KiB](Self::with_reserved_body) out of it.
+    /// What its response needs beyond that is taken as the body grows, and what it did not need is
+    /// given back as soon as that is known. A single endpoint host has at most seven eighths of it, and
+    /// so has a single caller: some is left for others however slow a host is. More than 4 TiB counts
+    /// as 4 TiB.
     ///
-    /// Besides its payload a webhook under way takes less than 5 KiB, and an attempt under way less
-    /// than 128 KiB. Connections that are kept for later attempts do not come on top of that: with
-    /// those in use they are at most as many as attempts may be under way, and each takes less.
-    /// [Dead letters in memory](MemoryOutbox::with_max_dead_letter_bytes) have payloads of 64 MiB, and take
-    /// as much besides as webhooks under way. With every default that is a bound of 1,162 MiB.
+    /// A payload, and the headers that are kept of its response, 8 KiB at most, count. Besides those a
+    /// webhook under way takes less than 5 KiB, and an attempt under way less than 128 KiB. Connections
+    /// that are kept for later attempts do not come on top of that: with those in use they are at most
+    /// as many as attempts may be under way, and each takes less.
+    /// [Dead letters in memory](MemoryOutbox::with_max_dead_letter_bytes) have payloads and headers of
+    /// 64 MiB, and take as much besides as webhooks under way. With every default that is a bound of
+    /// 1,177 MiB.
     ///
     /// With a durable outbox that is the bound of what it does not have yet, or could not take. What
     /// it has and is being delivered has a bound of [its own](Self::with_payload_memory).
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         self.limits.memory = bytes;
+        self
+    }
+
+    /// What of a body is reserved before the handler runs, in bytes. Default: 256 KiB, as most responses
+    /// are smaller, and most handlers run longer than their response takes.
+    ///
+    /// A larger response takes more as it grows. Where there is no more, the caller gets its response as
+    /// always, and the webhook ends as [failed](crate::event::FailReason::NoRoom). With the [body
+    /// limit](Self::with_body_limit) no webhook that was accepted ends so; the [memory
+    /// budget](Self::with_memory_budget) divided by it is then the number of calls that can be handled
+    /// at once.
+    pub fn with_reserved_body(mut self, bytes: usize) -> Self {
+        self.limits.reserved_body = bytes;
         self
     }
 
@@ -228,16 +246,25 @@ impl DispatcherBuilder {
     }
 
     /// How many webhooks may be under way, from before the handler runs until the delivery is
-    /// settled, or safe in a durable outbox. Default: 1,024. Beyond that a request that asks for one
-    /// is answered with 503.
+    /// settled, or safe in a durable outbox. Default: 4,096: at 256 KiB each that is the default
+    /// [memory budget](Self::with_memory_budget). Beyond that a request that asks for one is answered
+    /// with 503.
     pub fn with_max_outstanding(mut self, number: usize) -> Self {
         self.limits.outstanding = number;
         self
     }
 
-    /// How many of these one endpoint host may have. Default: 256.
+    /// How many of these one endpoint host may have. Default: 1,024, a quarter of all.
     pub fn with_max_outstanding_per_host(mut self, number: usize) -> Self {
         self.limits.outstanding_per_host = number;
+        self
+    }
+
+    /// How many of these one caller may have, where the layer [tells callers
+    /// apart](crate::layer::WebhookLayer::with_caller_key). Default: 512, an eighth of all: a caller
+    /// may name any number of hosts.
+    pub fn with_max_outstanding_per_caller(mut self, number: usize) -> Self {
+        self.limits.outstanding_per_caller = number;
         self
     }
 

@@ -31,7 +31,7 @@ pub(crate) use self::accept::AcceptFuture;
 use self::{accept::Sink, core::Core, store::Which};
 pub use self::{builder::DispatcherBuilder, retry::RetryPolicy, shutdown::Shutdown};
 use crate::{
-    admission::{HostTally, Reservation},
+    admission::{Reservation, SharedTally},
     delivery::{Delivery, DeliveryParts, Payload, wire},
     endpoint::{Endpoint, EndpointError, EndpointPolicy, RecentEndpoints},
     error::BoxError,
@@ -96,7 +96,7 @@ impl Drop for Shared {
 #[derive(Clone)]
 pub(crate) struct Destination {
     pub(crate) endpoint: Endpoint,
-    pub(crate) of_host: HostTally,
+    pub(crate) of_host: SharedTally,
 }
 
 impl Dispatcher {
@@ -177,7 +177,15 @@ impl Dispatcher {
     pub async fn deliver(&self, mut parts: DeliveryParts) -> Result<DeliveryId, Refusal> {
         let core = &self.shared.core;
         let of_host = core.admission.of_host(parts.endpoint.host_key());
-        let reservation = core.admission.try_reserve(of_host).inspect_err(|refusal| {
+        let len = parts.payload.len();
+        let reservation = core
+            .admission
+            .try_reserve(of_host, None)
+            .and_then(|mut reservation| match reservation.grow_to(len, len) {
+                true => Ok(reservation),
+                false => Err(Refusal::NoRoom),
+            });
+        let reservation = reservation.inspect_err(|refusal| {
             let reason = "no room for another webhook";
             core.events.refused(Some(&parts.endpoint), *refusal, reason);
         })?;
@@ -305,9 +313,13 @@ impl Dispatcher {
         Ok(Destination { endpoint, of_host })
     }
 
-    /// Takes a reservation for a webhook to a host, if there is any.
-    pub(crate) fn reserve(&self, of_host: HostTally) -> Result<Reservation, Refusal> {
-        self.shared.core.admission.try_reserve(of_host)
+    /// Takes a reservation for a webhook to a host, and of a caller where they are told apart.
+    pub(crate) fn reserve(
+        &self,
+        of_host: SharedTally,
+        caller: Option<&str>,
+    ) -> Result<Reservation, Refusal> {
+        self.shared.core.admission.try_reserve(of_host, caller)
     }
 
     pub(crate) fn events(&self) -> &Events {

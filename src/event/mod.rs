@@ -104,6 +104,9 @@ pub enum Refusal {
     NoRoom,
     /// 503: there is no room for another webhook to this endpoint's host.
     NoRoomForHost,
+    /// 503: there is no room for another webhook of this
+    /// [caller](crate::layer::WebhookLayer::with_caller_key).
+    NoRoomForCaller,
     /// 508: the request is itself a delivery.
     Loop,
 }
@@ -114,6 +117,7 @@ impl fmt::Display for Refusal {
             Self::BadRequest => "the endpoint or the secret is not acceptable",
             Self::NoRoom => "there is no room for another webhook",
             Self::NoRoomForHost => "there is no room for another webhook to this host",
+            Self::NoRoomForCaller => "there is no room for another webhook of this caller",
             Self::Loop => "the request is itself a delivery",
         })
     }
@@ -145,6 +149,12 @@ pub enum FailReason {
     StatusNotForwarded,
     /// The outbox did not take the delivery.
     OutboxFailed,
+    /// Nobody waited for the response any more, and it took longer than the layer's
+    /// [run limit](crate::layer::WebhookLayer::with_run_limit).
+    TimedOut,
+    /// The body outgrew its reservation, and there was no room for more of it. Or nobody waited for
+    /// the response any more, and it had to make room: such calls hold half of all room at most.
+    NoRoom,
 }
 
 impl Event {

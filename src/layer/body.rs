@@ -3,7 +3,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -43,7 +43,10 @@ pin_project! {
     struct CapturedBody<B> {
         #[pin]
         body: B,
+        // Before the head went on.
         ahead: Ahead,
+        // What came behind a frame that is held back.
+        next: Ahead,
         state: State,
     }
 }
@@ -55,6 +58,31 @@ struct Ahead {
     /// Of the body's own type.
     error: Option<Box<dyn Any + Send>>,
     is_over: bool,
+}
+
+impl Ahead {
+    fn push<E: Send + 'static>(&mut self, given: Option<Result<Frame<Bytes>, E>>) {
+        match given {
+            Some(Ok(frame)) => self.frames.push_back(frame),
+            Some(Err(error)) => self.error = Some(Box::new(error)),
+            None => self.is_over = true,
+        }
+    }
+
+    /// `None` when there is nothing.
+    fn pop<E: 'static>(&mut self) -> Option<Option<Result<Frame<Bytes>, E>>> {
+        if let Some(frame) = self.frames.pop_front() {
+            return Some(Some(Ok(frame)));
+        }
+        if let Some(error) = self.error.take().and_then(|error| error.downcast().ok()) {
+            return Some(Some(Err(*error)));
+        }
+        std::mem::take(&mut self.is_over).then_some(None)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.error.is_none()
+    }
 }
 
 enum State {
@@ -109,6 +137,7 @@ where
         let captured = CapturedBody {
             body,
             ahead: Ahead::default(),
+            next: Ahead::default(),
             state: State::Watching { capture, pending },
         };
         Self {
@@ -117,11 +146,44 @@ where
             },
         }
     }
+}
 
-    /// Runs what is captured to its end, without a caller.
-    pub(super) async fn finish(self) {
-        if let Kind::Captured { captured } = self.kind {
-            CapturedBody::finish(captured).await;
+/// What is captured runs on without a caller.
+impl<B> ResponseBody<B> {
+    fn captured_mut(&mut self) -> Option<&mut RunOn<CapturedBody<B>>> {
+        match &mut self.kind {
+            Kind::Captured { captured } => Some(captured),
+            Kind::Plain { .. } | Kind::Own { .. } => None,
+        }
+    }
+
+    pub(super) fn belongs_to_a_run(&mut self) {
+        if let Some(captured) = self.captured_mut() {
+            captured.belongs_to_a_run();
+        }
+    }
+
+    pub(super) fn is_unfinished(&self) -> bool {
+        match &self.kind {
+            Kind::Captured { captured } => captured.get().is_unfinished(),
+            Kind::Plain { .. } | Kind::Own { .. } => false,
+        }
+    }
+
+    pub(super) fn fail(&mut self, reason: FailReason) {
+        if let Some(captured) = self.captured_mut() {
+            captured.get_mut().fail(reason);
+        }
+    }
+
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Send + 'static,
+    {
+        match self.captured_mut() {
+            Some(captured) => captured.poll_with(|body| body.poll_to_end(cx)),
+            None => Poll::Ready(()),
         }
     }
 }
@@ -157,86 +219,176 @@ where
             match polled {
                 Poll::Pending if is_held_back => return Poll::Pending,
                 Poll::Pending => break,
-                Poll::Ready(Some(Ok(frame))) => ahead.frames.push_back(frame),
-                Poll::Ready(Some(Err(error))) => ahead.error = Some(Box::new(error)),
-                Poll::Ready(None) => ahead.is_over = true,
+                Poll::Ready(given) => ahead.push(given),
             }
         }
         Poll::Ready(())
     }
 
+    /// For nobody. On HTTP/1 nobody would wait for what comes behind the declared length.
     fn poll_to_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while self.is_unfinished() {
-            if !matches!(ready!(self.as_mut().poll_next(cx)), Some(Ok(_))) {
-                break;
+            match self.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    if !self.may_have_trailers() {
+                        self.as_mut().complete_if_whole();
+                    }
+                    match self.is_unfinished() {
+                        true => return Poll::Pending,
+                        false => break,
+                    }
+                }
             }
         }
         Poll::Ready(())
     }
 }
 
-impl<B: Body<Data = Bytes>> CapturedBody<B> {
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B>
-    where
-        B::Error: 'static,
-    {
-        let ahead = self.as_mut().project().ahead;
-        if let Some(frame) = ahead.frames.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
+impl<B> CapturedBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Send + 'static,
+{
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        match self.as_mut().project().ahead.pop() {
+            Some(given) => Poll::Ready(given),
+            None => self.poll_next(cx),
         }
-        if let Some(error) = ahead.error.take().and_then(|error| error.downcast().ok()) {
-            return Poll::Ready(Some(Err(*error)));
-        }
-        if std::mem::take(&mut ahead.is_over) {
-            return Poll::Ready(None);
-        }
-        self.poll_next(cx)
     }
 
     /// The next frame of the wrapped body, or the one that is held back.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
-        let mut this = self.as_mut().project();
+        let this = self.as_mut().project();
         if let State::HeldBack(held) = this.state {
             ready!(held.accept.poll_unpin(cx));
             let frame = held.frame.take();
             *this.state = State::Through;
             return Poll::Ready(frame.map(Ok));
         }
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let State::Watching { capture, pending } = this.state else {
-            return Poll::Ready(frame);
+        if let Some(given) = this.next.pop() {
+            return Poll::Ready(given);
+        }
+        let frame = match this.body.poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => return self.poll_pending(cx),
         };
-        let progress = match &frame {
-            None => capture.end(),
-            Some(Err(_)) => Progress::Failed(FailReason::BodyFailed),
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    capture.data(data, this.body.is_end_stream())
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    pending.note_trailers(trailers);
-                    capture.end()
-                } else {
-                    Progress::Open
-                }
-            }
-        };
-        match (progress, frame) {
+        match (self.as_mut().note(frame.as_ref()), frame) {
             (Progress::Open, frame) => Poll::Ready(frame),
-            (Progress::Complete, Some(Ok(frame))) => this
-                .state
-                .complete(Some(frame), cx)
-                .map(|frame| frame.map(Ok)),
-            (Progress::Complete, None) => this.state.complete(None, cx).map(|frame| frame.map(Ok)),
+            (Progress::Whole, Some(Ok(frame))) => self.poll_behind(frame, cx),
+            (Progress::Complete, Some(Ok(frame))) => self.poll_complete(Some(frame), cx),
+            (Progress::Complete, None) => self.poll_complete(None, cx),
             (Progress::Failed(reason), frame) => {
                 self.fail(reason);
                 Poll::Ready(frame)
             }
-            (Progress::Complete, Some(Err(_))) => unreachable!("an error completes no body"),
+            (Progress::Whole | Progress::Complete, _) => {
+                unreachable!("only data makes it whole, and an error completes nothing")
+            }
         }
     }
 
+    /// What is seen of the response by what the body has given.
+    fn note(self: Pin<&mut Self>, given: Option<&Result<Frame<Bytes>, B::Error>>) -> Progress {
+        let this = self.project();
+        let State::Watching { capture, pending } = this.state else {
+            return Progress::Open;
+        };
+        match given {
+            None => capture.end(),
+            Some(Err(_)) => Progress::Failed(FailReason::BodyFailed),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    match capture.data(data, this.body.is_end_stream()) {
+                        failed @ Progress::Failed(_) => failed,
+                        progress if pending.grow_to(capture.len()) => progress,
+                        _ => Progress::Failed(FailReason::NoRoom),
+                    }
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    match pending.note_trailers(trailers, capture.len()) {
+                        true => capture.end(),
+                        false => Progress::Failed(FailReason::NoRoom),
+                    }
+                } else {
+                    Progress::Open
+                }
+            }
+        }
+    }
+
+    /// The payload is whole with this frame. A server on HTTP/1 drops the body behind it; where the
+    /// response's end is to be held back, it is this frame that must not go on too soon.
+    fn poll_behind(
+        mut self: Pin<&mut Self>,
+        frame: Frame<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> PolledFrame<B> {
+        if !self.holds_back() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let this = self.as_mut().project();
+        let Poll::Ready(given) = this.body.poll_frame(cx) else {
+            return match self.may_have_trailers() {
+                true => Poll::Ready(Some(Ok(frame))),
+                false => self.poll_complete(Some(frame), cx),
+            };
+        };
+        let progress = self.as_mut().note(given.as_ref());
+        self.as_mut().project().next.push(given);
+        match progress {
+            Progress::Complete => return self.poll_complete(Some(frame), cx),
+            Progress::Failed(reason) => self.fail(reason),
+            Progress::Open | Progress::Whole => {}
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Nothing has come. Where nothing needs to come, that is the end for a server on HTTP/1, which
+    /// asks for nothing of a body whose declared length is 0.
+    fn poll_pending(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+        match &self.state {
+            State::Watching { capture, .. }
+                if capture.len() == 0
+                    && capture.is_whole()
+                    && self.holds_back()
+                    && !self.may_have_trailers() =>
+            {
+                self.poll_complete(None, cx)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_complete(
+        self: Pin<&mut Self>,
+        frame: Option<Frame<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> PolledFrame<B> {
+        let state = self.project().state;
+        state.complete(frame, cx).map(|frame| frame.map(Ok))
+    }
+}
+
+impl<B> CapturedBody<B> {
+    fn holds_back(&self) -> bool {
+        match &self.state {
+            State::Watching { pending, .. } => pending.dispatcher().holds_responses_back(),
+            State::HeldBack(_) | State::Through => false,
+        }
+    }
+
+    fn may_have_trailers(&self) -> bool {
+        match &self.state {
+            State::Watching { pending, .. } => pending.may_have_trailers(),
+            State::HeldBack(_) | State::Through => false,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> CapturedBody<B> {
     fn is_end_stream(&self) -> bool {
-        let nothing_is_left = self.ahead.frames.is_empty() && self.ahead.error.is_none();
+        let nothing_is_left = self.ahead.is_empty() && self.next.is_empty();
         match self.state {
             State::HeldBack(_) => false,
             _ => nothing_is_left && self.body.is_end_stream(),
@@ -248,7 +400,12 @@ impl<B: Body<Data = Bytes>> CapturedBody<B> {
             State::HeldBack(held) => held.frame.as_ref(),
             State::Watching { .. } | State::Through => None,
         };
-        let frames = self.ahead.frames.iter().chain(held);
+        let frames = self
+            .ahead
+            .frames
+            .iter()
+            .chain(held)
+            .chain(&self.next.frames);
         let before = frames
             .filter_map(Frame::data_ref)
             .map(|data| data.len() as u64);
@@ -298,6 +455,28 @@ impl<B> Unfinished for CapturedBody<B> {
             State::Through => {}
         }
     }
+
+    fn pending(self: Pin<&mut Self>) -> Option<&mut PendingWebhook> {
+        match self.project().state {
+            State::Watching { pending, .. } => Some(pending),
+            State::HeldBack(_) | State::Through => None,
+        }
+    }
+
+    fn complete_if_whole(self: Pin<&mut Self>) {
+        let state = self.project().state;
+        let is_whole = |state: &State| match state {
+            State::Watching { capture, .. } => capture.is_whole(),
+            State::HeldBack(_) | State::Through => false,
+        };
+        if is_whole(state) {
+            let mut nobody = Context::from_waker(Waker::noop());
+            let _ = state.complete(None, &mut nobody);
+            if let State::HeldBack(held) = std::mem::replace(state, State::Through) {
+                response::wait_on(held.accept);
+            }
+        }
+    }
 }
 
 impl<B> Runnable for CapturedBody<B>
@@ -305,15 +484,15 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send + 'static,
 {
-    async fn finish(mut alone: RunOn<Self>) {
-        std::future::poll_fn(|cx| alone.poll_with(|body| body.poll_to_end(cx))).await;
+    fn poll_finish(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_to_end(cx)
     }
 }
 
 impl<B> Body for ResponseBody<B>
 where
     B: Body<Data = Bytes>,
-    B::Error: 'static,
+    B::Error: Send + 'static,
 {
     type Data = Bytes;
     type Error = B::Error;

@@ -1,4 +1,6 @@
-use http::StatusCode;
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{StatusCode, request};
 
 use crate::{ask::Reader, dispatch::Dispatcher, response::Disconnect};
 
@@ -7,6 +9,29 @@ use crate::{ask::Reader, dispatch::Dispatcher, response::Disconnect};
 pub(super) struct Config {
     pub(super) reader: Reader,
     pub(super) dispatcher: Dispatcher,
-    pub(super) disconnect: Disconnect,
+    pub(super) cancels: bool,
+    pub(super) run_limit: Duration,
+    pub(super) caller_key: Option<CallerKey>,
     pub(super) forwards: fn(StatusCode) -> bool,
+}
+
+/// Tells callers apart, by a function of the operator's.
+#[derive(Clone)]
+pub(super) struct CallerKey(pub(super) Arc<CallerKeyFn>);
+
+pub(super) type CallerKeyFn = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
+
+impl fmt::Debug for CallerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallerKey(..)")
+    }
+}
+
+impl Config {
+    pub(super) fn disconnect(&self) -> Disconnect {
+        match self.cancels {
+            true => Disconnect::Cancel,
+            false => Disconnect::RunOn(self.run_limit),
+        }
+    }
 }

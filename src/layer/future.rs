@@ -57,6 +57,8 @@ enum State<B> {
     HeldBack(Box<HeldHead<B>>),
     /// The response's body may be complete with its first frame: then both go on together.
     LookingAhead(Box<Response<ResponseBody<B>>>),
+    /// There is no caller: the body runs to its end.
+    Finishing(Box<ResponseBody<B>>),
     Through,
 }
 
@@ -149,12 +151,14 @@ where
         match this.state {
             State::HeldBack(held) => ready!(held.accept.poll_unpin(cx)),
             State::LookingAhead(response) => ready!(response.body_mut().poll_look_ahead(cx)),
-            State::Waiting(_) | State::Through => {}
+            State::Waiting(_) | State::Finishing(_) | State::Through => {}
         }
         Poll::Ready(Ok(match std::mem::replace(this.state, State::Through) {
             State::HeldBack(held) => held.response.map(ResponseBody::plain),
             State::LookingAhead(response) => *response,
-            State::Waiting(_) | State::Through => panic!("polled after it was ready"),
+            State::Waiting(_) | State::Finishing(_) | State::Through => {
+                panic!("polled after it was ready")
+            }
         }))
     }
 }
@@ -195,11 +199,11 @@ where
             None => plain(response),
             Some(accept) => Err(State::HeldBack(Box::new(HeldHead { response, accept }))),
         },
-        BodyStart::Watch { declared } if declared.is_some_and(|len| len > limit as u64) => {
-            pending.fail(FailReason::BodyTooLarge);
-            plain(response)
-        }
         BodyStart::Watch { declared } => {
+            if let Err(reason) = pending.expect_body(declared) {
+                pending.fail(reason);
+                return plain(response);
+            }
             let capture = Capture::new(declared, limit);
             let response =
                 response.map(|body| ResponseBody::captured(body, capture, pending, disconnect));
@@ -213,17 +217,31 @@ where
 
 impl<F, B> Unfinished for Run<F, B> {
     fn is_unfinished(&self) -> bool {
-        // A body that is there runs on by itself.
-        matches!(self.state, State::Waiting(_) | State::HeldBack(_))
+        match &self.state {
+            State::Waiting(_) | State::HeldBack(_) => true,
+            State::Finishing(body) => body.is_unfinished(),
+            // A body that is there runs on by itself.
+            State::LookingAhead(_) | State::Through => false,
+        }
     }
 
     fn fail(self: Pin<&mut Self>, reason: FailReason) {
         match std::mem::replace(self.project().state, State::Through) {
             State::Waiting(pending) => pending.fail(reason),
             State::HeldBack(held) => response::wait_on(held.accept),
+            State::Finishing(mut body) => body.fail(reason),
             State::LookingAhead(_) | State::Through => {}
         }
     }
+
+    fn pending(self: Pin<&mut Self>) -> Option<&mut PendingWebhook> {
+        match self.project().state {
+            State::Waiting(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
+    fn complete_if_whole(self: Pin<&mut Self>) {}
 }
 
 impl<F, B, E> Runnable for Run<F, B>
@@ -233,10 +251,21 @@ where
     B::Error: Send + 'static,
     E: Send,
 {
-    async fn finish(mut alone: RunOn<Self>) {
-        let answer = std::future::poll_fn(|cx| alone.poll_with(|run| run.poll(cx))).await;
-        if let Ok(response) = answer {
-            response.into_body().finish().await;
+    fn poll_finish(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.state, State::Finishing(_)) {
+            if !self.is_unfinished() {
+                return Poll::Ready(());
+            }
+            let Ok(response) = ready!(self.as_mut().poll(cx)) else {
+                return Poll::Ready(());
+            };
+            let mut body = Box::new(response.into_body());
+            body.belongs_to_a_run();
+            *self.as_mut().project().state = State::Finishing(body);
+        }
+        match self.project().state {
+            State::Finishing(body) => body.poll_finish(cx),
+            _ => Poll::Ready(()),
         }
     }
 }

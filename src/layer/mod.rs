@@ -8,18 +8,20 @@ mod config;
 mod future;
 mod service;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, request};
 use tower_layer::Layer;
 
-use self::config::Config;
+use self::config::{CallerKey, Config};
 pub use self::{body::ResponseBody, future::ResponseFuture, service::Webhook};
 use crate::{
     ask::{Parameter, Reader},
     dispatch::Dispatcher,
-    response::Disconnect,
 };
+
+/// Cerebrium's grace period.
+const RUN_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Gives every call of a service webhook forwarding.
 ///
@@ -95,7 +97,9 @@ impl WebhookLayer {
                     secret_required: false,
                 },
                 dispatcher,
-                disconnect: Disconnect::RunOn,
+                cancels: false,
+                run_limit: RUN_LIMIT,
+                caller_key: None,
                 forwards: |_| true,
             }),
         }
@@ -147,7 +151,48 @@ impl WebhookLayer {
     /// is delivered.
     #[must_use]
     pub fn with_cancel_on_disconnect(mut self) -> Self {
-        self.config_mut().disconnect = Disconnect::Cancel;
+        self.config_mut().cancels = true;
+        self
+    }
+
+    /// How long a call may take that nobody waits for any more. Default: 15 minutes, Cerebrium's grace
+    /// period.
+    ///
+    /// The time begins when the caller leaves. After it handler and response end, and the webhook ends
+    /// as [failed](crate::event::FailReason::TimedOut). So no caller holds room for ever by leaving.
+    /// Beside that, calls that nobody waits for hold half of the room at most, in all and of a host:
+    /// beyond it the one that was left first [ends](crate::event::FailReason::NoRoom).
+    #[must_use]
+    pub fn with_run_limit(mut self, limit: Duration) -> Self {
+        self.config_mut().run_limit = limit;
+        self
+    }
+
+    /// Tells callers apart by what this function makes of a request, such as the tenant that
+    /// authentication has found. Default: callers are not told apart.
+    ///
+    /// One caller has [512](crate::dispatch::DispatcherBuilder::with_max_outstanding_per_caller) webhooks
+    /// under way at most: whoever names many hosts cannot shut out all others. It is asked for calls
+    /// only that name an endpoint; `None` is for whoever has no limit of its own.
+    ///
+    /// ```
+    /// use tower_webhook::WebhookLayer;
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// // A layer outside of this one has put it there.
+    /// let layer = WebhookLayer::new().with_caller_key(|request| {
+    ///     let tenant = request.extensions.get::<Tenant>()?;
+    ///     Some(tenant.0.clone())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_caller_key(
+        mut self,
+        key: impl Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.config_mut().caller_key = Some(CallerKey(Arc::new(key)));
         self
     }
 

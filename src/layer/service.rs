@@ -4,11 +4,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{ResponseBody, ResponseFuture, config::Config};
+use super::{
+    ResponseBody, ResponseFuture,
+    config::{CallerKey, Config},
+};
 use crate::{
     ask::{Ask, Problem},
     delivery::{DeliveryParts, Payload},
@@ -63,14 +66,24 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let asked = self.config.destination(&request);
-        match asked.and_then(|destination| self.config.admit(&mut request, destination)) {
+        let caller = match &self.config.caller_key {
+            Some(CallerKey(key)) if asked.is_some() => {
+                let (parts, body) = request.into_parts();
+                let caller = key(&parts);
+                request = Request::from_parts(parts, body);
+                caller
+            }
+            _ => None,
+        };
+        let caller = caller.as_deref();
+        match asked.and_then(|destination| self.config.admit(&mut request, destination, caller)) {
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(pending)) => {
                 let config = &self.config;
                 ResponseFuture::running(
                     self.inner.call(request),
                     pending,
-                    config.disconnect,
+                    config.disconnect(),
                     config.forwards,
                 )
             }
@@ -92,15 +105,17 @@ impl Config {
         &self,
         request: &mut Request<B>,
         destination: Result<Destination, Problem>,
+        caller: Option<&str>,
     ) -> Option<Result<PendingWebhook, Problem>> {
         let ask = self.reader.ask(request, destination)?;
-        Some(self.reserve(request, ask))
+        Some(self.reserve(request, ask, caller))
     }
 
     fn reserve<B>(
         &self,
         request: &mut Request<B>,
         ask: Result<Ask<Destination>, Problem>,
+        caller: Option<&str>,
     ) -> Result<PendingWebhook, Problem> {
         let dispatcher = &self.dispatcher;
         let refused = |endpoint: Option<&Endpoint>, problem: Problem| {
@@ -114,7 +129,7 @@ impl Config {
             secret,
         } = ask.map_err(|problem| refused(None, problem))?;
         let reservation = dispatcher
-            .reserve(of_host)
+            .reserve(of_host, caller)
             .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
         let mut parts = DeliveryParts::new(endpoint, Payload::default());
         parts.secret = secret;
@@ -123,12 +138,11 @@ impl Config {
         }
         let extensions = request.extensions_mut();
         extensions.insert(parts.request_id.clone());
-        let asked_for_head = request.method() == Method::HEAD;
         Ok(PendingWebhook::new(
             dispatcher.clone(),
             parts,
             reservation,
-            asked_for_head,
+            request,
         ))
     }
 }

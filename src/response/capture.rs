@@ -1,5 +1,8 @@
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, Response, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body::Body;
 
 use crate::{delivery::Payload, event::FailReason};
@@ -34,6 +37,8 @@ struct Parts {
 pub(crate) enum Progress {
     /// More may come.
     Open,
+    /// The payload has the length that was declared; trailers may still come.
+    Whole,
     /// This was all.
     Complete,
     /// It will never be complete, or must not be kept.
@@ -63,8 +68,8 @@ impl Capture {
         }
         let progress = match self.declared {
             Some(declared) if self.seen > declared => Progress::Failed(FailReason::LengthMismatch),
-            Some(declared) if self.seen == declared => Progress::Complete,
             _ if last => self.end(),
+            Some(declared) if self.seen == declared => Progress::Whole,
             _ => Progress::Open,
         };
         self.keep(data);
@@ -77,6 +82,17 @@ impl Capture {
             Some(declared) if self.seen != declared => Progress::Failed(FailReason::LengthMismatch),
             _ => Progress::Complete,
         }
+    }
+
+    /// Whether the payload has the length that was declared.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.declared == Some(self.seen)
+    }
+
+    /// The bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        // No more than the limit is kept.
+        usize::try_from(self.seen).unwrap_or(usize::MAX)
     }
 
     /// What was collected.
@@ -151,16 +167,33 @@ pub(crate) fn start<B: Body>(asked_for_head: bool, response: &Response<B>) -> Bo
         return BodyStart::Empty;
     }
     let exact = response.body().size_hint().exact();
-    match exact.or_else(|| content_length(response.headers())) {
-        Some(0) => BodyStart::Empty,
-        declared => BodyStart::Watch { declared },
+    BodyStart::Watch {
+        declared: exact.or_else(|| content_length(response.headers())),
     }
 }
 
+/// The length that the head declares, unless something in it overrides that (RFC 9112, 6.3) or it is
+/// none.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut declared = None;
     // To look it up would be to hash its name.
-    let (_, length) = headers.iter().find(|(name, _)| *name == CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+    for (name, value) in headers {
+        if *name == TRANSFER_ENCODING {
+            return None;
+        }
+        if *name == CONTENT_LENGTH {
+            // The same length may be there again, in a line of its own or after a comma.
+            for length in value.to_str().ok()?.split(',').map(str::trim) {
+                let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+                let length = length.parse().ok().filter(|_| is_number)?;
+                if declared.is_some_and(|before| before != length) {
+                    return None;
+                }
+                declared = Some(length);
+            }
+        }
+    }
+    declared
 }
 
 #[cfg(test)]
@@ -177,7 +210,8 @@ mod tests {
     fn a_declared_length_decides() {
         let mut capture = Capture::new(Some(10), MIB);
         assert_eq!(capture.data(&bytes(4), false), Progress::Open);
-        assert_eq!(capture.data(&bytes(6), false), Progress::Complete);
+        assert_eq!(capture.data(&bytes(6), false), Progress::Whole);
+        assert_eq!(capture.end(), Progress::Complete);
         assert_eq!(capture.into_payload().len(), 10);
     }
 
@@ -227,7 +261,7 @@ mod tests {
         for (len, is_copied) in [(SMALL - 1, true), (SMALL, false)] {
             let whole = bytes(len);
             let mut capture = Capture::new(Some(len as u64), MIB);
-            assert_eq!(capture.data(&whole, false), Progress::Complete);
+            assert_eq!(capture.data(&whole, true), Progress::Complete);
             let payload = capture.into_payload().to_bytes();
             assert_eq!(payload, whole);
             assert_eq!(payload.as_ptr() != whole.as_ptr(), is_copied);
@@ -265,5 +299,29 @@ mod tests {
         }
         let declared = BodyStart::Watch { declared: Some(3) };
         assert_eq!(start(false, &response(200)), declared);
+    }
+
+    #[test]
+    fn a_length_counts_where_nothing_overrides_it() {
+        let declared = |lines: &[(&str, &str)]| {
+            let lines = lines.iter().map(|(name, value)| {
+                let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+                (name, value.parse().unwrap())
+            });
+            content_length(&lines.collect())
+        };
+        let length = "content-length";
+        assert_eq!(declared(&[(length, "5")]), Some(5));
+        assert_eq!(declared(&[(length, "2, 2")]), Some(2));
+        assert_eq!(declared(&[(length, "2"), (length, "2")]), Some(2));
+        assert_eq!(declared(&[]), None);
+        for odd in ["", "+5", "-5", "5a", "2, 3", "5,", "99999999999999999999"] {
+            assert_eq!(declared(&[(length, odd)]), None, "{odd}");
+        }
+        assert_eq!(declared(&[(length, "2"), (length, "3")]), None);
+        for coding in ["chunked", "gzip, chunked", ""] {
+            let overridden = [(length, "5"), ("transfer-encoding", coding)];
+            assert_eq!(declared(&overridden), None, "{coding}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! when its caller leaves. What a layer is told, and how a delivery goes on, are not known here.
 
 mod capture;
+mod kept;
 mod pending;
 mod run_on;
 

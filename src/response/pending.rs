@@ -1,9 +1,10 @@
 use std::task::Context;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 
+use super::kept;
 use crate::{
-    admission::Reservation,
+    admission::{Cut, Reservation},
     delivery::{
         Delivery, DeliveryParts, Payload,
         wire::{FORWARDED, GRPC_MESSAGE, GRPC_STATUS},
@@ -21,36 +22,41 @@ pub(crate) struct PendingWebhook {
     dispatcher: Dispatcher,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
+    /// Whether its protocol can carry trailers behind a body of a declared length.
+    may_have_trailers: bool,
+    /// Bytes that are reserved.
+    reserved: usize,
+    /// Bytes of the headers that are kept.
+    headers_len: usize,
 }
-
-/// What most responses have: no copy is made of these.
-static COMMON: [HeaderValue; 5] = [
-    HeaderValue::from_static("application/json"),
-    HeaderValue::from_static("application/octet-stream"),
-    HeaderValue::from_static("text/plain; charset=utf-8"),
-    HeaderValue::from_static("text/event-stream"),
-    HeaderValue::from_static("application/grpc"),
-];
 
 impl PendingWebhook {
     /// Takes a request in hand, for which there is room.
-    pub(crate) fn new(
+    pub(crate) fn new<B>(
         dispatcher: Dispatcher,
         parts: DeliveryParts,
         reservation: Reservation,
-        asked_for_head: bool,
+        request: &Request<B>,
     ) -> Self {
+        let reserved = reservation.bytes();
         let delivery = Delivery::pending(parts, reservation);
         delivery.report(EventKind::Accepted);
         Self {
             delivery,
             dispatcher,
-            asked_for_head,
+            asked_for_head: request.method() == Method::HEAD,
+            may_have_trailers: request.version() > Version::HTTP_11,
+            reserved,
+            headers_len: 0,
         }
     }
 
     pub(crate) fn asked_for_head(&self) -> bool {
         self.asked_for_head
+    }
+
+    pub(crate) fn may_have_trailers(&self) -> bool {
+        self.may_have_trailers
     }
 
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
@@ -61,16 +67,55 @@ impl PendingWebhook {
     pub(crate) fn note_head<B>(&mut self, response: &Response<B>) {
         let parts = self.delivery.parts_mut();
         parts.status = response.status();
-        parts.headers = select(response.headers(), &FORWARDED);
+        parts.headers = kept::select(response.headers(), &FORWARDED);
+        self.headers_len = kept::cap(&mut parts.headers);
     }
 
-    /// Notes what is forwarded of the trailers: a gRPC call's status is there.
-    pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
+    /// Notes what is forwarded of the trailers: a gRPC call's status is there. Says whether there is
+    /// room for them, beside a body of that length.
+    pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap, body: usize) -> bool {
+        let grpc = kept::select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
+        if grpc.is_empty() {
+            return true;
+        }
         let headers = &mut self.delivery.parts_mut().headers;
-        let grpc = select(trailers, &[GRPC_STATUS, GRPC_MESSAGE]);
         let replaced = |name: &HeaderName| grpc.iter().any(|(new, _)| new == name);
         headers.retain(|(name, _)| !replaced(name));
         headers.extend(grpc);
+        self.headers_len = kept::cap(headers);
+        self.grow_to(body)
+    }
+
+    /// A body of that length is to come, if it is known.
+    pub(crate) fn expect_body(&mut self, declared: Option<u64>) -> Result<(), FailReason> {
+        let limit = self.dispatcher.body_limit();
+        let declared = declared.map_or(Ok(0), usize::try_from);
+        let declared = declared.ok().filter(|&declared| declared <= limit);
+        let declared = declared.ok_or(FailReason::BodyTooLarge)?;
+        match self.grow_to(declared) {
+            true => Ok(()),
+            false => Err(FailReason::NoRoom),
+        }
+    }
+
+    /// Makes room for that much of the body, beside the headers. Says whether there is some.
+    pub(crate) fn grow_to(&mut self, body: usize) -> bool {
+        let needed = body.saturating_add(self.headers_len);
+        if needed <= self.reserved {
+            return true;
+        }
+        let most = self
+            .dispatcher
+            .body_limit()
+            .saturating_add(self.headers_len);
+        let grown = self.delivery.grow_to(needed, most);
+        self.reserved = grown.unwrap_or(self.reserved);
+        grown.is_some()
+    }
+
+    /// Nobody waits for the response any more. What comes of this says when it has to make room.
+    pub(crate) fn begin_run(&mut self) -> Option<Cut> {
+        self.delivery.begin_run()
     }
 
     /// The response is complete: it becomes a delivery. `None` when it has not to wait for the
@@ -80,55 +125,12 @@ impl PendingWebhook {
         payload: Payload,
         cx: &mut Context<'_>,
     ) -> Option<AcceptFuture> {
-        self.delivery.complete(payload);
+        self.delivery.complete(payload, self.headers_len);
         self.dispatcher.accept(self.delivery, cx)
     }
 
     /// The response never becomes a delivery.
     pub(crate) fn fail(self, reason: FailReason) {
         self.delivery.end(EventKind::Failed(reason));
-    }
-}
-
-/// Each value of each of these headers.
-fn select(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    let mut selected = Vec::new();
-    for (name, value) in headers {
-        if names.contains(name) {
-            if selected.is_empty() {
-                // Most have no other.
-                selected.reserve_exact(1);
-            }
-            selected.push((name.clone(), copy(value)));
-        }
-    }
-    selected
-}
-
-/// A clone would keep the buffer of a whole head where the response has come over a connection.
-fn copy(value: &HeaderValue) -> HeaderValue {
-    let known = COMMON.iter().find(|known| *known == value).cloned();
-    let copied = || HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-    let mut copy = known.unwrap_or_else(copied);
-    copy.set_sensitive(value.is_sensitive());
-    copy
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http::header::CONTENT_TYPE;
-
-    use super::*;
-
-    #[test]
-    fn what_is_forwarded_does_not_keep_the_head_that_it_was_in() {
-        let head = Bytes::from(b"text/plain\r\nx-more: and so on".to_vec());
-        let value = HeaderValue::from_maybe_shared(head.slice(..10)).unwrap();
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, value)]);
-        let kept = select(&headers, &FORWARDED);
-        drop(headers);
-        assert_eq!(kept, [(CONTENT_TYPE, "text/plain".parse().unwrap())]);
-        assert!(head.is_unique());
     }
 }

@@ -1,14 +1,22 @@
-use std::{future::Future, pin::Pin, task::Poll};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::runtime::Handle;
+use futures_util::future::{Either, select};
+use tokio::{runtime::Handle, time::timeout};
 
-use crate::{dispatch::AcceptFuture, event::FailReason};
+use super::PendingWebhook;
+use crate::{admission::Cut, dispatch::AcceptFuture, event::FailReason};
 
 /// What happens to a request that asked for a webhook when its caller leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
-    /// It runs on: the caller asked for a webhook because it may not be able to wait.
-    RunOn,
+    /// It runs on, for so long at most: the caller asked for a webhook because it may not be able to
+    /// wait.
+    RunOn(Duration),
     /// It ends, as it would without a webhook.
     Cancel,
 }
@@ -25,7 +33,7 @@ pub(crate) struct RunOn<T: Unfinished> {
 
 enum OnDrop<T> {
     /// Made where `T` is known to be able to finish: `Drop` can ask nothing of it.
-    RunOn(fn(Pin<Box<T>>)),
+    RunOn(fn(Pin<Box<T>>, Duration), Duration),
     Fail,
     Abandon,
 }
@@ -36,13 +44,18 @@ pub(crate) trait Unfinished {
 
     /// A response that is complete fails no more: what waits for the outbox goes on waiting.
     fn fail(self: Pin<&mut Self>, reason: FailReason);
+
+    /// The webhook of a response that is not complete.
+    fn pending(self: Pin<&mut Self>) -> Option<&mut PendingWebhook>;
+
+    /// The caller has left. Where the payload is whole, that completes it: what was still to come, such
+    /// as trailers, nobody gets.
+    fn complete_if_whole(self: Pin<&mut Self>);
 }
 
 /// What can run to its end by itself.
 pub(crate) trait Runnable: Unfinished + Send + 'static {
-    fn finish(alone: RunOn<Self>) -> impl Future<Output = ()> + Send
-    where
-        Self: Sized;
+    fn poll_finish(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl<T: Runnable> RunOn<T> {
@@ -51,7 +64,7 @@ impl<T: Runnable> RunOn<T> {
             inner: Some(Box::pin(inner)),
             polling: false,
             on_drop: match disconnect {
-                Disconnect::RunOn => OnDrop::RunOn(run_on::<T>),
+                Disconnect::RunOn(limit) => OnDrop::RunOn(run_on::<T>, limit),
                 Disconnect::Cancel => OnDrop::Fail,
             },
         }
@@ -65,9 +78,18 @@ impl<T: Unfinished> RunOn<T> {
 
     pub(crate) fn poll_with<R>(&mut self, poll: impl FnOnce(Pin<&mut T>) -> Poll<R>) -> Poll<R> {
         self.polling = true;
-        let polled = poll(self.inner.as_mut().expect(HERE).as_mut());
+        let polled = poll(self.get_mut());
         self.polling = false;
         polled
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Pin<&mut T> {
+        self.inner.as_mut().expect(HERE).as_mut()
+    }
+
+    /// It is part of something that runs on by itself: dropped, it ends with that.
+    pub(crate) fn belongs_to_a_run(&mut self) {
+        self.on_drop = OnDrop::Abandon;
     }
 }
 
@@ -81,9 +103,15 @@ impl<T: Unfinished> Drop for RunOn<T> {
         if !inner.is_unfinished() {
             return;
         }
+        if self.polling {
+            return inner.as_mut().fail(FailReason::Panicked);
+        }
+        inner.as_mut().complete_if_whole();
+        if !inner.is_unfinished() {
+            return;
+        }
         match self.on_drop {
-            _ if self.polling => inner.as_mut().fail(FailReason::Panicked),
-            OnDrop::RunOn(run_on) => run_on(inner),
+            OnDrop::RunOn(run_on, limit) => run_on(inner, limit),
             OnDrop::Fail => inner.as_mut().fail(FailReason::CallerLeft),
             OnDrop::Abandon => drop(inner),
         }
@@ -91,15 +119,50 @@ impl<T: Unfinished> Drop for RunOn<T> {
 }
 
 /// Outside a runtime it is dropped, and reports itself as abandoned.
-fn run_on<T: Runnable>(inner: Pin<Box<T>>) {
-    if let Ok(runtime) = Handle::try_current() {
-        tracing::debug!("the caller has left, the request runs on");
-        runtime.spawn(T::finish(RunOn {
-            inner: Some(inner),
-            polling: false,
-            on_drop: OnDrop::Abandon,
-        }));
+fn run_on<T: Runnable>(mut inner: Pin<Box<T>>, limit: Duration) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    tracing::debug!("the caller has left, the request runs on");
+    let cut = inner.as_mut().pending().and_then(PendingWebhook::begin_run);
+    let run = RunOn {
+        inner: Some(inner),
+        polling: false,
+        on_drop: OnDrop::Abandon,
+    };
+    match cut {
+        Some(cut) => runtime.spawn(run_within(run, limit, cut)),
+        None => runtime.spawn(finish(run)),
+    };
+}
+
+/// Nobody waits for this any more: it has a limit in time, and makes room for others.
+async fn run_within<T: Runnable>(mut run: RunOn<T>, limit: Duration, cut: Cut) {
+    let end = {
+        let finish = pin!(finish_by_ref(&mut run));
+        match timeout(limit, select(cut, finish)).await {
+            // It is told no more once it has made its delivery.
+            Ok(Either::Left((Err(_ended), finish))) => {
+                finish.await;
+                None
+            }
+            Ok(Either::Left((Ok(_cut_off), _))) => Some(FailReason::NoRoom),
+            Ok(Either::Right(((), _))) => None,
+            Err(_elapsed) => Some(FailReason::TimedOut),
+        }
+    };
+    if let Some(reason) = end {
+        run.get_mut().complete_if_whole();
+        run.get_mut().fail(reason);
     }
+}
+
+async fn finish<T: Runnable>(mut run: RunOn<T>) {
+    finish_by_ref(&mut run).await;
+}
+
+fn finish_by_ref<T: Runnable>(run: &mut RunOn<T>) -> impl Future<Output = ()> {
+    poll_fn(|cx| run.poll_with(|inner| inner.poll_finish(cx)))
 }
 
 /// Lets a complete response go on waiting for the outbox, without a caller.

@@ -77,6 +77,7 @@ async fn a_full_memory_budget_refuses_too() {
         builder
             .with_resolver(Stub(never))
             .with_body_limit(1 << 20)
+            .with_reserved_body(1 << 20)
             .with_memory_budget(1 << 20)
     });
     let layer = WebhookLayer::new().with_dispatcher(api.dispatcher.clone());

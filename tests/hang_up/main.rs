@@ -3,6 +3,7 @@
 mod ends;
 #[path = "../support/grpc.rs"]
 mod grpc;
+mod limits;
 mod runs_on;
 #[path = "../support/mod.rs"]
 mod support;

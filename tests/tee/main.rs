@@ -3,7 +3,9 @@
 
 mod exchange;
 mod hints;
+mod known_length;
 mod limit;
+mod memory;
 mod outcomes;
 mod responses;
 mod streaming;

@@ -4,6 +4,7 @@ use axum::{Router, body::Body, routing::get};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use tower::{Layer, service_fn};
+use tower_webhook::event::FailReason;
 
 use crate::{
     responses::{Case, End, cases, respond},
@@ -41,7 +42,10 @@ async fn ends_once(case: &Case, protocol: Protocol) {
         let _ = soon("the body", response.into_body().collect()).await;
     }
     let payload = match &case.end {
-        End::Delivered(payload) => payload,
+        End::CutAtLength(_) if protocol == Protocol::H2 => {
+            return rig.expect_failed(FailReason::LengthMismatch).await;
+        }
+        End::Delivered(payload) | End::CutAtLength(payload) => payload,
         End::Failed(reason) => return rig.expect_failed(*reason).await,
     };
     let webhook = rig.receiver.next().await;
