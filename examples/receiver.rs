@@ -13,17 +13,24 @@
 //! the standard library:
 //!
 //! ```python
-//! import hashlib, hmac, time
+//! import base64, hashlib, hmac, time
 //!
-//! def verify(headers, body: bytes, secret: str) -> bool:  # names of headers have no case
-//!     id = headers.get("X-Request-Id")
-//!     timestamp = headers.get("X-Cerebrium-Webhook-Timestamp")
-//!     signature = headers.get("X-Cerebrium-Webhook-Signature", "")
+//! def verify(headers, body: bytes, secret: str) -> str:  # names of headers have no case
+//!     """The id of a genuine delivery: remember it. Anything else raises."""
+//!     id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
 //!     signed = f"{id}.{timestamp}.".encode() + body
-//!     expected = "v1," + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-//!     genuine = hmac.compare_digest(expected.encode(), signature.encode())
-//!     return genuine and abs(time.time() - int(timestamp)) <= 300
+//!     mac = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+//!     expected = b"v1," + base64.b64encode(mac)
+//!     given = headers["webhook-signature"].encode().split(b" ")
+//!     if not any(hmac.compare_digest(expected, one) for one in given):
+//!         raise ValueError("the signature does not match")
+//!     if abs(time.time() - int(timestamp)) > 300:
+//!         raise ValueError("the timestamp is too old, or to come")
+//!     return id
 //! ```
+//!
+//! `webhook-id` is the delivery's own. `X-Request-Id`, which Cerebrium's form signs, is the caller's,
+//! who may use one for several calls: whoever remembers that one drops the second webhook.
 //!
 //! With the `standardwebhooks` package, or that library in another language:
 //!

@@ -51,6 +51,33 @@ fn reads_an_endpoint_as_people_type_it() {
     assert_eq!(wish.endpoint.uri(), "https://example.com/hook");
 }
 
+/// It never carries the secret, and a browser needs its 2xx.
+#[test]
+fn a_preflight_asks_for_nothing() {
+    let origin = ("origin", &b"https://page.example"[..]);
+    let method = ("access-control-request-method", &b"POST"[..]);
+    let preflight = |target: &str, headers: &[(&'static str, &[u8])], method: Method| {
+        let mut request = get(target, headers);
+        *request.method_mut() = method;
+        request
+    };
+    for target in [ASKED, "/?webhookEndpoint=http://10.0.0.1/"] {
+        let request = preflight(target, &[origin, method], Method::OPTIONS);
+        assert!(!is_asked(request));
+    }
+    let endpoint = ("x-webhook-endpoint", &b"https://a.example/"[..]);
+    let in_header = preflight("/", &[origin, method, endpoint], Method::OPTIONS);
+    assert!(!is_asked(in_header));
+    for (headers, method) in [
+        (&[origin, method][..], Method::POST),
+        (&[origin], Method::OPTIONS),
+        (&[method], Method::OPTIONS),
+        (&[], Method::OPTIONS),
+    ] {
+        assert!(is_asked(preflight(ASKED, headers, method)));
+    }
+}
+
 #[test]
 fn an_encoded_name_is_the_same_name() {
     for name in ["%77ebhookEndpoint", "webhookEndpoin%74"] {

@@ -63,6 +63,11 @@ const RUN_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// on a call, such as a timeout, belongs inside: outside, it drops the call as a caller does that
 /// hangs up, and the call runs on.
 ///
+/// So does what a handler needs around it. A call whose caller has left runs on in a task of its own,
+/// without what the layers outside put around it: a handler that reads a `task_local!` of an outer layer
+/// panics then, its log lines are in no span of an outer `TraceLayer`, and an outer limit on calls
+/// under way counts it no more. What is in the request's extensions stays.
+///
 /// # Deployment caveat
 ///
 /// The endpoint is an address that a stranger chose. The [`EndpointPolicy`](crate::endpoint::EndpointPolicy)
