@@ -3,10 +3,16 @@
 //! process.
 #![cfg(target_os = "linux")]
 
-use std::{convert::Infallible, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::Ipv4Addr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,12 +34,17 @@ const HOSTS: usize = 250;
 const ATTEMPTS: usize = 200;
 const DEAD: usize = 1_000;
 const BODY: usize = 1 << 10;
+/// What is kept of a response's headers at most.
+const KEPT: usize = 8 << 10;
+/// What the service puts into one of them: 4 MiB.
+static MESSAGE: LazyLock<HeaderValue> =
+    LazyLock::new(|| HeaderValue::from_bytes(&[b'm'; 4 << 20]).unwrap());
 
-/// What `DispatcherBuilder::with_memory_budget` promises for these settings, in bytes: payloads,
-/// what a webhook takes besides, attempts, and dead letters.
+/// What `DispatcherBuilder::with_memory_budget` promises for these settings, in bytes: payloads and
+/// headers, what a webhook takes besides, attempts, and dead letters.
 const WEBHOOK: usize = 5 << 10;
-const BUDGET: usize = DELIVERIES * BODY;
-const DEAD_BYTES: usize = DEAD * BODY;
+const BUDGET: usize = DELIVERIES * (BODY + KEPT);
+const DEAD_BYTES: usize = DEAD * (BODY + KEPT);
 const BOUND: usize =
     BUDGET + DELIVERIES * WEBHOOK + ATTEMPTS * (128 << 10) + DEAD_BYTES + DEAD * WEBHOOK;
 
@@ -129,7 +140,10 @@ async fn call(dispatcher: &Dispatcher, endpoint: &str) {
     let body = vec![b'x'; BODY - 1];
     let body = Bytes::from([&body, &b"!"[..]].concat());
     let answer = service_fn(move |_: Request<()>| {
-        let response = Response::new(Full::new(body.clone()));
+        let mut response = Response::new(Full::new(body.clone()));
+        response
+            .headers_mut()
+            .insert("grpc-message", MESSAGE.clone());
         async { Ok::<_, Infallible>(response) }
     });
     let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());

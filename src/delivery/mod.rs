@@ -160,6 +160,13 @@ impl Delivery {
         &self.inner.parts.payload
     }
 
+    /// The bytes of its payload and its headers: what of it has no other bound.
+    pub(crate) fn kept_len(&self) -> usize {
+        let headers = self.headers().iter();
+        let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+        self.payload().len() + headers.sum::<usize>()
+    }
+
     /// What a pending delivery is made of so far.
     pub(crate) fn parts_mut(&mut self) -> &mut DeliveryParts {
         &mut self.inner_mut().parts

@@ -138,7 +138,7 @@ impl Core {
         let mut hub = self.hub();
         let now = Instant::now();
         for job in jobs {
-            let bytes = job.delivery.payload().len();
+            let bytes = job.delivery.kept_len();
             hub.store(job.which).hold(job.lease, bytes, now);
             hub.scheduler.arrive(job, source);
         }

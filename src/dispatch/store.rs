@@ -176,7 +176,7 @@ impl StoreState {
         let mut of_hosts: HashMap<&Host, usize, RandomState> = HashMap::default();
         let mut unanswered = scheduler.waiting_unanswered();
         let leased = deliveries.map(|delivery| {
-            let len = delivery.payload().len();
+            let len = delivery.kept_len();
             let host = delivery.endpoint().host_key();
             let of_host = of_hosts.entry(host).or_default();
             let room = scheduler.room_for(host);

@@ -5,7 +5,7 @@ use std::{
 
 use http::StatusCode;
 
-use super::Envelope;
+use super::{Envelope, envelope::Contents};
 use crate::{
     delivery::{Delivery, Payload},
     endpoint::Host,
@@ -74,6 +74,14 @@ impl StoredDelivery {
             accepted_at,
             envelope,
             payload,
+        }
+    }
+
+    /// The bytes of what of it has no other bound.
+    pub(super) fn kept_len(&self) -> usize {
+        match &self.envelope.0 {
+            Contents::Open(delivery) => delivery.kept_len(),
+            Contents::Bytes(bytes) => self.payload.len() + bytes.len(),
         }
     }
 

@@ -28,7 +28,11 @@ pub(super) fn select(headers: &HeaderMap, names: &[HeaderName]) -> Kept {
                 // Most have no other.
                 selected.reserve_exact(1);
             }
-            selected.push((name.clone(), copy(value)));
+            let kept = match value.len() <= MAX {
+                true => copy(value),
+                false => cut(value, MAX),
+            };
+            selected.push((name.clone(), kept));
         }
     }
     selected

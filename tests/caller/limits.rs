@@ -103,3 +103,36 @@ async fn one_receiver_that_stalls_does_not_hold_up_another() {
     drop((api, receiver, stalling));
     no_task_is_left().await;
 }
+
+#[tokio::test]
+async fn a_caller_that_names_many_hosts_leaves_room_to_others() {
+    let (service, calls) = counting();
+    let mut api = Api::with(|builder| {
+        builder
+            .with_resolver(Stub(never))
+            .with_max_outstanding_per_caller(3)
+    });
+    let layer = WebhookLayer::new()
+        .with_dispatcher(api.dispatcher.clone())
+        .with_caller_key(|request| {
+            let key = request.headers.get("x-api-key")?;
+            Some(key.to_str().ok()?.to_owned())
+        });
+    let query = |host: usize| format!("webhookEndpoint=https://{host}.example.com/");
+    let mut statuses = Vec::new();
+    for host in 0..5 {
+        let key = [("x-api-key", "one")];
+        let response = call(&layer, &service, &query(host), &key).await;
+        statuses.push(response.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 503, 503]);
+    while api.event().await != EventKind::Refused(Refusal::NoRoomForCaller) {}
+    for headers in [&[("x-api-key", "other")][..], &[]] {
+        let response = call(&layer, &service, &query(0), headers).await;
+        assert_eq!(response.status(), 200);
+    }
+    // Nobody is asked who calls where no endpoint is named.
+    let response = call(&layer, &service, "", &[("x-api-key", "one")]).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(calls.load(Ordering::SeqCst), 6);
+}

@@ -52,7 +52,7 @@ impl MemoryOutbox {
         self.with_limit(|limits| limits.number = number)
     }
 
-    /// The bytes of all dead letters' payloads; the oldest go first. Default: 64 MiB.
+    /// The bytes of all dead letters' payloads and headers; the oldest go first. Default: 64 MiB.
     #[must_use]
     pub fn with_max_dead_letter_bytes(self, bytes: usize) -> Self {
         self.with_limit(|limits| limits.bytes = bytes)

@@ -160,7 +160,7 @@ impl Rows {
                 let now = SystemTime::now();
                 row.state = State::Dead(now);
                 self.number_dead += 1;
-                self.bytes_dead += row.stored.payload.len();
+                self.bytes_dead += row.stored.kept_len();
                 self.dead.push_back(id);
                 self.drop_dead_letters(now);
             }
@@ -200,7 +200,7 @@ impl Rows {
     fn count_out(&mut self, id: DeliveryId) {
         if let Some(row) = self.by_id.get(&id) {
             self.number_dead -= 1;
-            self.bytes_dead -= row.stored.payload.len();
+            self.bytes_dead -= row.stored.kept_len();
         }
     }
 
