@@ -10,7 +10,7 @@ use super::{
     Dispatcher, Shared,
     accept::Sink,
     core::{Core, CoreSettings},
-    retry::RetryPolicy,
+    retry::{PolicyOfHost, RetryPolicies, RetryPolicy},
     scheduler::SchedulerLimits,
     store::Store,
 };
@@ -50,6 +50,7 @@ pub struct DispatcherBuilder {
     sink: Option<Arc<Sink>>,
     policy: EndpointPolicy,
     retry: RetryPolicy,
+    retry_of_host: Option<Box<PolicyOfHost>>,
     brand: Brand,
     standard_headers: bool,
     limits: Limits,
@@ -74,6 +75,7 @@ impl DispatcherBuilder {
             sink: None,
             policy: EndpointPolicy::public(),
             retry: RetryPolicy::cerebrium(),
+            retry_of_host: None,
             brand: Brand::default(),
             standard_headers: true,
             limits: Limits {
@@ -157,6 +159,30 @@ impl DispatcherBuilder {
     /// When a delivery is tried again. Default: [`RetryPolicy::cerebrium`].
     pub fn with_retry_policy(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// The retry policy of some endpoint hosts; `None` for those that have that of
+    /// [all](Self::with_retry_policy). Default: all have that one.
+    ///
+    /// The function is asked after each failed attempt, with the host as it is in the URL: in lower case,
+    /// without a port. It must not block.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, RetryPolicy};
+    ///
+    /// let dispatcher = Dispatcher::builder()
+    ///     .with_retry_policy_of_host(|host| {
+    ///         let is_ours = host.ends_with(".example.com");
+    ///         is_ours.then(RetryPolicy::patient)
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn with_retry_policy_of_host(
+        mut self,
+        policy: impl Fn(&str) -> Option<RetryPolicy> + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_of_host = Some(Box::new(policy));
         self
     }
 
@@ -367,7 +393,10 @@ impl DispatcherBuilder {
                 core: Arc::new(Core::new(CoreSettings {
                     given: self.store,
                     post,
-                    retry: self.retry,
+                    retry: RetryPolicies {
+                        of_all: self.retry,
+                        of_host: self.retry_of_host,
+                    },
                     events,
                     admission,
                     accept_timeout: self.accept_timeout,

@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    RetryPolicy,
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
     keeper,
+    retry::RetryPolicies,
     scheduler::{Scheduler, SchedulerLimits, Source},
     settle::settle,
     store::{HeldBounds, Job, Store, StoreState, Which},
@@ -32,7 +32,7 @@ pub(super) struct Core {
     given: Store,
     fallback: Store,
     pub(super) post: Post,
-    pub(super) retry: RetryPolicy,
+    pub(super) retry: RetryPolicies,
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
     pub(super) accept_timeout: Duration,
@@ -43,7 +43,7 @@ pub(super) struct Core {
 pub(super) struct CoreSettings {
     pub(super) given: Store,
     pub(super) post: Post,
-    pub(super) retry: RetryPolicy,
+    pub(super) retry: RetryPolicies,
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
     pub(super) accept_timeout: Duration,

@@ -29,7 +29,11 @@ use tower_service::Service;
 
 pub(crate) use self::accept::AcceptFuture;
 use self::{accept::Sink, core::Core, store::Which};
-pub use self::{builder::DispatcherBuilder, retry::RetryPolicy, shutdown::Shutdown};
+pub use self::{
+    builder::DispatcherBuilder,
+    retry::{RetryPolicy, RetryPolicyBuilder},
+    shutdown::Shutdown,
+};
 use crate::{
     admission::{Reservation, SharedTally},
     delivery::{Delivery, DeliveryParts, Payload, wire},

@@ -1,5 +1,9 @@
 use std::{
+    borrow::Cow,
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,23 +24,61 @@ use crate::{
 ///     .with_retry_policy(RetryPolicy::standard_webhooks())
 ///     .build();
 /// ```
+///
+/// With a schedule of its own:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_webhook::{RetryPolicy, event::Outcome};
+///
+/// // Four attempts: after a second, after a minute, and after another one.
+/// let policy = RetryPolicy::builder()
+///     .with_delays([Duration::from_secs(1), Duration::from_secs(60)])
+///     .with_attempts(4)
+///     .with_jitter(0.5)
+///     .with_retry_after()
+///     .retrying(|outcome| match outcome {
+///         Outcome::Failed(_) => true,
+///         Outcome::Answered { status, .. } => status.is_server_error(),
+///     })
+///     .build();
+/// ```
+///
+/// Whatever the policy, a 2xx is a delivery's end, and so are an endpoint that is not permitted and a
+/// stored delivery that cannot be read.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    schedule: Schedule,
+    delays: Arc<[Duration]>,
+    attempts: u32,
+    /// The part of a delay that is left to chance.
+    jitter: f64,
+    obeys_retry_after: bool,
+    retries: Retries,
     seed: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Schedule {
-    Cerebrium,
-    StandardWebhooks,
+#[derive(Clone)]
+struct Retries(Arc<dyn Fn(Outcome) -> bool + Send + Sync>);
+
+/// The policies of a dispatcher: one for all, and those of some hosts.
+pub(super) struct RetryPolicies {
+    pub(super) of_all: RetryPolicy,
+    pub(super) of_host: Option<Box<PolicyOfHost>>,
 }
 
-/// Cerebrium: "retried up to 3 times with a maximum delay of 5 seconds".
-const CEREBRIUM_ATTEMPTS: u32 = 3;
-const CEREBRIUM_MAX_DELAY: Duration = Duration::from_secs(5);
-/// Doubles with each attempt: the second delay can already be as long as the rule allows.
-const CEREBRIUM_FIRST_DELAY: Duration = Duration::from_millis(2_500);
+pub(super) type PolicyOfHost = dyn Fn(&str) -> Option<RetryPolicy> + Send + Sync;
+
+/// Builds a [`RetryPolicy`]. Made by [`RetryPolicy::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RetryPolicyBuilder {
+    attempts: Option<u32>,
+    policy: RetryPolicy,
+}
+
+/// Cerebrium: "retried up to 3 times with a maximum delay of 5 seconds". The delays double: the second
+/// can already be as long as the rule allows.
+const CEREBRIUM_DELAYS: [Duration; 2] = [Duration::from_millis(2_500), Duration::from_secs(5)];
 
 /// The schedule that the Standard Webhooks specification recommends.
 const STANDARD_DELAYS: [Duration; 9] = [
@@ -51,13 +93,22 @@ const STANDARD_DELAYS: [Duration; 9] = [
     Duration::from_secs(24 * 3_600),
 ];
 
+/// A quarter of an hour in all: longer than a deployment takes.
+const PATIENT_DELAYS: [Duration; 5] = [
+    Duration::from_secs(15),
+    Duration::from_secs(45),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(4 * 60),
+    Duration::from_secs(8 * 60),
+];
+
 impl RetryPolicy {
     /// Cerebrium's rule, and the default: three attempts, at most 5 seconds between two.
     ///
     /// | what happened | then |
     /// | --- | --- |
     /// | 2xx | delivered |
-    /// | no complete answer in time | try again |
+    /// | no complete head of an answer in time | try again |
     /// | 404 | try again |
     /// | any other 4xx, 5xx | final |
     /// | 1xx, 3xx (redirects are never followed), 600 and above | try again |
@@ -66,10 +117,16 @@ impl RetryPolicy {
     /// The delays are exponential with full jitter: anything up to 2.5 s, then anything up to 5 s.
     #[must_use]
     pub fn cerebrium() -> Self {
-        Self {
-            schedule: Schedule::Cerebrium,
-            seed: None,
-        }
+        Self::builder()
+            .with_delays(CEREBRIUM_DELAYS)
+            .with_jitter(1.0)
+            .retrying(|outcome| match outcome {
+                Outcome::Failed(_) => true,
+                Outcome::Answered { status, .. } => {
+                    status == StatusCode::NOT_FOUND || !matches!(status.as_u16(), 400..=599)
+                }
+            })
+            .build()
     }
 
     /// The schedule of the [Standard Webhooks] specification: ten attempts, after 5 s, 5 min,
@@ -84,9 +141,50 @@ impl RetryPolicy {
     /// [Standard Webhooks]: https://www.standardwebhooks.com
     #[must_use]
     pub fn standard_webhooks() -> Self {
-        Self {
-            schedule: Schedule::StandardWebhooks,
-            seed: None,
+        Self::builder()
+            .with_delays(STANDARD_DELAYS)
+            .with_retry_after()
+            .retrying(|outcome| match outcome {
+                Outcome::Failed(_) => true,
+                Outcome::Answered { status, .. } => status != StatusCode::GONE,
+            })
+            .build()
+    }
+
+    /// For receivers that are deployed during the day: six attempts over a quarter of an hour, after
+    /// 15 s, 45 s, 2 min, 4 min and 8 min, each up to a tenth sooner.
+    ///
+    /// Tried again are those that had no complete head of an answer in time, and those that were
+    /// answered with 408, 425, 429 or 5xx. A `Retry-After` (seconds, or a date) makes a delay longer, up
+    /// to the delay of the next step. Any other answer is final.
+    #[must_use]
+    pub fn patient() -> Self {
+        Self::builder()
+            .with_delays(PATIENT_DELAYS)
+            .with_jitter(0.1)
+            .with_retry_after()
+            .retrying(|outcome| match outcome {
+                Outcome::Failed(_) => true,
+                Outcome::Answered { status, .. } => {
+                    matches!(status.as_u16(), 408 | 425 | 429 | 500..=599)
+                }
+            })
+            .build()
+    }
+
+    /// A builder: one attempt, and whatever is not a 2xx is tried again once there are
+    /// [delays](RetryPolicyBuilder::with_delays).
+    pub fn builder() -> RetryPolicyBuilder {
+        RetryPolicyBuilder {
+            attempts: None,
+            policy: Self {
+                delays: Arc::default(),
+                attempts: 1,
+                jitter: 0.0,
+                obeys_retry_after: false,
+                retries: Retries(Arc::new(|_| true)),
+                seed: None,
+            },
         }
     }
 
@@ -99,11 +197,43 @@ impl RetryPolicy {
     }
 
     pub(crate) fn verdict(&self, id: &RequestId, attempt: u32, outcome: Outcome) -> Verdict {
-        match self.schedule {
-            _ if is_final(outcome) => Verdict::Dead(outcome),
-            _ if is_success(outcome) => Verdict::Delivered,
-            Schedule::Cerebrium => self.cerebrium_verdict(id, attempt, outcome),
-            Schedule::StandardWebhooks => standard_verdict(attempt, outcome),
+        if is_success(outcome) {
+            return Verdict::Delivered;
+        }
+        if is_final(outcome) || attempt >= self.attempts || !self.retries(outcome) {
+            return Verdict::Dead(outcome);
+        }
+        Verdict::AgainIn(self.delay(id, attempt, outcome))
+    }
+
+    fn retries(&self, outcome: Outcome) -> bool {
+        let retries = AssertUnwindSafe(|| (self.retries.0)(outcome));
+        catch_unwind(retries).unwrap_or_else(|_| {
+            tracing::error!(%outcome, "a retry policy panicked");
+            false
+        })
+    }
+
+    /// The time after this attempt.
+    fn delay(&self, id: &RequestId, attempt: u32, outcome: Outcome) -> Duration {
+        let of_step = |step: u32| {
+            let last = self.delays.len().saturating_sub(1);
+            let delay = self.delays.get((step as usize).min(last));
+            delay.copied().unwrap_or_default()
+        };
+        let step = attempt.saturating_sub(1);
+        let delay = of_step(step);
+        let chance = match self.jitter > 0.0 {
+            true => self.jitter * self.random(id, attempt),
+            false => 0.0,
+        };
+        let delay = delay.saturating_sub(delay.mul_f64(chance));
+        match outcome {
+            Outcome::Answered {
+                retry_after: Some(asked),
+                ..
+            } if self.obeys_retry_after => asked.clamp(delay, of_step(step + 1).max(delay)),
+            _ => delay,
         }
     }
 
@@ -114,26 +244,11 @@ impl RetryPolicy {
             Verdict::AgainIn(delay) => Some(delay),
             Verdict::Delivered | Verdict::Dead(_) | Verdict::Released => None,
         });
-        delays.sum()
-    }
-
-    fn cerebrium_verdict(&self, id: &RequestId, attempt: u32, outcome: Outcome) -> Verdict {
-        let again = match outcome {
-            Outcome::Failed(_) => true,
-            Outcome::Answered { status, .. } => {
-                status == StatusCode::NOT_FOUND || !matches!(status.as_u16(), 400..=599)
-            }
-        };
-        if !again || attempt >= CEREBRIUM_ATTEMPTS {
-            return Verdict::Dead(outcome);
-        }
-        let doublings = attempt.saturating_sub(1).min(16);
-        let most = (CEREBRIUM_FIRST_DELAY * (1 << doublings)).min(CEREBRIUM_MAX_DELAY);
-        Verdict::AgainIn(most.mul_f64(self.jitter(id, attempt)))
+        delays.fold(Duration::ZERO, Duration::saturating_add)
     }
 
     /// From 0 up to 1.
-    fn jitter(&self, id: &RequestId, attempt: u32) -> f64 {
+    fn random(&self, id: &RequestId, attempt: u32) -> f64 {
         let Some(seed) = self.seed else {
             return fastrand::f64();
         };
@@ -143,9 +258,81 @@ impl RetryPolicy {
     }
 }
 
+impl RetryPolicies {
+    pub(super) fn of(&self, host: &str) -> Cow<'_, RetryPolicy> {
+        let Some(of_host) = &self.of_host else {
+            return Cow::Borrowed(&self.of_all);
+        };
+        let policy = catch_unwind(AssertUnwindSafe(|| of_host(host)));
+        let policy = policy.unwrap_or_else(|_| {
+            tracing::error!("the function that gives a host's retry policy panicked");
+            None
+        });
+        policy.map_or(Cow::Borrowed(&self.of_all), Cow::Owned)
+    }
+}
+
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self::cerebrium()
+    }
+}
+
+impl RetryPolicyBuilder {
+    /// The times between two attempts. Default: none, which is one attempt.
+    pub fn with_delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
+        self.policy.delays = delays.into_iter().collect();
+        self
+    }
+
+    /// The number of attempts, at least one. Default: one more than there are
+    /// [delays](Self::with_delays). Where it is larger, the last delay is that of all further attempts.
+    pub fn with_attempts(mut self, number: u32) -> Self {
+        self.attempts = Some(number.max(1));
+        self
+    }
+
+    /// The part of each delay that is left to chance, from 0 to 1. Default: 0, none of it.
+    ///
+    /// With 0.1 a delay is up to a tenth shorter. With 1 it is anything up to its whole ("full jitter"):
+    /// deliveries that fail together are not tried again together.
+    pub fn with_jitter(mut self, part: f64) -> Self {
+        self.policy.jitter = if part > 0.0 { part.min(1.0) } else { 0.0 };
+        self
+    }
+
+    /// Has the `Retry-After` of an answer (seconds, or a date) make a delay longer, up to the delay of
+    /// the next step. Default: it does not count.
+    pub fn with_retry_after(mut self) -> Self {
+        self.policy.obeys_retry_after = true;
+        self
+    }
+
+    /// Which outcomes are tried again, while there are attempts left; all others are final. Default: all
+    /// but 2xx.
+    ///
+    /// The function is not asked about a 2xx, an endpoint that is not permitted, or a stored delivery that
+    /// cannot be read: those are final. It runs on the way of deliveries: it must not block. Where it
+    /// panics, that is logged, and the outcome is final.
+    pub fn retrying(mut self, retries: impl Fn(Outcome) -> bool + Send + Sync + 'static) -> Self {
+        self.policy.retries = Retries(Arc::new(retries));
+        self
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn build(self) -> RetryPolicy {
+        let by_delays = u32::try_from(self.policy.delays.len()).unwrap_or(u32::MAX);
+        RetryPolicy {
+            attempts: self.attempts.unwrap_or(by_delays.saturating_add(1)),
+            ..self.policy
+        }
+    }
+}
+
+impl fmt::Debug for Retries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Retries(..)")
     }
 }
 
@@ -158,23 +345,6 @@ fn is_final(outcome: Outcome) -> bool {
 
 fn is_success(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Answered { status, .. } if status.is_success())
-}
-
-fn standard_verdict(attempt: u32, outcome: Outcome) -> Verdict {
-    let step = attempt.saturating_sub(1) as usize;
-    let (Some(&delay), false) = (STANDARD_DELAYS.get(step), is_gone(outcome)) else {
-        return Verdict::Dead(outcome);
-    };
-    let asked = match outcome {
-        Outcome::Answered { retry_after, .. } => retry_after.unwrap_or_default(),
-        Outcome::Failed(_) => Duration::ZERO,
-    };
-    let longest = STANDARD_DELAYS.get(step + 1).copied().unwrap_or(delay);
-    Verdict::AgainIn(asked.clamp(delay, longest))
-}
-
-fn is_gone(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Answered { status, .. } if status == StatusCode::GONE)
 }
 
 #[cfg(test)]
@@ -273,5 +443,106 @@ mod tests {
             policy.verdict(&id(), 1, answered(410)),
             Verdict::Dead(answered(410))
         );
+    }
+
+    #[test]
+    fn patient_waits_for_a_deployment() {
+        let policy = RetryPolicy::patient();
+        let mut shortest = Duration::ZERO;
+        let mut longest = Duration::ZERO;
+        for (step, whole) in PATIENT_DELAYS.into_iter().enumerate() {
+            let verdict = policy.verdict(&id(), step as u32 + 1, answered(503));
+            let Verdict::AgainIn(delay) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert!((whole.mul_f64(0.9)..=whole).contains(&delay), "{delay:?}");
+            shortest += delay;
+            longest += whole;
+        }
+        assert_eq!(longest, Duration::from_secs(15 * 60));
+        assert!(shortest >= Duration::from_secs(13 * 60));
+        let last = policy.verdict(&id(), 6, answered(503));
+        assert_eq!(last, Verdict::Dead(answered(503)));
+        for status in 100..=999 {
+            let verdict = policy.verdict(&id(), 1, answered(status));
+            let as_expected = match status {
+                200..=299 => verdict == Verdict::Delivered,
+                408 | 425 | 429 | 500..=599 => matches!(verdict, Verdict::AgainIn(_)),
+                _ => verdict == Verdict::Dead(answered(status)),
+            };
+            assert!(as_expected, "{status}: {verdict:?}");
+        }
+        let refused = Outcome::Failed(AttemptError::Connect);
+        assert!(matches!(
+            policy.verdict(&id(), 1, refused),
+            Verdict::AgainIn(_)
+        ));
+        let asked = policy.verdict(&id(), 1, answered_after(429, Some(30)));
+        assert_eq!(asked, Verdict::AgainIn(Duration::from_secs(30)));
+        let too_long = policy.verdict(&id(), 1, answered_after(429, Some(3_600)));
+        assert_eq!(too_long, Verdict::AgainIn(PATIENT_DELAYS[1]));
+    }
+
+    #[test]
+    fn a_schedule_of_ones_own() {
+        let second = Duration::from_secs(1);
+        let policy = RetryPolicy::builder()
+            .with_delays([second, 2 * second])
+            .with_attempts(5)
+            .retrying(|outcome| outcome == answered(418))
+            .build();
+        let delays = (1..=5).map(|attempt| policy.verdict(&id(), attempt, answered(418)));
+        let again = |seconds| Verdict::AgainIn(seconds * second);
+        let expected = [again(1), again(2), again(2), again(2)];
+        let last = Verdict::Dead(answered(418));
+        assert!(delays.eq(expected.into_iter().chain([last])));
+        assert_eq!(
+            policy.verdict(&id(), 1, answered(500)),
+            Verdict::Dead(answered(500))
+        );
+        let asked = policy.verdict(&id(), 1, answered_after(418, Some(2)));
+        assert_eq!(asked, Verdict::Dead(answered_after(418, Some(2))));
+
+        let once = RetryPolicy::builder().build();
+        let verdict = once.verdict(&id(), 1, answered(500));
+        assert_eq!(verdict, Verdict::Dead(answered(500)));
+        let at_once = RetryPolicy::builder().with_attempts(2).build();
+        let verdict = at_once.verdict(&id(), 1, answered(500));
+        assert_eq!(verdict, Verdict::AgainIn(Duration::ZERO));
+        for odd in [f64::NAN, f64::INFINITY, -1.0, 7.0] {
+            let policy = RetryPolicy::builder()
+                .with_delays([second])
+                .with_jitter(odd)
+                .build();
+            let verdict = policy.verdict(&id(), 1, answered(500));
+            assert!(matches!(verdict, Verdict::AgainIn(delay) if delay <= second));
+        }
+        let longest = RetryPolicy::builder()
+            .with_delays([Duration::MAX; 2])
+            .with_jitter(0.5)
+            .build();
+        assert!(longest.time_to_fail(&id()) > Duration::from_secs(1 << 40));
+    }
+
+    #[test]
+    fn what_panics_is_final() {
+        let policy = RetryPolicy::builder()
+            .with_attempts(2)
+            .retrying(|_| panic!("on purpose"))
+            .build();
+        let verdict = policy.verdict(&id(), 1, answered(500));
+        assert_eq!(verdict, Verdict::Dead(answered(500)));
+        let policies = RetryPolicies {
+            of_all: RetryPolicy::cerebrium(),
+            of_host: Some(Box::new(|host| match host {
+                "patient.example" => Some(RetryPolicy::patient()),
+                "panics.example" => panic!("on purpose"),
+                _ => None,
+            })),
+        };
+        let attempts = |host| policies.of(host).attempts;
+        assert_eq!(attempts("patient.example"), 6);
+        assert_eq!(attempts("panics.example"), 3);
+        assert_eq!(attempts("other.example"), 3);
     }
 }

@@ -18,7 +18,7 @@ use super::{
     store::{Job, Which},
 };
 use crate::{
-    attempt::{AttemptStart, Timer},
+    attempt::{AttemptStart, Timer, deadline},
     delivery::Delivery,
     event::{AttemptError, EventKind, Outcome},
     outbox::{AttemptRecord, Settlement, Verdict},
@@ -233,7 +233,8 @@ impl Worker {
             lease,
             which,
         } = job;
-        let verdict = core.retry.verdict(delivery.request_id(), attempt, outcome);
+        let policy = core.retry.of(delivery.endpoint().host_key().name());
+        let verdict = policy.verdict(delivery.request_id(), attempt, outcome);
         let record = AttemptRecord::new(attempt, begun.at, took, outcome);
         let is_quiet = failures > FAILURES_LOGGED;
         let report = |kind| {
@@ -286,7 +287,8 @@ impl Worker {
             return;
         }
         let core = &*self.core;
-        let until = Instant::now() + core.retry.time_to_fail(delivery.request_id());
+        let policy = core.retry.of(delivery.endpoint().host_key().name());
+        let until = deadline(Instant::now(), policy.time_to_fail(delivery.request_id()));
         let mut hub = core.hub();
         hub.quarantine.hold(reservation, until);
         let keepers = hub.other_keepers(None);
