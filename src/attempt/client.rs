@@ -2,10 +2,12 @@
 use std::time::Duration;
 use std::{
     future::Future,
-    pin::Pin,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
     sync::{Arc, OnceLock},
 };
 
+use futures_util::FutureExt;
 #[cfg(feature = "client")]
 use futures_util::future::Either;
 use http::{Request, Response, Uri};
@@ -15,7 +17,10 @@ use tower_service::Service;
 
 #[cfg(feature = "client")]
 use super::guarded::{GuardedClient, GuardedSettings};
-use super::{answer, error::classify};
+use super::{
+    answer::{self, ReadBody, briefly},
+    error::classify,
+};
 #[cfg(feature = "client")]
 use crate::endpoint::EndpointPolicy;
 use crate::{
@@ -88,8 +93,8 @@ impl Client {
 
     /// Posts a request. `request` may be called again, and must then build the same one.
     ///
-    /// `answered` is set as soon as there is an outcome, while it may still be open whether the
-    /// connection can be kept. An attempt whose deadline passes in between relies on it.
+    /// `answered` is set as soon as the head of the answer is complete, while it may still be open
+    /// whether the connection can be kept. An attempt whose deadline passes in between relies on it.
     pub(crate) fn post<'a>(
         &'a self,
         endpoint: &'a Endpoint,
@@ -99,23 +104,27 @@ impl Client {
         #[cfg(feature = "client")]
         match self {
             Self::Guarded(client) => Either::Left(client.post(endpoint, request, answered)),
-            Self::Own(client) => Either::Right(client.exchange(request())),
+            Self::Own(client) => Either::Right(client.exchange(request(), answered)),
         }
         #[cfg(not(feature = "client"))]
         {
-            let _ = (endpoint, answered);
+            let _ = endpoint;
             let Self::Own(client) = self;
-            client.exchange(request())
+            client.exchange(request(), answered)
         }
     }
 }
 
 /// A user-supplied client with its types erased.
 pub(crate) trait Exchange: Send + Sync {
-    fn exchange(&self, request: Request<Payload>) -> ExchangeFuture;
+    fn exchange<'a>(
+        &self,
+        request: Request<Payload>,
+        answered: &'a OnceLock<Outcome>,
+    ) -> ExchangeFuture<'a>;
 }
 
-type ExchangeFuture = Pin<Box<dyn Future<Output = Result<Outcome, AttemptError>> + Send>>;
+type ExchangeFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, AttemptError>> + Send + 'a>>;
 
 impl<C, B> Exchange for C
 where
@@ -126,11 +135,20 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    fn exchange(&self, request: Request<Payload>) -> ExchangeFuture {
+    fn exchange<'a>(
+        &self,
+        request: Request<Payload>,
+        answered: &'a OnceLock<Outcome>,
+    ) -> ExchangeFuture<'a> {
         let exchanging = self.clone().oneshot(request);
-        Box::pin(async {
+        Box::pin(async move {
             let response = exchanging.await.map_err(|error| classify(&*error.into()))?;
-            Ok(answer::read(response).await?.outcome)
+            let outcome = answer::outcome(&response);
+            let _ = answered.set(outcome);
+            // The status decides, even where the body panics.
+            let reading = AssertUnwindSafe(ReadBody::new(response.into_body())).catch_unwind();
+            let _ = briefly(pin!(reading)).await;
+            Ok(outcome)
         })
     }
 }

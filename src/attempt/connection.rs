@@ -1,8 +1,9 @@
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
-    task::{Context, Poll, Waker},
-    time::Duration,
+    mem,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, SystemTime},
 };
 
 use http::{Extensions, Request, Response, Uri};
@@ -14,6 +15,7 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::Connection as _, rt::TokioIo};
 use pin_project_lite::pin_project;
 use tokio::{
+    io::AsyncReadExt,
     runtime::{self, Handle},
     task::{Unconstrained, unconstrained},
     time::timeout,
@@ -21,20 +23,18 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
-    answer::{self, ReadAnswer},
+    answer::{ReadBody, briefly},
     capped::{CappedSocket, Reception},
     error::ConnectError,
     guard::Guard,
+    head::Head,
     pool::{ConnectionCount, Idle},
+    transcript::{Recorded, Transcript},
 };
-use crate::{delivery::Payload, error::BoxError};
+use crate::{delivery::Payload, error::BoxError, event::Outcome};
 
-/// The limits of an answer's head: bytes, and number of headers.
-const MAX_HEAD: usize = 16 << 10;
+/// How many headers an answer may have if its connection is to be used again.
 const MAX_HEADERS: usize = 64;
-
-/// How long the rest of a request may take to be sent once it has been answered.
-const SENDING: Duration = Duration::from_secs(1);
 
 /// A connection to a receiver, for one attempt at a time. Dropping it closes it in any state.
 ///
@@ -45,6 +45,7 @@ pub(super) struct Connection {
     sender: SendRequest<Payload>,
     io: Io,
     heard: Reception,
+    transcript: Transcript,
     /// The runtime in which it was opened.
     runtime: runtime::Id,
     /// The last field, so dropped last: the socket is closed before it stops counting, and the
@@ -52,8 +53,14 @@ pub(super) struct Connection {
     _counted: ConnectionCount,
 }
 
-/// The part that reads and writes; `None` once it has ended.
-struct Io(Option<Box<http1::Connection<MaybeHttpsStream<TokioIo<CappedSocket>>, Payload>>>);
+/// The part that reads and writes.
+enum Io {
+    Http(Box<http1::Connection<TokioIo<Stream>, Payload>>),
+    /// HTTP has ended, and with it whatever waited for it. What has arrived since can be read.
+    Ended(Option<Box<Stream>>),
+}
+
+type Stream = Recorded<TokioIo<MaybeHttpsStream<TokioIo<CappedSocket>>>>;
 
 impl Connection {
     /// Connects within this time, the TLS handshake included.
@@ -69,16 +76,21 @@ impl Connection {
         let mut extras = Extensions::new();
         stream.connected().get_extras(&mut extras);
         let heard = extras.remove().unwrap_or_default();
-        let (sender, connection) = Builder::new()
-            .max_buf_size(MAX_HEAD)
+        let transcript = Transcript::default();
+        let stream = Recorded::new(TokioIo::new(stream), transcript.clone());
+        let (sender, http) = Builder::new()
+            .max_buf_size(Transcript::LIMIT)
             .max_headers(MAX_HEADERS)
-            .handshake(stream)
+            .ignore_invalid_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
             .await?;
-        let io = Io(Some(Box::new(connection)));
         Ok(Self {
             sender,
-            io,
+            io: Io::Http(Box::new(http)),
             heard,
+            transcript,
             runtime: Handle::current().id(),
             _counted: counted,
         })
@@ -94,33 +106,60 @@ impl Connection {
         request: impl FnOnce() -> Request<Payload>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> {
         self.heard.begin_anew();
+        self.transcript.begin_anew();
         let response = self.sender.send_request(request());
         WithConnection::new(&mut self.io, response, false)
     }
 
-    /// Reads an answer to its end, or as far as [`answer::read`] goes.
-    pub(super) fn read(
-        &mut self,
-        response: Response<Incoming>,
-    ) -> impl Future<Output = <ReadAnswer<Incoming> as Future>::Output> {
-        WithConnection::new(&mut self.io, answer::read(response), true)
+    /// Reads the rest of an answer for a while, and sends what is left of the request. Returns
+    /// whether the connection can take another request then.
+    ///
+    /// A receiver may answer before it has read the request, and its answer need not have an end.
+    pub(super) async fn finish(&mut self, response: Response<Incoming>) -> bool {
+        let body = ReadBody::new(response.into_body());
+        let finishing = pin!(async {
+            WithConnection::new(&mut self.io, body, true).await && self.is_free().await
+        });
+        briefly(finishing).await.unwrap_or(false)
     }
 
     /// Whether it can take another request, after the answer to the last one has been read.
-    ///
-    /// A receiver may answer before it has read the request. If it does not read the rest within
-    /// [`SENDING`], the connection is not free.
-    pub(super) async fn is_free(&mut self) -> bool {
+    async fn is_free(&mut self) -> bool {
         // If it has ended in the meantime, the next sweep of the pool or the next attempt notices.
         if self.sender.is_ready() {
             return true;
         }
-        let ready = poll_fn(|cx| match self.io.drive(cx) {
+        poll_fn(|cx| match self.io.drive(cx) {
             Poll::Pending if !self.sender.is_ready() => Poll::Pending,
             _ => Poll::Ready(()),
-        });
-        let waited = Box::pin(timeout(SENDING, ready)).await;
-        waited.is_ok() && self.is_idle()
+        })
+        .await;
+        self.is_idle()
+    }
+
+    /// After an error of [`send`](Self::send): the outcome where the receiver has answered all the
+    /// same.
+    ///
+    /// hyper refuses answers whose status is plain to see. And it stops reading when it cannot
+    /// write, as when a receiver answers and closes before it has read the request; what has
+    /// arrived before the reset is still there to be read.
+    pub(super) async fn last_words(self) -> Option<Outcome> {
+        // A local, so closed before the connection stops counting.
+        let mut stream = self.io.into_stream()?;
+        let mut buffer = [0; 1 << 10];
+        loop {
+            let head = |said: &[u8]| Head::read(said, SystemTime::now);
+            match self.transcript.read(head) {
+                Head::Complete(outcome) => return Some(outcome),
+                Head::Malformed => return None,
+                Head::Partial if self.transcript.is_full() => return None,
+                Head::Partial => {}
+            }
+            match stream.read(&mut buffer).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -141,14 +180,18 @@ impl Io {
     /// Reads and writes as much as it can. Ready once the connection has ended. Its error is
     /// dropped here: the attempt that uses the connection gets it, too.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(connection) = &mut self.0
-            && Pin::new(connection).poll(cx).is_ready()
-        {
-            self.0 = None;
+        if let Self::Http(http) = self {
+            let _ended = ready!(Pin::new(http).poll(cx));
+            let ended = mem::replace(self, Self::Ended(None));
+            *self = Self::Ended(ended.into_stream());
         }
-        match self.0 {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(()),
+        Poll::Ready(())
+    }
+
+    fn into_stream(self) -> Option<Box<Stream>> {
+        match self {
+            Self::Http(http) => Some(Box::new(http.into_parts().io.into_inner())),
+            Self::Ended(stream) => stream,
         }
     }
 }

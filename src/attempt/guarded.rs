@@ -8,6 +8,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::{
+    answer,
     connection::Connection,
     error::{classify, classify_connecting},
     guard::Guard,
@@ -81,16 +82,19 @@ impl GuardedClient {
             };
             match connection.send(&request).await {
                 Ok(response) => {
-                    let answer = connection.read(response).await?;
-                    let _ = answered.set(answer.outcome);
-                    if answer.whole && connection.is_free().await {
+                    let outcome = answer::outcome(&response);
+                    let _ = answered.set(outcome);
+                    if connection.finish(response).await {
                         self.pool.put(origin, connection);
                     }
-                    return Ok(answer.outcome);
+                    return Ok(outcome);
                 }
                 // The receiver closed it while it was idle, and has seen nothing of the request.
                 Err(error) if was_kept && error.is_canceled() => {}
-                Err(error) => return Err(classify(&error)),
+                Err(error) => {
+                    let outcome = Box::pin(connection.last_words()).await;
+                    return outcome.ok_or_else(|| classify(&error));
+                }
             }
         }
     }

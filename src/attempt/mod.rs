@@ -14,6 +14,8 @@ mod error;
 mod guard;
 #[cfg(feature = "client")]
 mod guarded;
+#[cfg(feature = "client")]
+mod head;
 mod headers;
 #[cfg(feature = "client")]
 mod lookups;
@@ -27,6 +29,8 @@ mod roots;
 #[cfg(feature = "client")]
 mod system_resolver;
 mod timer;
+#[cfg(feature = "client")]
+mod transcript;
 mod values;
 
 use std::time::SystemTime;

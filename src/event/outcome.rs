@@ -5,7 +5,8 @@ use http::StatusCode;
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint answered, whatever it said.
+    /// The endpoint answered, whatever it said: status line and headers were complete. What
+    /// happened to the answer's body is of no interest.
     #[non_exhaustive]
     Answered {
         /// Its status.
@@ -13,11 +14,11 @@ pub enum Outcome {
         /// Its `Retry-After`, when it was a number of seconds or a date to come.
         retry_after: Option<Duration>,
     },
-    /// There was no complete answer.
+    /// There was no answer.
     Failed(AttemptError),
 }
 
-/// Why an attempt had no complete answer.
+/// Why an attempt had no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttemptError {
@@ -31,7 +32,7 @@ pub enum AttemptError {
     Tls,
     /// The attempt's time was over.
     TimedOut,
-    /// The connection ended before the answer did, or the answer was not HTTP.
+    /// The connection ended before the headers of the answer did, or the answer was not HTTP.
     ConnectionLost,
     /// The client failed in a way of its own.
     Client,

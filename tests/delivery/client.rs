@@ -2,15 +2,18 @@
 
 use std::{
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
 use tokio::{sync::mpsc, time::Instant};
 use tower::service_fn;
@@ -110,6 +113,50 @@ async fn its_errors_are_told_apart() {
         service_fn(|_: Request<Payload>| -> std::future::Ready<Answer> { panic!("on purpose") });
     let end = end_with(|builder| builder.with_client(panicking_at_once)).await;
     assert_eq!(end, dead(AttemptError::Panicked));
+}
+
+/// A body of its own, whose head was complete before.
+#[derive(Clone, Copy)]
+enum Broken {
+    Fails,
+    Stalls,
+    Panics,
+    NeverEnds,
+}
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match *self {
+            Self::Fails => Poll::Ready(Some(Err("broken off".into()))),
+            Self::Stalls => Poll::Pending,
+            Self::Panics => panic!("on purpose"),
+            Self::NeverEnds => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"more"))))),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_status_decides_whatever_its_body_does() {
+    for body in [
+        Broken::Fails,
+        Broken::Stalls,
+        Broken::Panics,
+        Broken::NeverEnds,
+    ] {
+        let client = service_fn(move |_: Request<Payload>| {
+            std::future::ready(Ok::<_, BoxError>(Response::new(body)))
+        });
+        let started = Instant::now();
+        let end = end_with(|builder| builder.with_client(client)).await;
+        assert_eq!(end, EventKind::Delivered { attempts: 1 });
+        assert!(started.elapsed() < Duration::from_secs(3));
+    }
 }
 
 #[tokio::test(start_paused = true)]

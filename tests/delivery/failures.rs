@@ -107,8 +107,7 @@ async fn a_connection_that_is_lost() {
         Manner::Reset,
         Manner::Close(""),
         Manner::Close("rubbish\r\n\r\n"),
-        Manner::Close("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"),
-        Manner::Close("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+        Manner::Close("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n"),
     ] {
         println!("{manner:?}"); // shown when it fails
         lost(manner).await;
@@ -150,7 +149,7 @@ async fn an_endpoint_that_stalls() {
     for words in [
         "",
         "HTTP/1.1 200 OK\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n",
     ] {
         let clock = Clock::stop();
         let mut rig = Rig::with(impatient).await;

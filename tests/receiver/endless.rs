@@ -64,9 +64,8 @@ async fn headers() {
 }
 
 #[tokio::test]
-async fn many_headers_or_a_large_one() {
+async fn too_many_headers_or_a_large_one() {
     for headers in [
-        "a: b\r\n".repeat(65),
         "a: b\r\n".repeat(100_000),
         format!("a: {}\r\n", "b".repeat(400 << 10)),
         format!("{}: b\r\n", "a".repeat(400 << 10)),
@@ -92,21 +91,20 @@ async fn a_reason() {
 #[tokio::test]
 async fn a_chunk_extension() {
     let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5";
-    assert_eq!(floods(start, ";a=b").await, LOST);
+    assert_eq!(floods(start, ";a=b").await, answered(200));
 }
 
 #[tokio::test]
 async fn chunk_extensions() {
     let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = "1;aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n";
-    let outcome = floods(start, chunk).await;
-    assert!([LOST, answered(200)].contains(&outcome), "{outcome:?}");
+    assert_eq!(floods(start, chunk).await, answered(200));
 }
 
 #[tokio::test]
 async fn trailers() {
     let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
-    assert_eq!(floods(start, "a: b\r\n").await, LOST);
+    assert_eq!(floods(start, "a: b\r\n").await, answered(200));
 }
 
 /// The status is known; how much follows it is of no interest.

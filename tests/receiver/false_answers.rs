@@ -41,13 +41,6 @@ async fn what_is_not_http() {
         "HTTP/1.1 99 Low\r\n\r\n",
         "HTTP/1.1 2000 OK\r\n\r\n",
         "HTTP/3.0 200 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 1, 2\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     ] {
@@ -106,7 +99,7 @@ async fn two_lengths_at_once() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n\
                   0\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n";
     let attempted = attempt_and_close(answer).await;
-    assert!([LOST, answered(200)].contains(&attempted.outcome));
+    assert_eq!(attempted.outcome, answered(200));
 }
 
 #[tokio::test]

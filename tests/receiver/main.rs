@@ -6,11 +6,13 @@ mod authority;
 mod hostile;
 
 mod broken;
+mod early;
 mod endless;
 mod endless_tls;
 mod false_answers;
 mod pool;
 mod silent;
+mod status_decides;
 mod tls;
 mod upload;
 

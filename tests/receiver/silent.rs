@@ -1,12 +1,12 @@
-//! What only the deadline can end.
+//! Receivers that stall: what only the deadline can end, and what need not wait for it.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use crate::{
-    ended,
-    hostile::{Api, Conn, Receiver},
+    answered, ended,
+    hostile::{Api, Conn, Receiver, pause},
 };
 
 #[tokio::test]
@@ -35,8 +35,16 @@ async fn stalls_after_the_head() {
     let mut api = Api::new();
     api.send(&receiver.url()).await;
     receiver.reached().await;
-    api.attempt_at_deadline().await;
+    answered_early(&mut api).await;
     ended(api, receiver).await;
+}
+
+/// The status decides, and the rest is not waited for until the deadline.
+async fn answered_early(api: &mut Api) {
+    pause();
+    let attempted = api.only_attempt().await;
+    assert_eq!(attempted.outcome, answered(200));
+    assert!(attempted.took < Duration::from_secs(3));
 }
 
 /// One byte a second, on the test's own clock, for as long as the client takes them.
@@ -51,7 +59,15 @@ async fn drip(mut conn: Conn, start: &'static str) {
 
 #[tokio::test]
 async fn drips_its_head() {
-    drips("HTTP/1.1 200 OK\r\nx: ").await;
+    let start = "HTTP/1.1 200 OK\r\nx: ";
+    let mut receiver = Receiver::new(move |conn| drip(conn, start));
+    let mut api = Api::new();
+    api.send(&receiver.url()).await;
+    receiver.reached().await;
+    api.attempt_at_deadline().await;
+    let dripped = receiver.sent() - start.len();
+    assert!(dripped >= 10, "only {dripped} drops before the deadline");
+    ended(api, receiver).await;
 }
 
 #[tokio::test]
@@ -69,9 +85,7 @@ async fn drips(start: &'static str) {
     let mut api = Api::new();
     api.send(&receiver.url()).await;
     receiver.reached().await;
-    api.attempt_at_deadline().await;
-    let dripped = receiver.sent() - start.len();
-    assert!(dripped >= 10, "only {dripped} drops before the deadline");
+    answered_early(&mut api).await;
     ended(api, receiver).await;
 }
 
