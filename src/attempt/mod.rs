@@ -26,6 +26,7 @@ mod post;
 mod resolver;
 #[cfg(feature = "client")]
 mod roots;
+mod signatures;
 #[cfg(feature = "client")]
 mod system_resolver;
 mod timer;

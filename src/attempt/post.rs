@@ -9,10 +9,11 @@ use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 use super::{
     AttemptStart, Client, Timer, deadline,
     headers::{Field, Headers, Kind},
+    signatures::Signatures,
     values::Values,
 };
 use crate::{
-    delivery::{Brand, Delivery, Payload, signature::sign},
+    delivery::{Brand, Delivery, Payload},
     endpoint::EndpointPolicy,
     event::{AttemptError, Outcome},
     id::DeliveryId,
@@ -45,21 +46,21 @@ impl Post {
         }
     }
 
-    fn request(&self, delivery: &Delivery, begun: AttemptStart) -> Request<Payload> {
+    /// `signatures` are made here unless they are there already.
+    fn request(
+        &self,
+        delivery: &Delivery,
+        begun: AttemptStart,
+        signatures: Option<Signatures>,
+    ) -> Request<Payload> {
         let mut text = [0; DeliveryId::TEXT_LEN];
         let delivery_id = delivery.id().encode(&mut text).as_bytes();
         let request_id = delivery.request_id().as_bytes();
         let timestamp = unix_seconds(begun.at);
-        let sign = |secret, id| sign(secret, id, timestamp, delivery.payload().segments());
-        let branded = delivery.secret().map(|secret| sign(secret, request_id));
-        // Where the caller sent no request id, both ids are equal and one HMAC serves both forms.
-        let standard = match delivery.secret() {
-            Some(secret) if self.standard_headers && delivery_id != request_id => {
-                Some(sign(secret, delivery_id))
-            }
-            _ => None,
-        };
-        let standard = standard.as_ref().or(branded.as_ref());
+        let Signatures { branded, standard } = signatures.unwrap_or_else(|| {
+            let delivery_id = self.standard_headers.then_some(delivery_id);
+            Signatures::new(delivery, delivery_id, timestamp)
+        });
         let mut values = Values::new(delivery_id.len() + request_id.len());
         let timestamp = values.number(timestamp);
         let mut response_headers = delivery.headers().iter();
@@ -77,7 +78,7 @@ impl Post {
             Field::Attempt => Some(attempt_header(begun.attempt)),
             Field::Status => Some(status_header(delivery.status())),
             Field::Timestamp => Some(timestamp.clone()),
-            Field::BrandedSignature => branded.as_ref().map(|mac| values.ascii(&mac.cerebrium())),
+            Field::BrandedSignature => branded.map(|mac| values.ascii(&mac.cerebrium())),
             Field::StandardSignature => standard.map(|mac| values.ascii(&mac.standard())),
             Field::Fixed(value) => Some(value.clone()),
         });
@@ -127,11 +128,23 @@ impl Post {
         }
         let answered = OnceLock::new();
         let deadline = deadline(begun.started, self.timeout);
+        let signatures = match Signatures::take_long(delivery) {
+            // Before anything is connected to: the time that it takes says nothing about the endpoint.
+            true => {
+                let signing = Box::pin(self.sign(delivery, begun));
+                match timer.within(deadline, signing).await {
+                    Some(signatures) => Some(signatures),
+                    None => return Outcome::Failed(AttemptError::TimedOut),
+                }
+            }
+            false => None,
+        };
         // In one expression: a future that is bound to a variable first takes its size twice.
-        let posting = pin!(
-            self.client
-                .post(endpoint, || self.request(delivery, begun), &answered)
-        );
+        let posting = pin!(self.client.post(
+            endpoint,
+            || self.request(delivery, begun, signatures),
+            &answered
+        ));
         match timer.within(deadline, posting).await {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => Outcome::Failed(error),
@@ -140,6 +153,13 @@ impl Post {
                 .copied()
                 .unwrap_or(Outcome::Failed(AttemptError::TimedOut)),
         }
+    }
+
+    async fn sign(&self, delivery: &Delivery, begun: AttemptStart) -> Signatures {
+        let mut text = [0; DeliveryId::TEXT_LEN];
+        let delivery_id = delivery.id().encode(&mut text).as_bytes();
+        let delivery_id = self.standard_headers.then_some(delivery_id);
+        Signatures::patiently(delivery, delivery_id, unix_seconds(begun.at)).await
     }
 }
 

@@ -17,19 +17,39 @@ pub(crate) fn sign<'a>(
     timestamp: u64,
     segments: impl IntoIterator<Item = &'a [u8]>,
 ) -> Mac {
-    let mut hmac =
-        Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
-    hmac.update(id);
-    hmac.update(b".");
-    hmac.update(itoa::Buffer::new().format(timestamp).as_bytes());
-    hmac.update(b".");
+    let mut signing = Signing::new(secret, id, timestamp);
     for segment in segments {
-        hmac.update(segment);
+        signing.update(segment);
     }
-    Mac(hmac.finalize().into_bytes().into())
+    signing.finish()
+}
+
+/// [`sign`] in steps.
+pub(crate) struct Signing(Hmac<Sha256>);
+
+impl Signing {
+    pub(crate) fn new(secret: &Secret, id: &[u8], timestamp: u64) -> Self {
+        let mut hmac =
+            Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
+        hmac.update(id);
+        hmac.update(b".");
+        hmac.update(itoa::Buffer::new().format(timestamp).as_bytes());
+        hmac.update(b".");
+        Self(hmac)
+    }
+
+    /// Adds the next bytes of the body.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Mac {
+        Mac(self.0.finalize().into_bytes().into())
+    }
 }
 
 /// The MAC of one attempt, which each header form encodes in its own way.
+#[derive(Clone, Copy)]
 pub(crate) struct Mac([u8; Mac::LEN]);
 
 impl Mac {

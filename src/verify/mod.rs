@@ -87,6 +87,11 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///   are signed: `Content-Type`, `X-Webhook-Attempt` and
 ///   `X-Webhook-Response-Status` are not.
 ///
+/// - A large body takes time, about a millisecond a MiB, and the same again for
+///   each further secret. It is hashed where [`verify`](Self::verify) is called, without a pause. In
+///   an asynchronous service that takes bodies of several MiB, call it inside
+///   `tokio::task::spawn_blocking`.
+///
 /// # The two header forms
 ///
 /// | form | id | timestamp | signature |

@@ -1,0 +1,261 @@
+use tokio::{
+    sync::Semaphore,
+    task::{spawn_blocking, yield_now},
+};
+
+use crate::delivery::{
+    Delivery, Payload, Secret,
+    signature::{Mac, Signing, sign},
+};
+
+/// The signatures of one attempt.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Signatures {
+    pub(super) branded: Option<Mac>,
+    pub(super) standard: Option<Mac>,
+}
+
+/// How many bytes are hashed before other tasks have their turn: 50 to 200 microseconds.
+const SLICE: usize = 64 << 10;
+
+/// A larger payload is hashed outside the runtime. Slices take the longer the more tasks there are
+/// beside them, and a large payload has many.
+const MAX_IN_SLICES: usize = 1 << 20;
+
+/// How many threads hash at once, at most. With one for each attempt, the threads of the runtime
+/// would hardly get a processor.
+static THREADS: Semaphore = Semaphore::const_new(4);
+
+/// What is signed in one attempt.
+#[derive(Clone, Copy)]
+struct ToSign<'a> {
+    secret: &'a Secret,
+    request_id: &'a [u8],
+    /// `None` where one MAC serves both forms: there is only the branded one, or both ids are equal,
+    /// as where the caller sent no request id.
+    delivery_id: Option<&'a [u8]>,
+    timestamp: u64,
+    payload: &'a Payload,
+}
+
+impl Signatures {
+    /// Whether signing takes so long that other tasks should have their turn meanwhile.
+    pub(super) fn take_long(delivery: &Delivery) -> bool {
+        delivery.payload().len() > SLICE && delivery.secret().is_some()
+    }
+
+    /// Signs at once. Without a secret there are none. `delivery_id` is its text, for the form of
+    /// Standard Webhooks.
+    pub(super) fn new(delivery: &Delivery, delivery_id: Option<&[u8]>, timestamp: u64) -> Self {
+        match ToSign::new(delivery, delivery_id, timestamp) {
+            Some(to_sign) => to_sign.at_once(),
+            None => Self::default(),
+        }
+    }
+
+    /// Signs what [takes long](Self::take_long), while other tasks have their turn.
+    pub(super) async fn patiently(
+        delivery: &Delivery,
+        delivery_id: Option<&[u8]>,
+        timestamp: u64,
+    ) -> Self {
+        match ToSign::new(delivery, delivery_id, timestamp) {
+            Some(to_sign) if to_sign.payload.len() > MAX_IN_SLICES => to_sign.on_a_thread().await,
+            Some(to_sign) => to_sign.in_slices().await,
+            None => Self::default(),
+        }
+    }
+
+    fn of(branded: Mac, standard: Option<Mac>) -> Self {
+        Self {
+            branded: Some(branded),
+            standard: standard.or(Some(branded)),
+        }
+    }
+}
+
+impl<'a> ToSign<'a> {
+    fn new(delivery: &'a Delivery, delivery_id: Option<&'a [u8]>, timestamp: u64) -> Option<Self> {
+        let request_id = delivery.request_id().as_bytes();
+        Some(Self {
+            secret: delivery.secret()?,
+            request_id,
+            delivery_id: delivery_id.filter(|&id| id != request_id),
+            timestamp,
+            payload: delivery.payload(),
+        })
+    }
+
+    fn at_once(self) -> Signatures {
+        let sign = |id| sign(self.secret, id, self.timestamp, self.payload.segments());
+        Signatures::of(sign(self.request_id), self.delivery_id.map(sign))
+    }
+
+    async fn in_slices(self) -> Signatures {
+        let branded = self.sign_in_slices(self.request_id).await;
+        let standard = match self.delivery_id {
+            Some(id) => Some(self.sign_in_slices(id).await),
+            None => None,
+        };
+        Signatures::of(branded, standard)
+    }
+
+    async fn sign_in_slices(self, id: &[u8]) -> Mac {
+        let mut signing = Signing::new(self.secret, id, self.timestamp);
+        let mut room = SLICE;
+        for mut segment in self.payload.segments() {
+            while let Some((slice, rest)) = segment.split_at_checked(room) {
+                signing.update(slice);
+                (segment, room) = (rest, SLICE);
+                yield_now().await;
+            }
+            signing.update(segment);
+            room -= segment.len();
+        }
+        signing.finish()
+    }
+
+    async fn on_a_thread(self) -> Signatures {
+        let turn = THREADS.acquire().await;
+        // Not the delivery: its end is reported once nobody has it any more, and the thread goes on
+        // when the attempt is cut off.
+        let secret = self.secret.clone();
+        let request_id = self.request_id.to_vec();
+        let delivery_id = self.delivery_id.map(<[u8]>::to_vec);
+        let timestamp = self.timestamp;
+        let payload = self.payload.clone();
+        let signing = spawn_blocking(move || {
+            let _turn = turn;
+            let to_sign = ToSign {
+                secret: &secret,
+                request_id: &request_id,
+                delivery_id: delivery_id.as_deref(),
+                timestamp,
+                payload: &payload,
+            };
+            to_sign.at_once()
+        });
+        match signing.await {
+            Ok(signatures) => signatures,
+            // The runtime is ending, and has no more threads for it.
+            Err(_) => self.in_slices().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::select;
+
+    use super::*;
+    use crate::{delivery::DeliveryParts, endpoint::EndpointPolicy, id::RequestId};
+
+    const ID: &[u8] = b"the-id-of-the-delivery";
+
+    fn delivery(payload: impl Into<Payload>, secret: Option<&str>) -> Delivery {
+        let endpoint = EndpointPolicy::public().check("https://example.com/");
+        let mut parts = DeliveryParts::new(endpoint.unwrap(), payload.into());
+        parts.request_id = RequestId::parse("run-1").unwrap();
+        parts.secret = secret.map(Secret::new);
+        parts.into()
+    }
+
+    fn bytes(len: usize) -> Bytes {
+        (0..len).map(|at| at as u8).collect()
+    }
+
+    fn texts(signatures: Signatures) -> [Option<Vec<u8>>; 2] {
+        [
+            signatures.branded.map(|mac| mac.cerebrium().to_vec()),
+            signatures.standard.map(|mac| mac.standard().to_vec()),
+        ]
+    }
+
+    #[tokio::test]
+    async fn patience_makes_no_difference() {
+        let payloads = [
+            0,
+            1,
+            SLICE - 1,
+            SLICE,
+            SLICE + 1,
+            3 * SLICE,
+            MAX_IN_SLICES + 1,
+        ];
+        let mut payloads: Vec<Payload> = payloads.map(|len| bytes(len).into()).into();
+        payloads.push(vec![bytes(1); 2 * SLICE].into());
+        payloads.push(vec![bytes(SLICE - 1), bytes(2), bytes(2 * SLICE), bytes(7)].into());
+        for payload in payloads {
+            for secret in [None, Some("secret")] {
+                let delivery = delivery(payload.clone(), secret);
+                for id in [None, Some(ID), Some(&b"run-1"[..])] {
+                    let at_once = texts(Signatures::new(&delivery, id, 7));
+                    let patiently = texts(Signatures::patiently(&delivery, id, 7).await);
+                    assert_eq!(patiently, at_once, "{payload:?}");
+                    assert_eq!(at_once.iter().flatten().count(), secret.map_or(0, |_| 2));
+                }
+            }
+        }
+    }
+
+    /// How many turns another task of this runtime has while these are made.
+    async fn turns(delivery: &Delivery) -> usize {
+        let mut turns = 0;
+        let others = async {
+            loop {
+                turns += 1;
+                yield_now().await;
+            }
+        };
+        select! {
+            biased;
+            () = others => unreachable!("it does not end"),
+            _signatures = Signatures::patiently(delivery, Some(ID), 7) => {}
+        }
+        turns
+    }
+
+    #[tokio::test]
+    async fn a_large_payload_does_not_stall_the_runtime() {
+        for slices in [1, 2, 16] {
+            let delivery = delivery(bytes(slices * SLICE), Some("secret"));
+            assert!(turns(&delivery).await >= 2 * slices, "{slices}");
+        }
+        let delivery = delivery(bytes(MAX_IN_SLICES + 1), Some("secret"));
+        assert!(turns(&delivery).await > 1);
+    }
+
+    #[test]
+    fn a_small_payload_is_signed_at_once() {
+        for (len, secret, long) in [
+            (0, Some("secret"), false),
+            (SLICE, Some("secret"), false),
+            (SLICE + 1, Some("secret"), true),
+            (MAX_IN_SLICES + 1, Some("secret"), true),
+            (MAX_IN_SLICES + 1, None, false),
+        ] {
+            let delivery = delivery(bytes(len), secret);
+            assert_eq!(Signatures::take_long(&delivery), long, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_ends_leaves_no_turn_taken() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
+        let delivery = delivery(bytes(MAX_IN_SLICES + 1), Some("secret"));
+        for _ in 0..20 {
+            let runtime = runtime();
+            let delivery = delivery.clone();
+            runtime.spawn(async move { Signatures::patiently(&delivery, None, 7).await });
+            runtime.block_on(yield_now());
+            runtime.shutdown_background();
+        }
+        let made = runtime().block_on(Signatures::patiently(&delivery, None, 7));
+        assert!(made.branded.is_some());
+    }
+}
