@@ -22,6 +22,8 @@ pub enum EndpointErrorKind {
     Character,
     /// Does not start with `https://`, nor with `http://` where the policy allows that.
     Scheme,
+    /// Does not start with a scheme at all, such as `example.com/hook`.
+    NoScheme,
     /// Contains a user name or a password.
     UserInfo,
     /// Is not a valid URL, has no host, or its host is not a valid name or address.
@@ -32,13 +34,14 @@ pub enum EndpointErrorKind {
     SingleLabel,
     /// The host is a name for local use, such as `localhost` or one in `.internal`.
     LocalName,
-    /// The host is on the policy's deny list, or missing from its allow list.
+    /// The host is on the policy's deny list, or missing from its allow list and its permits.
     Host,
     /// The host is an address that is not public, or is in a denied network.
     Address,
     /// A setting is neither a host name nor `*.` followed by one.
     InvalidHost,
-    /// A setting is neither a network such as `192.0.2.0/24` nor an address.
+    /// A setting is neither a network such as `192.0.2.0/24` nor an address, or not a network as
+    /// the setting needs it.
     InvalidNetwork,
 }
 
@@ -60,6 +63,9 @@ impl EndpointError {
                 "the endpoint contains white space, a control character or a backslash"
             }
             EndpointErrorKind::Scheme => "the endpoint's scheme is not allowed",
+            EndpointErrorKind::NoScheme => {
+                "the endpoint has no scheme: an absolute URL starts with `https://`"
+            }
             EndpointErrorKind::UserInfo => "the endpoint contains a user name or a password",
             EndpointErrorKind::Malformed => "the endpoint is not a valid absolute URL",
             EndpointErrorKind::Port => "the endpoint's port is not allowed",
@@ -68,7 +74,9 @@ impl EndpointError {
             EndpointErrorKind::Host => "the endpoint's host is not allowed",
             EndpointErrorKind::Address => "the endpoint's address is not allowed",
             EndpointErrorKind::InvalidHost => "not a host name, nor `*.` followed by one",
-            EndpointErrorKind::InvalidNetwork => "not a network in CIDR notation, nor an address",
+            EndpointErrorKind::InvalidNetwork => {
+                "not a suitable network in CIDR notation, nor an address"
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ use super::{
 
 const MAX_LEN: usize = 2048;
 
-pub(super) fn read(text: &str, insecure_http: bool) -> Result<Endpoint, EndpointError> {
-    judge_text(text, insecure_http).map_err(EndpointError::new)?;
+/// `http` says whether an `http` URL may be acceptable.
+pub(super) fn read(text: &str, http: bool) -> Result<Endpoint, EndpointError> {
+    judge_text(text, http).map_err(EndpointError::new)?;
     let url = Url::parse(text).map_err(|error| {
         EndpointError::new(match error {
             ParseError::InvalidPort => EndpointErrorKind::Port,
@@ -30,7 +31,7 @@ pub(super) fn read(text: &str, insecure_http: bool) -> Result<Endpoint, Endpoint
 
 /// Refuses what the URL parser would tolerate: it strips tabs and line breaks, reads `\` as `/`,
 /// and accepts any number of slashes after the scheme, even none.
-fn judge_text(text: &str, insecure_http: bool) -> Result<(), EndpointErrorKind> {
+fn judge_text(text: &str, http: bool) -> Result<(), EndpointErrorKind> {
     if text.len() > MAX_LEN {
         return Err(EndpointErrorKind::TooLong);
     }
@@ -42,10 +43,12 @@ fn judge_text(text: &str, insecure_http: bool) -> Result<(), EndpointErrorKind> 
     }
     let rest = match without_scheme(text, "https://") {
         Some(rest) => rest,
-        None if insecure_http => {
-            without_scheme(text, "http://").ok_or(EndpointErrorKind::Scheme)?
-        }
-        None => return Err(EndpointErrorKind::Scheme),
+        None => without_scheme(text, "http://")
+            .filter(|_| http)
+            .ok_or_else(|| match has_scheme(text) {
+                true => EndpointErrorKind::Scheme,
+                false => EndpointErrorKind::NoScheme,
+            })?,
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if authority.is_empty() {
@@ -56,7 +59,7 @@ fn judge_text(text: &str, insecure_http: bool) -> Result<(), EndpointErrorKind> 
     }
     let after_address = authority.rfind(']').map_or(0, |end| end + 1);
     match authority[after_address..].split_once(':') {
-        Some((_, port)) if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+        Some((_, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
             Err(EndpointErrorKind::Port)
         }
         _ => Ok(()),
@@ -66,6 +69,20 @@ fn judge_text(text: &str, insecure_http: bool) -> Result<(), EndpointErrorKind> 
 fn without_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(scheme.len())?;
     start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// Whether a text begins with a scheme, and not with a host and its port.
+fn has_scheme(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-'));
+    let port = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_scheme && !is_port
 }
 
 fn build(url: &Url) -> Result<Endpoint, EndpointErrorKind> {
@@ -133,9 +150,27 @@ mod tests {
     fn the_text_is_judged_before_it_is_parsed() {
         use EndpointErrorKind::*;
         let cases = [
-            ("", Scheme),
-            ("example.com", Scheme),
-            ("//example.com", Scheme),
+            ("", NoScheme),
+            ("example.com", NoScheme),
+            ("example.com/hook", NoScheme),
+            ("example.com/hook?u=https://a.example", NoScheme),
+            ("example.com:8443/hook", NoScheme),
+            ("example.com:/hook", NoScheme),
+            ("localhost", NoScheme),
+            ("localhost:3000", NoScheme),
+            ("127.0.0.1:3000/hook", NoScheme),
+            ("[::1]:3000/hook", NoScheme),
+            ("//example.com", NoScheme),
+            ("/hook", NoScheme),
+            ("://example.com", NoScheme),
+            ("https", NoScheme),
+            ("https//example.com", NoScheme),
+            ("htps://example.com", Scheme),
+            ("ftp://example.com:21/", Scheme),
+            ("mailto:a@example.com", Scheme),
+            ("javascript:alert(1)", Scheme),
+            ("data:,x", Scheme),
+            ("h2c+x://example.com", Scheme),
             ("https:example.com", Scheme),
             ("https:/example.com", Scheme),
             ("https:///example.com", Malformed),
@@ -149,7 +184,11 @@ mod tests {
             ("https://example.com\\@evil.example", Character),
             ("https://@example.com", UserInfo),
             ("https://user:pass@example.com:443/", UserInfo),
-            ("https://example.com:", Port),
+            ("https://:", Malformed),
+            ("https://:/", Malformed),
+            ("https://:443/", Malformed),
+            ("https://example.com::", Port),
+            ("https://[::1]x:", Malformed),
             ("https://example.com:80a", Port),
             ("https://example.com:-1", Port),
             ("https://example.com:+443", Port),
@@ -208,6 +247,33 @@ mod tests {
                 "example.com",
                 443,
             ),
+            // An empty port is the default one.
+            (
+                "https://example.com:",
+                "https://example.com/",
+                "example.com",
+                443,
+            ),
+            (
+                "https://example.com:/a:b",
+                "https://example.com/a:b",
+                "example.com",
+                443,
+            ),
+            (
+                "https://example.com.:?x",
+                "https://example.com/?x",
+                "example.com",
+                443,
+            ),
+            (
+                "http://example.com:#f",
+                "http://example.com/",
+                "example.com",
+                80,
+            ),
+            ("https://[::1]:/", "https://[::1]/", "::1", 443),
+            ("https://127.1:", "https://127.0.0.1/", "127.0.0.1", 443),
             (
                 "https://example.com.:8443?x=1#f",
                 "https://example.com:8443/?x=1",
