@@ -8,15 +8,17 @@ use libfuzzer_sys::fuzz_target;
 use tower_webhook::{EndpointPolicy, endpoint::Endpoint};
 use url::Url;
 
-static POLICIES: LazyLock<[EndpointPolicy; 4]> = LazyLock::new(|| {
+static POLICIES: LazyLock<[EndpointPolicy; 5]> = LazyLock::new(|| {
     let public = EndpointPolicy::public();
     let denied = public.clone().with_denied_host("example.com").unwrap();
+    let permitted = public.clone().with_permitted_host("*.internal").unwrap();
     let listed = public.clone().with_allowed_host("*.example.com").unwrap();
     [
         denied.with_insecure_http(),
         listed.with_allowed_network("10.0.0.0/8").unwrap(),
         public.clone().with_insecure_private_networks(),
         public.with_insecure_http().with_nat64(),
+        permitted.with_permitted_network("10.0.0.0/8").unwrap(),
     ]
 });
 
@@ -29,6 +31,10 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(endpoint) = POLICIES[0].check(text) {
         assert_ne!(endpoint.host(), "example.com");
+    }
+    if let Ok(endpoint) = POLICIES[4].check(text) {
+        let host = endpoint.host();
+        assert!(endpoint.is_https() || host.ends_with(".internal") || host.starts_with("10."));
     }
     if let Ok(endpoint) = POLICIES[1].check(text) {
         assert!(endpoint.is_https());

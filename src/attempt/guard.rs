@@ -47,10 +47,11 @@ impl Guard {
         if literal.is_some_and(|address| !self.policy.permits(address)) {
             return Err(ConnectError::Forbidden.into());
         }
+        let host = endpoint.host().unwrap_or_default().to_owned();
         let tcp = self.connector.oneshot(endpoint).await?.into_inner();
         // Judged once more, whatever the resolver and the connector did.
         let peer = tcp.peer_addr()?.ip();
-        if !self.policy.permits(peer) {
+        if !self.policy.permits_for(&host, peer) {
             return Err(ConnectError::Forbidden.into());
         }
         Ok(TokioIo::new(CappedSocket::new(tcp)))

@@ -75,7 +75,7 @@ impl JudgingResolver {
         };
         if !addresses
             .iter()
-            .all(|&address| self.policy.permits(address))
+            .all(|&address| self.policy.permits_for(name.as_str(), address))
         {
             return Err(ConnectError::Forbidden.into());
         }

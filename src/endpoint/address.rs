@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
+
 /// Whether an address belongs to a host on the public internet: it is in no block of the IANA
 /// special-purpose registries, whatever reachability they state.
 pub(super) const fn is_public(addr: IpAddr) -> bool {
@@ -22,6 +24,8 @@ const fn is_public_v4(addr: Ipv4Addr) -> bool {
             | [10, ..] // private
             | [100, 64..=127, ..] // carrier-grade NAT
             | [127, ..] // loopback
+            | [161, 26, ..] // IBM Cloud's own services, reachable from each of its machines
+            | [166, 8..=11, ..] // the same
             | [168, 63, 129, 16] // Azure's WireServer, reachable from each of its virtual machines
             | [169, 254, ..] // link-local; the metadata service of most clouds
             | [172, 16..=31, ..] // private
@@ -65,9 +69,46 @@ pub(super) const fn is_unicast(addr: IpAddr) -> bool {
     }
 }
 
-/// Whether an address is in `64:ff9b::/96`, the prefix of NAT64 gateways.
-pub(super) const fn is_nat64(addr: IpAddr) -> bool {
-    matches!(addr, IpAddr::V6(addr) if matches!(addr.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..]))
+/// Whether an address belongs to the link or to a cloud's own services, such as the metadata
+/// service with its credentials. No host of an operator's own has one.
+pub(super) const fn is_platform(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => matches!(
+            addr.octets(),
+            [100, 100, 100, 200] // Alibaba
+                | [161, 26, ..] // IBM
+                | [166, 8..=11, ..] // IBM
+                | [168, 63, 129, 16] // Azure
+                | [169, 254, ..] // link-local: Amazon, Azure, Google and most others
+                | [192, 0, 0, _] // protocol assignments; Oracle
+        ),
+        IpAddr::V6(addr) => matches!(
+            addr.segments(),
+            [0xfe80..=0xfebf, ..] // link-local
+                | [0xfd00, 0xec2, ..] // Amazon
+                | [0xfd20, 0xce, ..] // Google
+        ),
+    }
+}
+
+/// `64:ff9b::/96`, the prefix of most NAT64 gateways.
+pub(super) const NAT64: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+/// Whether a prefix is as long as one of a NAT64 gateway can be (RFC 6052, 2.2).
+pub(super) const fn is_nat64_prefix(prefix: &Ipv6Net) -> bool {
+    matches!(prefix.prefix_len(), 32 | 40 | 48 | 56 | 64 | 96)
+}
+
+/// The IPv4 address behind a NAT64 gateway with this prefix, for an address that is in it. It
+/// follows the prefix, and leaves out the ninth octet.
+pub(super) fn nat64_v4(addr: Ipv6Addr, prefix: &Ipv6Net) -> Ipv4Addr {
+    let mut v4 = [0; 4];
+    let after = usize::from(prefix.prefix_len() / 8)..16;
+    for (octet, at) in v4.iter_mut().zip(after.filter(|&at| at != 8)) {
+        *octet = addr.octets()[at];
+    }
+    v4.into()
 }
 
 /// The IPv4 address that an IPv6 address embeds, where its prefix says that it embeds one.
@@ -124,6 +165,32 @@ mod tests {
             "fd00::1",
         ] {
             assert!(is_unicast(addr(text)), "{text}");
+        }
+    }
+
+    /// RFC 6052, 2.4.
+    #[test]
+    fn a_nat64_prefix_is_followed_by_the_address() {
+        for (prefix, text) in [
+            ("2001:db8::/32", "2001:db8:c000:221::"),
+            ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
+            ("2001:db8:122::/48", "2001:db8:122:c000:2:2100::"),
+            ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
+            ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
+            ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
+            ("64:ff9b::/96", "64:ff9b::192.0.2.33"),
+        ] {
+            let prefix: Ipv6Net = prefix.parse().unwrap();
+            let addr: Ipv6Addr = text.parse().unwrap();
+            assert!(is_nat64_prefix(&prefix) && prefix.contains(&addr), "{text}");
+            assert_eq!(
+                nat64_v4(addr, &prefix),
+                Ipv4Addr::new(192, 0, 2, 33),
+                "{text}"
+            );
+        }
+        for prefix in ["::/0", "2001:db8::/33", "2001:db8::/128", "2001:db8::/95"] {
+            assert!(!is_nat64_prefix(&prefix.parse().unwrap()), "{prefix}");
         }
     }
 

@@ -3,7 +3,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    Endpoint,
+    Endpoint, address,
     error::{EndpointError, EndpointErrorKind},
     name::{self, HostPattern},
     read,
@@ -13,19 +13,36 @@ use super::{
 /// Which endpoints a caller may name, and which addresses may be connected to.
 ///
 /// The default is [`public`](Self::public). A policy judges twice: [`check`](Self::check) judges
-/// the URL without resolving anything, and [`permits`](Self::permits) judges each address that its
-/// host later resolves to. A policy is cheap to clone.
+/// the URL without resolving anything, and [`permits_for`](Self::permits_for) judges each address
+/// that its host later resolves to. A policy is cheap to clone.
 ///
 /// # Lists
 ///
 /// In order of precedence:
 ///
 /// 1. A denied host or network is refused, whatever else is set.
-/// 2. Once any host is allowed, only allowed hosts are accepted, and an address in a URL only
-///    where it is in an allowed network. Allowing a host lifts the rules for names (`localhost`,
-///    single labels and so on), but not those for the addresses that it resolves to.
-/// 3. An address in an allowed network is accepted even though it is not public. Other addresses
+/// 2. Permits add to what is accepted otherwise. They are for what is the operator's own:
+///    - A [permitted host](Self::with_permitted_host) is accepted whatever its name (`localhost`,
+///      single labels, `*.internal` and so on), with `http` as well as `https`. It may have private
+///      addresses and loopback; no other host may have them for that.
+///    - A [permitted network](Self::with_permitted_network) is accepted where it is named in a URL,
+///      with `http` as well as `https`, and where any acceptable name resolves to it.
+/// 3. Once any host is allowed, only allowed and permitted hosts are accepted, and an address in a
+///    URL only where it is in an allowed or permitted network. Allowing a host lifts the rules for
+///    names, but neither those for the addresses that it resolves to nor those for the scheme.
+/// 4. An address in an allowed network is accepted even though it is not public. Other addresses
 ///    are judged as before: allowing a network widens the policy, it does not restrict it.
+///
+/// | to say | set |
+/// | --- | --- |
+/// | nobody but our partner | `with_allowed_host("*.partner.example")` |
+/// | all that is public, and our own services | `with_permitted_host("*.internal")` |
+/// | the same, by address | `with_permitted_network("10.20.0.0/16")` |
+/// | for trying out on one machine | `with_permitted_host("localhost")` |
+/// | whatever the service can reach | `with_insecure_private_networks()` |
+///
+/// The rules for ports hold for all of them: [`with_allowed_port`](Self::with_allowed_port) adds
+/// one.
 ///
 /// A host is a name, `hooks.example.com`, or all names below one, `*.example.com`, which does not
 /// include `example.com` itself. Case, a trailing dot and the spelling of international names make
@@ -57,6 +74,13 @@ use super::{
 /// assert!(policy.check("https://api.example.com/run").is_err());
 /// assert!(policy.permits("10.20.1.1".parse().unwrap()));
 /// assert!(!policy.permits("10.21.1.1".parse().unwrap()));
+///
+/// let policy = EndpointPolicy::public().with_permitted_host("*.internal")?;
+/// assert!(policy.check("https://hooks.example.com/in").is_ok());
+/// assert!(policy.check("http://billing.internal:8080/in").is_ok());
+/// let private = "10.20.1.1".parse().unwrap();
+/// assert!(policy.permits_for("billing.internal", private));
+/// assert!(!policy.permits_for("hooks.example.com", private));
 /// # Ok::<(), tower_webhook::endpoint::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -98,8 +122,29 @@ impl EndpointPolicy {
     /// that reach IPv4 through a NAT64 gateway with that prefix.
     #[must_use]
     pub fn with_nat64(mut self) -> Self {
-        self.rules_mut().nat64 = true;
+        self.rules_mut().nat64.push(address::NAT64);
         self
+    }
+
+    /// Judges the addresses of this network by the IPv4 address that they embed, and by nothing
+    /// else than the deny list: it is the network's own NAT64 prefix (RFC 6052), such as
+    /// `2001:db8:64::/96`.
+    ///
+    /// A network that has such a prefix should name it here. To others its addresses look public,
+    /// and `2001:db8:64::10.0.0.1` leads to 10.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNetwork`](EndpointErrorKind::InvalidNetwork) if it is not an IPv6 network of 32, 40,
+    /// 48, 56, 64 or 96 bits.
+    pub fn with_nat64_prefix(mut self, prefix: &str) -> Result<Self, EndpointError> {
+        match parse_network(prefix)? {
+            IpNet::V6(prefix) if address::is_nat64_prefix(&prefix) => {
+                self.rules_mut().nat64.push(prefix);
+                Ok(self)
+            }
+            _ => Err(EndpointError::new(EndpointErrorKind::InvalidNetwork)),
+        }
     }
 
     /// Accepts one more port. Port 0 is not a usable port and stays refused.
@@ -109,7 +154,7 @@ impl EndpointPolicy {
         self
     }
 
-    /// Accepts only this host and other allowed hosts; see [Lists](Self#lists).
+    /// Accepts only this host and other allowed or permitted hosts; see [Lists](Self#lists).
     ///
     /// # Errors
     ///
@@ -163,6 +208,42 @@ impl EndpointPolicy {
         Ok(self)
     }
 
+    /// Accepts this host as well, with `http` or `https`; see [Lists](Self#lists). Its name may be
+    /// one for local use, and resolve to private addresses and to loopback.
+    ///
+    /// Permit only names whose DNS records are your own: whoever sets them chooses where deliveries
+    /// go. Addresses at which a cloud answers its machines are refused all the same, so that
+    /// `*.internal` does not open `metadata.google.internal`: link-local ones, and what Alibaba,
+    /// Amazon, Azure, Google, IBM and Oracle have besides.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHost`](EndpointErrorKind::InvalidHost), as for
+    /// [`with_allowed_host`](Self::with_allowed_host). For addresses, use
+    /// [`with_permitted_network`](Self::with_permitted_network).
+    pub fn with_permitted_host(mut self, host: &str) -> Result<Self, EndpointError> {
+        self.rules_mut()
+            .permitted_hosts
+            .push(HostPattern::parse(host)?);
+        Ok(self)
+    }
+
+    /// Accepts the addresses of this network, such as `10.20.0.0/16`, or this single address as
+    /// well, in a URL with `http` or `https`; see [Lists](Self#lists).
+    ///
+    /// Any name may resolve to them, but with `https` only, unless the name is permitted, too.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNetwork`](EndpointErrorKind::InvalidNetwork), as for
+    /// [`with_allowed_network`](Self::with_allowed_network).
+    pub fn with_permitted_network(mut self, network: &str) -> Result<Self, EndpointError> {
+        self.rules_mut()
+            .permitted_networks
+            .push(parse_network(network)?);
+        Ok(self)
+    }
+
     /// Judges the URL that a caller named. Nothing is sent, and no name is resolved.
     ///
     /// The URL is parsed once, as browsers parse it. Everything is judged in its normal form, which
@@ -174,24 +255,30 @@ impl EndpointPolicy {
     /// [`kind`](EndpointError::kind) says which rule was broken. The error depends only on the
     /// URL and the policy, so a caller learns nothing from it about any network.
     pub fn check(&self, url: &str) -> Result<Endpoint, EndpointError> {
-        let mut endpoint = read::read(url, self.rules.insecure_http)?;
-        self.rules
-            .judge(endpoint.host(), endpoint.inner.address, endpoint.port())
-            .map_err(EndpointError::new)?;
+        let mut endpoint = read::read(url, self.rules.permit_http())?;
+        self.rules.judge(&endpoint).map_err(EndpointError::new)?;
         if let Some(inner) = Arc::get_mut(&mut endpoint.inner) {
             inner.permitted_by = Some(Arc::clone(&self.rules));
         }
         Ok(endpoint)
     }
 
-    /// Whether an address may be connected to on behalf of a caller.
+    /// Whether an address may be connected to on behalf of a caller, whatever host has it.
     #[must_use]
     pub fn permits(&self, addr: IpAddr) -> bool {
         self.rules.permits(addr)
     }
 
+    /// Whether an address may be connected to that this host resolves to. A
+    /// [permitted host](Self::with_permitted_host) may have more of them than others.
+    #[must_use]
+    pub fn permits_for(&self, host: &str, addr: IpAddr) -> bool {
+        self.rules
+            .permits_for(name::without_trailing_dot(host), addr)
+    }
+
     /// Whether an endpoint may name this host: a name, or an address with or without brackets.
-    /// The addresses of a name still have to be judged by [`permits`](Self::permits).
+    /// The addresses of a name still have to be judged by [`permits_for`](Self::permits_for).
     #[must_use]
     pub fn permits_host(&self, host: &str) -> bool {
         let bare = host
@@ -211,9 +298,7 @@ impl EndpointPolicy {
         if endpoint.inner.permitted_by.as_ref().is_some_and(same) {
             return true;
         }
-        let scheme = endpoint.is_https() || self.rules.insecure_http;
-        let judge = |(host, port)| self.rules.judge(host, endpoint.inner.address, port);
-        scheme && judge((endpoint.host(), endpoint.port())).is_ok()
+        self.rules.judge(endpoint).is_ok()
     }
 
     fn rules_mut(&mut self) -> &mut Rules {

@@ -1,9 +1,9 @@
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
-    address,
+    Endpoint, address,
     error::EndpointErrorKind,
     name::{self, HostPattern},
 };
@@ -22,35 +22,50 @@ const BAD_PORTS: [u16; 19] = [
 pub(super) struct Rules {
     pub(super) insecure_http: bool,
     pub(super) insecure_private_networks: bool,
-    pub(super) nat64: bool,
+    /// The prefixes of NAT64 gateways.
+    pub(super) nat64: Vec<Ipv6Net>,
     pub(super) allowed_ports: Vec<u16>,
     pub(super) allowed_hosts: Vec<HostPattern>,
     pub(super) denied_hosts: Vec<HostPattern>,
     pub(super) allowed_networks: Vec<IpNet>,
     pub(super) denied_networks: Vec<IpNet>,
+    pub(super) permitted_hosts: Vec<HostPattern>,
+    pub(super) permitted_networks: Vec<IpNet>,
 }
 
 impl Rules {
-    /// Judges the host and the port of a URL; `address` is set where the host is one.
-    pub(super) fn judge(
-        &self,
-        host: &str,
-        address: Option<IpAddr>,
-        port: u16,
-    ) -> Result<(), EndpointErrorKind> {
+    /// Whether there is any host with which `http` is acceptable.
+    pub(super) fn permit_http(&self) -> bool {
+        self.insecure_http
+            || !self.permitted_hosts.is_empty()
+            || !self.permitted_networks.is_empty()
+    }
+
+    /// Judges the scheme, host and port of a URL.
+    pub(super) fn judge(&self, endpoint: &Endpoint) -> Result<(), EndpointErrorKind> {
+        let (host, address) = (endpoint.host(), endpoint.inner.address);
+        let has_permit = || match address {
+            Some(addr) => contains(&self.permitted_networks, addr),
+            None => self.has_permit(host),
+        };
+        if !endpoint.is_https() && !self.insecure_http && !has_permit() {
+            return Err(EndpointErrorKind::Scheme);
+        }
         match address {
             Some(addr) => self.judge_literal(addr)?,
             None => self.judge_name(host)?,
         }
-        self.permits_port(port)
+        self.permits_port(endpoint.port())
             .then_some(())
             .ok_or(EndpointErrorKind::Port)
     }
 
     pub(super) fn judge_literal(&self, addr: IpAddr) -> Result<(), EndpointErrorKind> {
+        let is_listed =
+            || contains(&self.allowed_networks, addr) || contains(&self.permitted_networks, addr);
         if !self.permits(addr) {
             Err(EndpointErrorKind::Address)
-        } else if self.allowed_hosts.is_empty() || contains(&self.allowed_networks, addr) {
+        } else if self.allowed_hosts.is_empty() || is_listed() {
             Ok(())
         } else {
             Err(EndpointErrorKind::Host)
@@ -59,12 +74,12 @@ impl Rules {
 
     /// Judges a well-formed name without a trailing dot.
     pub(super) fn judge_name(&self, name: &str) -> Result<(), EndpointErrorKind> {
-        let listed_in = |hosts: &[HostPattern]| hosts.iter().any(|host| host.matches(name));
-
-        if listed_in(&self.denied_hosts) {
+        if is_listed(&self.denied_hosts, name) {
             Err(EndpointErrorKind::Host)
+        } else if self.has_permit(name) {
+            Ok(())
         } else if !self.allowed_hosts.is_empty() {
-            listed_in(&self.allowed_hosts)
+            is_listed(&self.allowed_hosts, name)
                 .then_some(())
                 .ok_or(EndpointErrorKind::Host)
         } else if self.insecure_private_networks {
@@ -78,9 +93,36 @@ impl Rules {
         }
     }
 
+    fn has_permit(&self, name: &str) -> bool {
+        is_listed(&self.permitted_hosts, name)
+    }
+
+    /// Judges an address that any host could have.
     pub(super) fn permits(&self, addr: IpAddr) -> bool {
-        if let Some(carried) = address::carried_v4(addr)
-            && !self.permits(carried.into())
+        self.permits_where(addr, |_| false)
+    }
+
+    /// Judges an address that this name resolves to.
+    pub(super) fn permits_for(&self, name: &str, addr: IpAddr) -> bool {
+        let has_permit = name::is_well_formed(name) && self.has_permit(name);
+        self.permits_where(addr, |addr| has_permit && !address::is_platform(addr))
+    }
+
+    /// `also` are permitted beside what any host may have.
+    fn permits_where(&self, addr: IpAddr, also: impl Fn(IpAddr) -> bool + Copy) -> bool {
+        let mut is_nat64 = false;
+        if let IpAddr::V6(addr) = addr {
+            for prefix in self.nat64.iter().filter(|prefix| prefix.contains(&addr)) {
+                let carried = address::nat64_v4(addr, prefix);
+                if !self.permits_where(carried.into(), also) {
+                    return false;
+                }
+                is_nat64 = true;
+            }
+        }
+        if !is_nat64
+            && let Some(carried) = address::carried_v4(addr)
+            && !self.permits_where(carried.into(), also)
         {
             return false;
         }
@@ -89,7 +131,9 @@ impl Rules {
             && (address::is_public(addr)
                 || self.insecure_private_networks
                 || contains(&self.allowed_networks, addr)
-                || (self.nat64 && address::is_nat64(addr)))
+                || contains(&self.permitted_networks, addr)
+                || is_nat64
+                || also(addr))
     }
 
     fn permits_port(&self, port: u16) -> bool {
@@ -100,6 +144,10 @@ impl Rules {
         };
         port != 0 && (usual || self.insecure_private_networks || self.allowed_ports.contains(&port))
     }
+}
+
+fn is_listed(hosts: &[HostPattern], name: &str) -> bool {
+    hosts.iter().any(|host| host.matches(name))
 }
 
 fn contains(networks: &[IpNet], addr: IpAddr) -> bool {

@@ -10,6 +10,7 @@ mod environment;
 mod literals;
 mod lookups;
 mod names;
+mod permits;
 mod rebinding;
 
 use http::StatusCode;

@@ -1,6 +1,7 @@
 //! Which endpoints are accepted, and which addresses may be connected to.
 
 mod lists;
+mod permits;
 mod properties;
 mod registries;
 mod urls;

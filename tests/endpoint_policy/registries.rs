@@ -15,9 +15,9 @@ const REGISTRIES: &str = "
     2001:10::/28 2001:20::/28 2001:30::/28 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20
     5f00::/16 fc00::/7 fe80::/10";
 
-/// What is refused beyond the registries: Azure's WireServer, multicast, deprecated site-local
+/// What is refused beyond the registries: what IBM Cloud and Azure answer at, multicast, deprecated site-local
 /// addresses, and a sample of what is not allocated.
-const OTHERS: &str = "168.63.129.16/32 224.0.0.0/4 ff00::/8 fec0::/10 ::/3 4000::/2 8000::/1";
+const OTHERS: &str = "161.26.0.0/16 166.8.0.0/14 168.63.129.16/32 224.0.0.0/4 ff00::/8 fec0::/10 ::/3 4000::/2 8000::/1";
 
 /// Where the refused blocks of the public ranges end: the last public address below, the first and
 /// the last refused one, the first public address above.
@@ -26,6 +26,8 @@ const BOUNDARIES: &str = "
     9.255.255.255   10.0.0.0      10.255.255.255  11.0.0.0
     100.63.255.255  100.64.0.0    100.127.255.255 100.128.0.0
     126.255.255.255 127.0.0.0     127.255.255.255 128.0.0.0
+    161.25.255.255  161.26.0.0    161.26.255.255  161.27.0.0
+    166.7.255.255   166.8.0.0     166.11.255.255  166.12.0.0
     168.63.129.15   168.63.129.16 168.63.129.16   168.63.129.17
     169.253.255.255 169.254.0.0   169.254.255.255 169.255.0.0
     172.15.255.255  172.16.0.0    172.31.255.255  172.32.0.0
