@@ -64,7 +64,7 @@ impl EndpointError {
             }
             EndpointErrorKind::Scheme => "the endpoint's scheme is not allowed",
             EndpointErrorKind::NoScheme => {
-                "the endpoint has no scheme: an absolute URL starts with `https://`"
+                "the endpoint has no scheme: an absolute URL starts with its scheme, such as `https`"
             }
             EndpointErrorKind::UserInfo => "the endpoint contains a user name or a password",
             EndpointErrorKind::Malformed => "the endpoint is not a valid absolute URL",
