@@ -13,7 +13,10 @@ use super::{
     values::Values,
 };
 use crate::{
-    delivery::{Brand, Delivery, Payload},
+    delivery::{
+        Brand, Delivery, Payload,
+        wire::{FAILURE, RESPONSE_STATUS},
+    },
     endpoint::EndpointPolicy,
     event::{AttemptError, Outcome},
     id::DeliveryId,
@@ -76,7 +79,7 @@ impl Post {
             Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
             Field::Attempt => Some(attempt_header(begun.attempt)),
-            Field::Status => Some(status_header(delivery.status())),
+            Field::Status => Some(status_header(delivery.status().unwrap_or_default())),
             Field::Timestamp => Some(timestamp.clone()),
             Field::BrandedSignature => branded.map(|mac| values.ascii(&mac.cerebrium())),
             Field::StandardSignature => standard.map(|mac| values.ascii(&mac.standard())),
@@ -89,6 +92,12 @@ impl Post {
             } else if name != CONTENT_TYPE {
                 headers.insert(name, value.clone());
             }
+        }
+        if let Some(reason) = delivery.failure() {
+            headers.insert(FAILURE.clone(), HeaderValue::from_static(reason.name()));
+        }
+        if delivery.status().is_none() {
+            headers.remove(RESPONSE_STATUS);
         }
         let mut request = Request::new(delivery.payload().clone());
         *request.method_mut() = Method::POST;

@@ -43,8 +43,6 @@ struct Inner {
     reservation: Mutex<Option<Reservation>>,
     /// Its end was told though it still holds its reservation: a sink has it.
     is_settled: AtomicBool,
-    /// Whether the response is complete.
-    is_complete: bool,
 }
 
 /// What a delivery is made of.
@@ -71,8 +69,10 @@ pub struct DeliveryParts {
     pub endpoint: Endpoint,
     /// What it is signed with; `None` sends it unsigned.
     pub secret: Option<Secret>,
-    /// The response's status.
-    pub status: StatusCode,
+    /// The response's status; `None` on a [failure notice](FailReason) where there was no response.
+    pub status: Option<StatusCode>,
+    /// Why there is no response to forward: the payload then is a failure notice.
+    pub failure: Option<FailReason>,
     /// The few headers of the response that travel along.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The response's body.
@@ -89,7 +89,8 @@ impl DeliveryParts {
             request_id: id.into(),
             endpoint,
             secret: None,
-            status: StatusCode::OK,
+            status: Some(StatusCode::OK),
+            failure: None,
             headers: Vec::new(),
             payload,
         }
@@ -105,7 +106,6 @@ impl Delivery {
                 parts,
                 reservation: Mutex::new(Some(reservation)),
                 is_settled: AtomicBool::new(false),
-                is_complete: false,
             }),
         }
     }
@@ -142,10 +142,16 @@ impl Delivery {
         self.inner.parts.secret.as_ref()
     }
 
-    /// The status of the response that is forwarded.
+    /// The status of the response; `None` on a failure notice where there was none.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub fn status(&self) -> Option<StatusCode> {
         self.inner.parts.status
+    }
+
+    /// Why there is no response to forward: the payload is a failure notice.
+    #[must_use]
+    pub fn failure(&self) -> Option<FailReason> {
+        self.inner.parts.failure
     }
 
     /// The headers of the response that travel along.
@@ -195,7 +201,6 @@ impl Delivery {
             reservation.shrink_to(payload.len() + headers_len);
         }
         inner.parts.payload = payload;
-        inner.is_complete = true;
     }
 
     /// Says what happened to a delivery that holds a reservation.
@@ -251,11 +256,7 @@ impl Drop for Inner {
         if *self.is_settled.get_mut() {
             return;
         }
-        self.end(match !self.is_complete && std::thread::panicking() {
-            // Before there was anything to watch: the service panicked when it was called.
-            true => EventKind::Failed(FailReason::Panicked),
-            false => EventKind::Abandoned,
-        });
+        self.end(EventKind::Abandoned);
     }
 }
 
@@ -267,7 +268,6 @@ impl From<DeliveryParts> for Delivery {
                 parts,
                 reservation: Mutex::new(None),
                 is_settled: AtomicBool::new(false),
-                is_complete: true,
             }),
         }
     }

@@ -8,6 +8,8 @@ use http::{
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
 pub(crate) const RESPONSE_STATUS: HeaderName = HeaderName::from_static("x-webhook-response-status");
+/// On a failure notice alone.
+pub(crate) static FAILURE: HeaderName = HeaderName::from_static("x-webhook-failure");
 /// On every delivery. A request with it that asks for a webhook would make a loop.
 pub(crate) static LOOP_MARK: HeaderName = HeaderName::from_static("x-webhook-loop");
 

@@ -12,8 +12,10 @@ pub struct Counts {
     pub delivered: u64,
     /// Deliveries whose last attempt failed.
     pub dead: u64,
-    /// Responses that never became a delivery.
+    /// Responses that never became a delivery, and of which the endpoint was told nothing.
     pub failed: u64,
+    /// Failure notices. Each is a delivery, and comes to one of the ends above.
+    pub noticed: u64,
     /// Webhooks whose process, runtime or dispatcher ended first.
     pub abandoned: u64,
 }
@@ -27,6 +29,7 @@ impl Counts {
             delivered: self.delivered - earlier.delivered,
             dead: self.dead - earlier.dead,
             failed: self.failed - earlier.failed,
+            noticed: self.noticed - earlier.noticed,
             abandoned: self.abandoned - earlier.abandoned,
         }
     }

@@ -88,7 +88,10 @@ pub enum EventKind {
         /// How the last attempt ended.
         last: Outcome,
     },
-    /// Final: the response never became a delivery.
+    /// The response never becomes a delivery. A failure notice goes to the endpoint in its place, and ends
+    /// as a delivery does.
+    Noticed(FailReason),
+    /// Final: the response never became a delivery, and nothing is sent.
     Failed(FailReason),
     /// Final: the process, its runtime or its dispatcher ended first.
     Abandoned,
@@ -152,9 +155,104 @@ pub enum FailReason {
     /// Nobody waited for the response any more, and it took longer than the layer's
     /// [run limit](crate::layer::WebhookLayer::with_run_limit).
     TimedOut,
+    /// The process ended while the call ran, which had been promised an answer with a 202.
+    Interrupted,
     /// The body outgrew its reservation, and there was no room for more of it. Or nobody waited for
     /// the response any more, and it had to make room: such calls hold half of all room at most.
     NoRoom,
+}
+
+impl FailReason {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::BodyTooLarge,
+        Self::BodyFailed,
+        Self::LengthMismatch,
+        Self::ServiceFailed,
+        Self::Panicked,
+        Self::CallerLeft,
+        Self::Upgraded,
+        Self::StatusNotForwarded,
+        Self::OutboxFailed,
+        Self::TimedOut,
+        Self::NoRoom,
+        Self::Interrupted,
+    ];
+
+    /// A short name that stays as it is, for outboxes, metrics and failure notices.
+    ///
+    /// ```
+    /// use tower_webhook::event::FailReason;
+    ///
+    /// for &reason in FailReason::ALL {
+    ///     assert_eq!(FailReason::from_name(reason.name()), Some(reason));
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyFailed => "body-failed",
+            Self::LengthMismatch => "length-mismatch",
+            Self::ServiceFailed => "service-failed",
+            Self::Panicked => "panicked",
+            Self::CallerLeft => "caller-left",
+            Self::Upgraded => "upgraded",
+            Self::StatusNotForwarded => "status-not-forwarded",
+            Self::OutboxFailed => "outbox-failed",
+            Self::TimedOut => "timed-out",
+            Self::NoRoom => "no-room",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The reason of this [`name`](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.name() == name)
+    }
+
+    /// Whether the endpoint is told of it by a failure notice, where those are
+    /// [sent](crate::layer::WebhookLayer::without_failure_notices). It is not where the operator has
+    /// chosen that nothing is sent, where nothing is amiss, and where nothing could be kept.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        match self {
+            Self::BodyTooLarge
+            | Self::BodyFailed
+            | Self::LengthMismatch
+            | Self::ServiceFailed
+            | Self::Panicked
+            | Self::TimedOut
+            | Self::NoRoom
+            | Self::Interrupted => true,
+            Self::CallerLeft | Self::Upgraded | Self::StatusNotForwarded | Self::OutboxFailed => {
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BodyTooLarge => "the response is larger than what is forwarded",
+            Self::BodyFailed => "the response broke off",
+            Self::LengthMismatch => "the response has another length than it declared",
+            Self::ServiceFailed => "the service failed",
+            Self::Panicked => "the service panicked",
+            Self::CallerLeft => "the caller left",
+            Self::Upgraded => "the connection was upgraded",
+            Self::StatusNotForwarded => "a response with this status is not forwarded",
+            Self::OutboxFailed => "the delivery could not be kept",
+            Self::TimedOut => "the call took too long",
+            Self::NoRoom => "there was no room for the call or its response",
+            Self::Interrupted => "the service ended before the call did",
+        })
+    }
 }
 
 impl Event {

@@ -31,6 +31,7 @@ struct Inner {
     handed_over: AtomicU64,
     delivered: AtomicU64,
     dead: AtomicU64,
+    noticed: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
 }
@@ -132,6 +133,7 @@ impl Events {
             EventKind::HandedOver => &self.inner.handed_over,
             EventKind::Delivered { .. } => &self.inner.delivered,
             EventKind::Dead { .. } => &self.inner.dead,
+            EventKind::Noticed(_) => &self.inner.noticed,
             EventKind::Failed(_) => &self.inner.failed,
             EventKind::Abandoned => &self.inner.abandoned,
             EventKind::Queued { .. } | EventKind::OutboxFailed | EventKind::Attempted { .. } => {
@@ -149,6 +151,7 @@ impl Events {
             handed_over: read(&self.inner.handed_over),
             delivered: read(&self.inner.delivered),
             dead: read(&self.inner.dead),
+            noticed: read(&self.inner.noticed),
             failed: read(&self.inner.failed),
             abandoned: read(&self.inner.abandoned),
         }
@@ -164,7 +167,8 @@ fn level(kind: &EventKind) -> Level {
         | EventKind::OutboxFailed
         | EventKind::Attempted { again_in: None, .. } => Level::DEBUG,
         EventKind::Refused(_) | EventKind::Delivered { .. } => Level::INFO,
-        EventKind::Attempted { .. } => Level::WARN,
+        // How the notice ends is told as well.
+        EventKind::Attempted { .. } | EventKind::Noticed(_) => Level::WARN,
         EventKind::Dead { .. } | EventKind::Failed(_) | EventKind::Abandoned => Level::ERROR,
     }
 }
@@ -207,6 +211,15 @@ fn log(id: DeliveryId, request_id: &RequestId, endpoint: &Endpoint, kind: &Event
         }
         EventKind::Dead { attempts, last } => {
             tracing::error!(id, request_id, endpoint, attempts, %last, "delivery failed for good");
+        }
+        EventKind::Noticed(reason) => {
+            tracing::warn!(
+                id,
+                request_id,
+                endpoint,
+                ?reason,
+                "no delivery, a failure notice instead"
+            );
         }
         EventKind::Failed(reason) => {
             tracing::error!(id, request_id, endpoint, ?reason, "no delivery");

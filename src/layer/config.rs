@@ -11,6 +11,7 @@ pub(super) struct Config {
     pub(super) dispatcher: Dispatcher,
     pub(super) cancels: bool,
     pub(super) run_limit: Duration,
+    pub(super) tells_failures: bool,
     pub(super) caller_key: Option<CallerKey>,
     pub(super) forwards: fn(StatusCode) -> bool,
 }

@@ -104,6 +104,7 @@ impl WebhookLayer {
                 dispatcher,
                 cancels: false,
                 run_limit: RUN_LIMIT,
+                tells_failures: true,
                 caller_key: None,
                 forwards: |_| true,
             }),
@@ -170,6 +171,21 @@ impl WebhookLayer {
     #[must_use]
     pub fn with_run_limit(mut self, limit: Duration) -> Self {
         self.config_mut().run_limit = limit;
+        self
+    }
+
+    /// Sends no failure notices. Default: an accepted webhook whose response never becomes a delivery tells
+    /// its endpoint so.
+    ///
+    /// A notice is a delivery like any other, with its ids, signatures and retries. It has
+    /// `X-Webhook-Failure` with the [name](crate::event::FailReason::name) of the reason, and a problem
+    /// (RFC 9457, `application/problem+json`) as its payload:
+    /// `{"type":"urn:tower-webhook:failure:timed-out","title":"the call took too long","run_id":"…"}`.
+    /// Its `X-Webhook-Response-Status` is missing where there was no response.
+    /// [`FailReason::is_told`](crate::event::FailReason::is_told) says of which failures nothing is sent.
+    #[must_use]
+    pub fn without_failure_notices(mut self) -> Self {
+        self.config_mut().tells_failures = false;
         self
     }
 

@@ -17,7 +17,7 @@ use crate::{
     delivery::{DeliveryParts, Payload},
     dispatch::Destination,
     endpoint::Endpoint,
-    response::PendingWebhook,
+    response::{Call, PendingWebhook},
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](super::WebhookLayer).
@@ -80,12 +80,8 @@ where
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(pending)) => {
                 let config = &self.config;
-                ResponseFuture::running(
-                    self.inner.call(request),
-                    pending,
-                    config.disconnect(),
-                    config.forwards,
-                )
+                let (future, pending) = Call::of(pending, || self.inner.call(request));
+                ResponseFuture::running(future, pending, config.disconnect(), config.forwards)
             }
             Some(Err(problem)) => ResponseFuture::refused(problem),
         }
@@ -143,6 +139,7 @@ impl Config {
             parts,
             reservation,
             request,
+            self.tells_failures,
         ))
     }
 }

@@ -13,10 +13,13 @@ use zeroize::Zeroizing;
 use crate::{
     delivery::{Delivery, DeliveryParts, Payload, Secret, wire},
     endpoint::{Endpoint, EndpointPolicy},
+    event::FailReason,
     id::{DeliveryId, RequestId},
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Of a failure notice where there was no response.
+const NO_STATUS: u16 = 0;
 pub(super) const NAME_LEN: usize = 8;
 const HASH_LEN: usize = 32;
 
@@ -55,7 +58,14 @@ pub(super) fn encode(delivery: &Delivery) -> Zeroizing<Vec<u8>> {
         HASH_LEN + 256 + endpoint.len() + secret.map_or(0, <[u8]>::len) + headers_len,
     );
     bytes.extend_from_slice(&hash(delivery.payload()));
-    bytes.extend_from_slice(&delivery.status().as_u16().to_be_bytes());
+    let status = delivery
+        .status()
+        .map_or(NO_STATUS, |status| status.as_u16());
+    bytes.extend_from_slice(&status.to_be_bytes());
+    put(
+        &mut bytes,
+        delivery.failure().map_or("", FailReason::name).as_bytes(),
+    );
     put(&mut bytes, delivery.request_id().as_bytes());
     put(&mut bytes, endpoint.as_bytes());
     bytes.push(u8::from(secret.is_some()));
@@ -73,7 +83,8 @@ pub(super) fn decode(id: DeliveryId, contents: &[u8], payload: &Payload) -> Opti
     if *hashed != hash(payload) {
         return None;
     }
-    let status = take_array(&mut rest)?;
+    let status = u16::from_be_bytes(take_array(&mut rest)?);
+    let failure = take(&mut rest)?;
     let request_id = RequestId::copy_of(take(&mut rest)?)?;
     let endpoint = endpoint_of(take(&mut rest)?)?;
     let has_secret = take_array::<1>(&mut rest)? != [0];
@@ -91,7 +102,14 @@ pub(super) fn decode(id: DeliveryId, contents: &[u8], payload: &Payload) -> Opti
     parts.id = id;
     parts.request_id = request_id;
     parts.secret = has_secret.then(|| Secret::new(secret));
-    parts.status = StatusCode::from_u16(u16::from_be_bytes(status)).ok()?;
+    parts.status = match status {
+        NO_STATUS => None,
+        status => Some(StatusCode::from_u16(status).ok()?),
+    };
+    parts.failure = match failure {
+        [] => None,
+        name => Some(FailReason::from_name(str::from_utf8(name).ok()?)?),
+    };
     parts.headers = headers;
     Some(parts.into())
 }
@@ -143,7 +161,7 @@ mod tests {
         let endpoint = endpoint_of(b"http://127.0.0.1:81/a?token=b").unwrap();
         let mut parts = DeliveryParts::new(endpoint, Payload::from("done"));
         parts.request_id = RequestId::parse("run_1").unwrap();
-        parts.status = StatusCode::NOT_FOUND;
+        parts.status = Some(StatusCode::NOT_FOUND);
         parts.secret = Some(Secret::new([0, 255, 7]));
         parts.headers = vec![
             (CONTENT_TYPE, HeaderValue::from_bytes(b"a\xff\t").unwrap()),
@@ -162,10 +180,26 @@ mod tests {
             read.endpoint().to_url_string(),
             "http://127.0.0.1:81/a?token=b"
         );
-        assert_eq!(read.status(), 404);
+        assert_eq!(read.status(), Some(StatusCode::NOT_FOUND));
         assert_eq!(read.secret().unwrap().expose(), [0, 255, 7]);
         assert_eq!(read.headers(), delivery.headers());
         assert_eq!(read.payload().to_bytes(), "done");
+    }
+
+    #[test]
+    fn a_failure_notice_comes_back_as_it_was() {
+        for status in [None, Some(StatusCode::OK)] {
+            for &failure in FailReason::ALL {
+                let payload = Payload::from("{}");
+                let mut parts = DeliveryParts::new(delivery().endpoint().clone(), payload);
+                parts.status = status;
+                parts.failure = Some(failure);
+                let delivery = Delivery::from(parts);
+                let read = decode(delivery.id(), &encode(&delivery), delivery.payload());
+                let read = read.unwrap();
+                assert_eq!((read.status(), read.failure()), (status, Some(failure)));
+            }
+        }
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub struct StoredDelivery {
     pub request_id: RequestId,
     /// The endpoint's host.
     pub host: Host,
-    /// The status of the response that is forwarded.
-    pub status: StatusCode,
+    /// The status of the response; `None` on a failure notice where there was none.
+    pub status: Option<StatusCode>,
     /// When it was accepted. It may be kept in whole seconds.
     pub accepted_at: SystemTime,
     /// Everything but the payload.
@@ -61,7 +61,7 @@ impl StoredDelivery {
         id: DeliveryId,
         request_id: RequestId,
         host: Host,
-        status: StatusCode,
+        status: Option<StatusCode>,
         accepted_at: SystemTime,
         envelope: Envelope,
         payload: Payload,

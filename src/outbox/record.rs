@@ -18,8 +18,8 @@ pub struct DeliveryRecord {
     pub request_id: RequestId,
     /// The endpoint's host.
     pub host: Host,
-    /// The status of the response that is forwarded.
-    pub status: StatusCode,
+    /// The status of the response; `None` on a failure notice where there was none.
+    pub status: Option<StatusCode>,
     /// The payload's length in bytes.
     pub payload_len: usize,
     /// When it was accepted: that of the [`StoredDelivery`](super::StoredDelivery).
@@ -61,7 +61,7 @@ impl DeliveryRecord {
         id: DeliveryId,
         request_id: RequestId,
         host: Host,
-        status: StatusCode,
+        status: Option<StatusCode>,
         payload_len: usize,
         accepted_at: SystemTime,
     ) -> Self {

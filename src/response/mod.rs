@@ -3,11 +3,12 @@
 
 mod capture;
 mod kept;
+mod notice;
 mod pending;
 mod run_on;
 
 pub(crate) use self::{
     capture::{BodyStart, Capture, Progress, start},
-    pending::PendingWebhook,
+    pending::{Call, PendingWebhook},
     run_on::{Disconnect, RunOn, Runnable, Unfinished, wait_on},
 };

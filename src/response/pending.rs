@@ -1,8 +1,8 @@
-use std::task::Context;
+use std::task::{Context, Waker};
 
 use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 
-use super::kept;
+use super::{kept, notice, wait_on};
 use crate::{
     admission::{Cut, Reservation},
     delivery::{
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct PendingWebhook {
     delivery: Delivery,
     dispatcher: Dispatcher,
+    tells_failures: bool,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
     /// Whether its protocol can carry trailers behind a body of a declared length.
@@ -34,16 +35,20 @@ impl PendingWebhook {
     /// Takes a request in hand, for which there is room.
     pub(crate) fn new<B>(
         dispatcher: Dispatcher,
-        parts: DeliveryParts,
+        mut parts: DeliveryParts,
         reservation: Reservation,
         request: &Request<B>,
+        tells_failures: bool,
     ) -> Self {
+        // There is no response yet.
+        parts.status = None;
         let reserved = reservation.bytes();
         let delivery = Delivery::pending(parts, reservation);
         delivery.report(EventKind::Accepted);
         Self {
             delivery,
             dispatcher,
+            tells_failures,
             asked_for_head: request.method() == Method::HEAD,
             may_have_trailers: request.version() > Version::HTTP_11,
             reserved,
@@ -66,7 +71,7 @@ impl PendingWebhook {
     /// Notes what is forwarded of the response's head.
     pub(crate) fn note_head<B>(&mut self, response: &Response<B>) {
         let parts = self.delivery.parts_mut();
-        parts.status = response.status();
+        parts.status = Some(response.status());
         parts.headers = kept::select(response.headers(), &FORWARDED);
         self.headers_len = kept::cap(&mut parts.headers);
     }
@@ -129,8 +134,40 @@ impl PendingWebhook {
         self.dispatcher.accept(self.delivery, cx)
     }
 
-    /// The response never becomes a delivery.
-    pub(crate) fn fail(self, reason: FailReason) {
-        self.delivery.end(EventKind::Failed(reason));
+    /// The response never becomes a delivery. Its endpoint is told so, unless nothing is to be sent.
+    pub(crate) fn fail(mut self, reason: FailReason) {
+        if !self.tells_failures || !reason.is_told() {
+            return self.delivery.end(EventKind::Failed(reason));
+        }
+        self.delivery.report(EventKind::Noticed(reason));
+        let parts = self.delivery.parts_mut();
+        let payload = notice::payload(reason, &parts.request_id);
+        parts.headers = notice::HEADERS.to_vec();
+        parts.failure = Some(reason);
+        // Nobody waits for it: it may be a drop that calls.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Some(accept) = self.complete(payload, &mut nobody) {
+            wait_on(accept);
+        }
+    }
+}
+
+/// Calls a service for a pending webhook, which has failed where that panics.
+pub(crate) struct Call(Option<PendingWebhook>);
+
+impl Call {
+    pub(crate) fn of<F>(pending: PendingWebhook, call: impl FnOnce() -> F) -> (F, PendingWebhook) {
+        let mut guard = Self(Some(pending));
+        let future = call();
+        let pending = guard.0.take().expect("only drop takes it before");
+        (future, pending)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.take() {
+            pending.fail(FailReason::Panicked);
+        }
     }
 }

@@ -68,7 +68,7 @@ async fn it_is_given_the_delivery() {
     assert_eq!(delivery.request_id().as_str(), "run-1");
     assert_eq!(delivery.endpoint().to_url_string(), URL);
     assert_eq!(delivery.secret().unwrap().expose(), b"s");
-    assert_eq!(delivery.status(), 200);
+    assert_eq!(delivery.status(), Some(http::StatusCode::OK));
     assert_eq!(delivery.payload().to_bytes(), "one,two");
     let [(name, value)] = delivery.headers() else {
         panic!("{:?}", delivery.headers());

@@ -6,7 +6,7 @@ use axum::{Router, body::Body, routing::get};
 use futures::{StreamExt, stream};
 use http::Method;
 use tokio::sync::mpsc;
-use tower_webhook::{EventKind, event::FailReason};
+use tower_webhook::event::FailReason;
 
 use crate::support::{
     caller::{BOTH, Caller, Protocol, next_text},
@@ -112,8 +112,8 @@ async fn callers_who_leave_hold_half_of_the_room() {
             // Handlers and bodies ended; whoever comes now finds room.
             for _ in 0..4 * HALF {
                 soon("the end of a run", dropped.recv()).await.unwrap();
-                let end = rig.events.end().await;
-                assert_eq!(end.kind(), &EventKind::Failed(FailReason::NoRoom));
+                let notice = rig.receiver.next().await;
+                assert_eq!(notice.header("x-webhook-failure"), "no-room");
             }
             keeper.open();
             let mut caller = Caller::connect(server.address, protocol).await;

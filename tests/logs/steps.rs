@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tower_webhook::{EventKind, Payload, event::FailReason};
+use tower_webhook::{EventKind, Payload, WebhookLayer, event::FailReason};
 
 use crate::{
     Log, PATH, QUERY, SECRET, asking, expect_nothing_secret, log,
@@ -21,8 +21,12 @@ use crate::{
 };
 
 async fn call(rig: &Rig, request: Request<()>) {
+    call_through(&rig.layer(), request).await;
+}
+
+async fn call_through(layer: &WebhookLayer, request: Request<()>) {
     let handler = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::from("done"))));
-    let response = rig.layer().layer(handler).oneshot(request).await.unwrap();
+    let response = layer.layer(handler).oneshot(request).await.unwrap();
     response.into_body().collect().await.unwrap();
 }
 
@@ -90,8 +94,23 @@ async fn each_way_to_fail_is_one_error_at_most_and_leaves_no_secret() {
     let mut rig = Rig::towards(refusing, |builder| builder.with_body_limit(2));
     let url = rig.receiver.url("");
     call(&rig, asking(&url, "log-too-large")).await;
-    rig.expect_failed(FailReason::BodyTooLarge).await;
-    expect_one_error(log, "log-too-large", "no delivery");
+    assert!(matches!(
+        rig.only_end().await,
+        EventKind::Dead { attempts: 1, .. }
+    ));
+    expect_one_error(log, "log-too-large", "delivery failed for good");
+    let about = log.about("log-too-large");
+    let has_warned = |line: &String| line.contains(" WARN ") && line.contains("a failure notice");
+    assert!(about.iter().any(has_warned), "{about:#?}");
+
+    let mut rig = Rig::with(|builder| builder.with_body_limit(2)).await;
+    let url = rig.receiver.url("");
+    let layer = rig.layer().without_failure_notices();
+    call_through(&layer, asking(&url, "log-untold")).await;
+    let failed = EventKind::Failed(FailReason::BodyTooLarge);
+    assert_eq!(rig.only_end().await, failed);
+    assert!(rig.receiver.rest().is_empty());
+    expect_one_error(log, "log-untold", "no delivery");
 
     let refusing = Receiver::answering(|_| StatusCode::FORBIDDEN).await;
     let mut rig = Rig::towards(refusing, |builder| builder);

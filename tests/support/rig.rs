@@ -92,10 +92,23 @@ impl Rig {
         assert_eq!(self.only_end().await, EventKind::Delivered { attempts: 1 });
     }
 
-    /// Nothing was sent.
+    /// The endpoint was told, where it is told of such a failure, and got nothing else.
     pub(crate) async fn expect_failed(&mut self, reason: FailReason) {
-        assert_eq!(self.only_end().await, EventKind::Failed(reason));
-        assert!(self.receiver.rest().is_empty(), "something was sent");
+        if !reason.is_told() {
+            assert_eq!(self.only_end().await, EventKind::Failed(reason));
+            assert!(self.receiver.rest().is_empty(), "something was sent");
+            return;
+        }
+        let notice = self.receiver.next().await;
+        assert_eq!(notice.header("x-webhook-failure"), reason.name());
+        assert_eq!(notice.header("content-type"), "application/problem+json");
+        let problem: serde_json::Value = serde_json::from_slice(&notice.body).unwrap();
+        let name = reason.name();
+        assert_eq!(problem["type"], format!("urn:tower-webhook:failure:{name}"));
+        assert_eq!(problem["run_id"], notice.header("x-request-id"));
+        self.expect_delivered().await;
+        assert_eq!(self.dispatcher.counts().noticed, 1);
+        assert!(self.receiver.rest().is_empty(), "sent more than once");
     }
 
     /// Of so many accepted webhooks each had its end, none had two, and none is under way.

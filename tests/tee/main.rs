@@ -6,6 +6,7 @@ mod hints;
 mod known_length;
 mod limit;
 mod memory;
+mod notices;
 mod outcomes;
 mod responses;
 mod streaming;

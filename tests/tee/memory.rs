@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_webhook::{EventKind, event::FailReason};
+use tower_webhook::event::FailReason;
 
 use crate::support::{
     caller::{BOTH, Caller},
@@ -52,13 +52,13 @@ async fn a_declared_length_for_which_there_is_no_room_is_known_at_once() {
     let service = rig.layer().layer(service_fn(move |_: Request<()>| whole()));
     let request = Request::get(rig.asking("/")).body(()).unwrap();
     let response = service.oneshot(request).await.unwrap();
-    assert!(matches!(
-        rig.events.end().await.kind(),
-        EventKind::Failed(FailReason::NoRoom)
-    ));
+    let notice = rig.receiver.next().await;
+    assert_eq!(notice.header("x-webhook-failure"), "no-room");
+    // There was a response, which had this status.
+    assert_eq!(notice.header("x-webhook-response-status"), "200");
     let body: Bytes = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body.len(), 2_000 * KIB);
-    rig.expect_no_more(1).await;
+    rig.expect_delivered().await;
 }
 
 /// Slots are the limit for handlers that run long, not memory that nobody uses.

@@ -53,7 +53,8 @@ impl<'c> Insert<'c> {
             stored.request_id.as_str(),
             state,
             stored.host.as_str(),
-            stored.status.as_u16(),
+            // 0 where there was no response.
+            stored.status.map_or(0, |status| status.as_u16()),
             envelope.map_or(&[][..], |bytes| bytes),
             stored.envelope.key_name(),
             length(stored),

@@ -75,7 +75,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<(u32, StoredDelivery)>> {
         id,
         request_id.unwrap_or_else(|| id.into()),
         Host::from(text(2)?.unwrap_or_default()),
-        status.unwrap_or_default(),
+        status,
         from_ms(number(7)?),
         Envelope::from_bytes(bytes(4)?.unwrap_or_default()),
         Payload::from(bytes(6)?.unwrap_or_default()),

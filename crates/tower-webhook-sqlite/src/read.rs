@@ -89,14 +89,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
         Ok(value.as_str().ok())
     };
     let status = u16::try_from(row.get::<_, i64>(4)?).ok();
-    let (Some(id), Some(request_id), Some(host), Some(status)) = (
+    let (Some(id), Some(request_id), Some(host)) = (
         text(1)?.and_then(DeliveryId::parse),
         text(2)?.and_then(RequestId::parse),
         text(3)?.map(Host::from),
-        status.and_then(|status| StatusCode::from_u16(status).ok()),
     ) else {
         return Ok(None);
     };
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
     let len = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
     let accepted_at = from_ms(row.get(6)?);
     let mut record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
