@@ -2,11 +2,13 @@
 //! room is not decided here.
 
 mod parameter;
+mod prefer;
 mod problem;
 mod reader;
 
 pub(crate) use self::{
     parameter::Parameter,
+    prefer::{Promise, PromiseReader},
     problem::Problem,
     reader::{Ask, Reader},
 };

@@ -134,6 +134,7 @@ impl AcceptFuture {
                 let jobs = leases.map(|lease| Job::new(self.delivery.clone(), lease, which));
                 self.core.arrive(link, jobs, Source::Call);
                 if is_waiting {
+                    self.core.hub().given.take_run(self.delivery.id());
                     self.core.fetch_soon(self.core.hub(), which, Instant::now());
                 }
                 State::Done
@@ -163,7 +164,10 @@ impl AcceptFuture {
             return State::Done;
         }
         match self.core.enter() {
-            Some(link) => self.ask_memory(&link, Which::Fallback),
+            Some(link) => {
+                self.core.end_run(&link, delivery.id());
+                self.ask_memory(&link, Which::Fallback)
+            }
             None => State::Done,
         }
     }

@@ -139,7 +139,10 @@ impl Core {
         let now = Instant::now();
         for job in jobs {
             let bytes = job.delivery.kept_len();
-            hub.store(job.which).hold(job.lease, bytes, now);
+            let store = hub.store(job.which);
+            // It takes the place of its run.
+            store.take_run(job.lease.delivery);
+            store.hold(job.lease, bytes, now);
             hub.scheduler.arrive(job, source);
         }
         // A new host finds room, however many there are that do not answer.

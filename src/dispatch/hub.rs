@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    begin::Beginning,
     group::Group,
     insert::Insertion,
     quarantine::Quarantine,
@@ -71,6 +72,7 @@ pub(super) struct RuntimeLink {
     /// Wakes its keeper.
     pub(super) keeper: Notify,
     pub(super) insertions: Group<Insertion>,
+    pub(super) beginnings: Group<Beginning>,
     pub(super) conclusions: Group<Conclusion>,
 }
 
@@ -275,6 +277,7 @@ impl RuntimeLink {
             handle,
             keeper: Notify::new(),
             insertions: Group::new(),
+            beginnings: Group::new(),
             conclusions: Group::new(),
         }
     }

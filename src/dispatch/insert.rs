@@ -160,13 +160,17 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
         }
         delivery.report(EventKind::Queued { durability });
         drop(delivery.take_reservation());
+        let id = delivery.id();
         if reply.send(Ok(())).is_err() {
             // It has gone another way in this moment, too, and is delivered twice.
-            tracing::debug!(id = %delivery.id(), "nobody waited any more");
+            tracing::debug!(%id, "nobody waited any more");
         }
         match lease {
             Some(lease) => jobs.push(Job::new(delivery, lease, Which::Given)),
-            None => is_waiting = true,
+            None => {
+                core.hub().given.take_run(id);
+                is_waiting = true;
+            }
         }
     }
     core.arrive(link, jobs, Source::Call);

@@ -9,7 +9,11 @@ use super::{
     settle::{Conclusion, release, settle, settle_together},
     store::{Expected, Job, Which},
 };
-use crate::outbox::{DueDeliveries, Lease, Want};
+use crate::{
+    delivery::Delivery,
+    event::{EventKind, FailReason},
+    outbox::{DueDeliveries, Lease, Want},
+};
 
 /// Looks after a dispatcher in one runtime, for as long as that lives: asks the outboxes for what is
 /// due, renews leases, and has workers come for what has become due by the passing of time or was
@@ -56,6 +60,7 @@ impl Drop for Keeper {
         drop(hub);
         // Dropped where no lock is held: whoever waits tries anew.
         drop(self.link.insertions.abandon());
+        drop(self.link.beginnings.abandon());
         wake(others);
     }
 }
@@ -160,7 +165,10 @@ impl FetchRound {
         let mut jobs = Vec::with_capacity(number);
         for leased in deliveries {
             match core.store(*which).read(&leased.stored) {
-                Ok(delivery) => jobs.push(Job::fetched(&leased, delivery, *which)),
+                Ok(delivery) => {
+                    report_interrupted(core, &delivery, leased.attempt);
+                    jobs.push(Job::fetched(&leased, delivery, *which));
+                }
                 Err(reason) => {
                     settle(core, link, *which, Conclusion::unreadable(leased, reason));
                 }
@@ -178,6 +186,15 @@ impl FetchRound {
         let keepers = hub.other_keepers(None);
         drop(hub);
         wake(keepers);
+    }
+}
+
+/// The process before has left a run, of which its endpoint is told now.
+fn report_interrupted(core: &Core, delivery: &Delivery, attempt: u32) {
+    if delivery.failure() == Some(FailReason::Interrupted) && attempt <= 1 {
+        let (id, request_id) = (delivery.id(), delivery.request_id());
+        let kind = EventKind::Noticed(FailReason::Interrupted);
+        core.events.of(id, request_id, delivery.endpoint(), kind);
     }
 }
 
@@ -205,6 +222,9 @@ async fn renew(core: Arc<Core>, link: Arc<RuntimeLink>, leases: Vec<Lease>) {
                 "leases were lost: this process was silent for too long, and others deliver these"
             );
             let mut hub = core.hub();
+            for lease in &lost {
+                hub.given.take_run(lease.delivery);
+            }
             let jobs = hub
                 .scheduler
                 .extract(|job| job.which == Which::Given && lost.contains(&job.lease));

@@ -6,6 +6,7 @@
 //! delivery are not known here.
 
 mod accept;
+mod begin;
 mod builder;
 mod core;
 mod group;
@@ -22,6 +23,7 @@ mod worker;
 
 use std::{cmp::Reverse, fmt, sync::Arc, task::Context};
 
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
@@ -338,6 +340,23 @@ impl Dispatcher {
     pub(crate) fn holds_responses_back(&self) -> bool {
         let given = self.shared.core.store(Which::Given);
         self.shared.sink.is_some() || given.limits.is_durable()
+    }
+
+    /// Records that a call runs which was promised an answer. This is what its endpoint is told where the
+    /// process ends before the run does.
+    pub(crate) fn begin(&self, notice: Delivery) -> BoxFuture<'static, ()> {
+        match self.shared.sink {
+            Some(_) => Box::pin(std::future::ready(())),
+            None => Box::pin(begin::begin(Arc::clone(&self.shared.core), notice)),
+        }
+    }
+
+    /// A call that was promised an answer has ended, and nothing is sent.
+    pub(crate) fn end_run(&self, id: DeliveryId) {
+        let core = &self.shared.core;
+        if let Some(link) = core.enter() {
+            core.end_run(&link, id);
+        }
     }
 
     /// Hands a delivery to the outbox; `None` when there is nothing to wait for.

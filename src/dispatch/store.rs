@@ -50,6 +50,8 @@ pub(super) struct StoreState {
     /// By lease, what of a durable outbox is in memory: due, under way, or not settled yet.
     held: HashMap<DeliveryId, Held, RandomState>,
     held_bytes: usize,
+    /// By lease, the runs that are recorded there. They hold reservations, and count in no bound here.
+    runs: HashMap<DeliveryId, u64, RandomState>,
     /// What is being inserted with a lease, or fetched: it may be held in a moment.
     expected: Expected,
     /// When it is asked for what is due; `None` for when somebody says so.
@@ -150,6 +152,7 @@ impl StoreState {
             bounds,
             held: HashMap::default(),
             held_bytes: 0,
+            runs: HashMap::default(),
             expected: Expected::default(),
             fetch_at: None,
             fetching: None,
@@ -240,9 +243,24 @@ impl StoreState {
         let before = self.held.insert(lease.delivery, Held { token, bytes });
         self.held_bytes += bytes;
         self.held_bytes -= before.map_or(0, |before| before.bytes);
+        self.renew_from(now);
+    }
+
+    fn renew_from(&mut self, now: Instant) {
         if let (None, Some(time)) = (self.renew_at, self.lease_time) {
             self.renew_at = Some(now + time / 3);
         }
+    }
+
+    pub(super) fn hold_run(&mut self, lease: Lease, now: Instant) {
+        self.runs.insert(lease.delivery, lease.token);
+        self.renew_from(now);
+    }
+
+    /// The run has ended: its lease, where it is recorded.
+    pub(super) fn take_run(&mut self, id: DeliveryId) -> Option<Lease> {
+        let token = self.runs.remove(&id)?;
+        Some(Lease::new(id, token))
     }
 
     /// The lease has ended. Says whether it is time to ask for more.
@@ -381,14 +399,18 @@ impl StoreState {
             return Vec::new();
         }
         let time = self.lease_time.unwrap_or(POLL);
-        self.renew_at = (!self.held.is_empty()).then_some(now + time / 3);
+        let holds_some = !self.held.is_empty() || !self.runs.is_empty();
+        self.renew_at = holds_some.then_some(now + time / 3);
         let turn = Turn {
             runtime: id,
             since: now,
         };
-        self.renewing = (!self.held.is_empty()).then_some(turn);
+        self.renewing = holds_some.then_some(turn);
         let held = self.held.iter();
-        held.map(|(&id, held)| Lease::new(id, held.token)).collect()
+        let held = held.map(|(&id, held)| Lease::new(id, held.token));
+        let runs = self.runs.iter();
+        let runs = runs.map(|(&id, &token)| Lease::new(id, token));
+        held.chain(runs).collect()
     }
 
     pub(super) fn end_renewal(&mut self) {

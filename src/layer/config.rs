@@ -2,7 +2,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{StatusCode, request};
 
-use crate::{ask::Reader, dispatch::Dispatcher, response::Disconnect};
+use crate::{
+    ask::{PromiseReader, Reader},
+    dispatch::Dispatcher,
+    response::Disconnect,
+};
 
 /// What a layer was told, shared by all its services.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub(super) struct Config {
     pub(super) run_limit: Duration,
     pub(super) tells_failures: bool,
     pub(super) caller_key: Option<CallerKey>,
+    /// How calls ask for a 202, where they may.
+    pub(super) promises: Option<PromiseReader>,
     pub(super) forwards: fn(StatusCode) -> bool,
 }
 

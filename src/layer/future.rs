@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::ResponseBody;
+use super::{ResponseBody, receipt::Receipt};
 use crate::{
     ask::Problem,
     delivery::Payload,
@@ -35,7 +35,11 @@ pin_project! {
     enum Kind<F, B> {
         Plain { #[pin] future: F },
         Refused { problem: Problem },
-        Running { run: RunOn<Run<F, B>> },
+        Running {
+            run: RunOn<Run<F, B>>,
+            // Where it has a 202 in place of a response that takes too long.
+            receipt: Option<Box<Receipt>>,
+        },
     }
 }
 
@@ -95,6 +99,7 @@ where
         pending: PendingWebhook,
         disconnect: Disconnect,
         forwards: fn(StatusCode) -> bool,
+        receipt: Option<Receipt>,
     ) -> Self {
         let run = Run {
             future,
@@ -104,7 +109,10 @@ where
         };
         let run = RunOn::new(run, disconnect);
         Self {
-            kind: Kind::Running { run },
+            kind: Kind::Running {
+                run,
+                receipt: receipt.map(Box::new),
+            },
         }
     }
 }
@@ -125,9 +133,47 @@ where
             KindProj::Refused { problem } => {
                 Poll::Ready(Ok(problem.response().map(ResponseBody::own)))
             }
-            KindProj::Running { run } => run.poll_with(|run| run.poll(cx)),
+            KindProj::Running { run, receipt } => match receipt {
+                None => run.poll_with(|run| run.poll(cx)),
+                Some(_) => poll_with_receipt(run, receipt, cx),
+            },
         }
     }
+}
+
+/// The response, where its head is there in time, or the receipt: then the call runs on by itself.
+fn poll_with_receipt<F, B, E>(
+    run: &mut RunOn<Run<F, B>>,
+    receipt: &mut Option<Box<Receipt>>,
+    cx: &mut Context<'_>,
+) -> Poll<Answer<B, E>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send + 'static,
+{
+    let Some(waiting) = receipt else {
+        unreachable!("it is there");
+    };
+    if !waiting.is_recording() {
+        if waiting.waits() {
+            let polled = run.poll_with(|run| run.poll(cx));
+            if !matches!(run.get().state, State::Waiting(_)) {
+                // There is a head. It may wait for the outbox still.
+                *receipt = None;
+                return polled;
+            }
+        }
+        ready!(waiting.poll_time(cx));
+        if let Some(pending) = run.get_mut().pending() {
+            waiting.record(pending.promise());
+        }
+    }
+    ready!(waiting.poll_recorded(cx));
+    run.leave();
+    let response = receipt.take().map(|receipt| receipt.response());
+    let response = response.expect("it was there");
+    Poll::Ready(Ok(response.map(ResponseBody::own)))
 }
 
 impl<F, B, E> Run<F, B>

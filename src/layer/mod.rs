@@ -6,6 +6,7 @@
 mod body;
 mod config;
 mod future;
+mod receipt;
 mod service;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -16,9 +17,12 @@ use tower_layer::Layer;
 use self::config::{CallerKey, Config};
 pub use self::{body::ResponseBody, future::ResponseFuture, service::Webhook};
 use crate::{
-    ask::{Parameter, Reader},
+    ask::{Parameter, PromiseReader, Reader},
     dispatch::Dispatcher,
 };
+
+/// As many proxies wait no longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Cerebrium's grace period.
 const RUN_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -106,6 +110,7 @@ impl WebhookLayer {
                 run_limit: RUN_LIMIT,
                 tells_failures: true,
                 caller_key: None,
+                promises: None,
                 forwards: |_| true,
             }),
         }
@@ -171,6 +176,36 @@ impl WebhookLayer {
     #[must_use]
     pub fn with_run_limit(mut self, limit: Duration) -> Self {
         self.config_mut().run_limit = limit;
+        self
+    }
+
+    /// Lets calls ask for a `202 Accepted` in place of a response that takes long, as Cerebrium's "Async
+    /// requests" and RFC 7240 have it. Default: every call waits for its response.
+    ///
+    /// | a call that names an endpoint says | it gets |
+    /// | --- | --- |
+    /// | `async=true` in its query, or `Prefer: respond-async` | a 202 at once |
+    /// | `Prefer: respond-async, wait=N` | its response, where the head of that is there within N seconds, [60 at most](Self::with_longest_wait); else a 202 |
+    ///
+    /// The 202 has `{"run_id":"…"}`, `X-Request-Id`, and `Preference-Applied` where it was preferred. The
+    /// call runs on, for as long as the [run limit](Self::with_run_limit) lets it, and its response goes
+    /// to the endpoint. With a durable outbox, that it runs is recorded before the 202: where the process
+    /// ends first, the next one tells the endpoint so by a failure notice,
+    /// [`interrupted`](crate::event::FailReason::Interrupted).
+    ///
+    /// Admission is that of other calls. Calls with a 202 hold their slots until they end, whoever else
+    /// comes. Never asynchronous are upgrades, and gRPC calls: their clients can read no 202.
+    #[must_use]
+    pub fn with_async_requests(mut self) -> Self {
+        self.config_mut().promises = Some(PromiseReader::new(LONGEST_WAIT));
+        self
+    }
+
+    /// How long a call waits at most before it gets a 202, whatever it prefers. Default: 60 seconds, as
+    /// many proxies wait no longer. Turns [asynchronous requests](Self::with_async_requests) on.
+    #[must_use]
+    pub fn with_longest_wait(mut self, wait: Duration) -> Self {
+        self.config_mut().promises = Some(PromiseReader::new(wait));
         self
     }
 

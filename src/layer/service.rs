@@ -4,20 +4,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Body;
 use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
     config::{CallerKey, Config},
+    receipt::Receipt,
 };
 use crate::{
     ask::{Ask, Problem},
     delivery::{DeliveryParts, Payload},
     dispatch::Destination,
     endpoint::Endpoint,
-    response::{Call, PendingWebhook},
+    response::{Call, Disconnect, PendingWebhook},
 };
 
 /// A service whose calls can ask for a webhook. Made by [`WebhookLayer`](super::WebhookLayer).
@@ -80,8 +81,13 @@ where
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Ok(pending)) => {
                 let config = &self.config;
+                let receipt = config.receipt(&request, &pending);
+                let mut disconnect = config.disconnect();
+                if receipt.is_some() {
+                    disconnect = Disconnect::RunOn(config.run_limit);
+                }
                 let (future, pending) = Call::of(pending, || self.inner.call(request));
-                ResponseFuture::running(future, pending, config.disconnect(), config.forwards)
+                ResponseFuture::running(future, pending, disconnect, config.forwards, receipt)
             }
             Some(Err(problem)) => ResponseFuture::refused(problem),
         }
@@ -94,6 +100,16 @@ impl Config {
         let make = |endpoint: &str| dispatcher.destination(endpoint);
         self.reader
             .endpoint(request, dispatcher.recent_endpoints(), make)
+    }
+
+    /// Where the request wants no more than a receipt, and a client that can read one.
+    fn receipt<B>(&self, request: &Request<B>, pending: &PendingWebhook) -> Option<Receipt> {
+        let query = request.uri().query().unwrap_or_default();
+        let headers = request.headers();
+        let promise = self.promises.as_ref()?.read(query, headers)?;
+        let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_grpc = content_type.is_some_and(|of| of.starts_with(b"application/grpc"));
+        (!is_grpc).then(|| Receipt::new(promise, pending.request_id().clone()))
     }
 
     /// Reads what a request asks for, if it asks, and holds a reservation for it.

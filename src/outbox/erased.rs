@@ -12,6 +12,7 @@ pub(crate) type OutboxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError
 /// task can go on with one that somebody else has begun.
 pub(crate) trait ErasedOutbox: Send + Sync {
     fn insert(self: Arc<Self>, batch: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>>;
+    fn begin(self: Arc<Self>, runs: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>>;
     fn fetch(self: Arc<Self>, want: Want) -> OutboxFuture<DueDeliveries>;
     fn settle(self: Arc<Self>, batch: Vec<Settlement>) -> OutboxFuture<Vec<SettleOutcome>>;
     fn renew(self: Arc<Self>, leases: Vec<Lease>) -> OutboxFuture<Vec<Lease>>;
@@ -30,6 +31,10 @@ pub(crate) trait ErasedOutbox: Send + Sync {
 impl<O: Outbox> ErasedOutbox for O {
     fn insert(self: Arc<Self>, batch: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>> {
         Box::pin(async move { Outbox::insert(&*self, batch).await })
+    }
+
+    fn begin(self: Arc<Self>, runs: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>> {
+        Box::pin(async move { Outbox::begin(&*self, runs).await })
     }
 
     fn fetch(self: Arc<Self>, want: Want) -> OutboxFuture<DueDeliveries> {

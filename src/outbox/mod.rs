@@ -101,7 +101,8 @@ pub trait Outbox: Send + Sync + 'static {
     /// without being read back. All others are due at once, for [`fetch`](Self::fetch). The order is
     /// that of the batch.
     ///
-    /// A delivery that is there already is left as it is, and gets a lease only if it waits, or if it
+    /// A delivery takes the place of its [run](Self::begin). One that is there already in any other way is
+    /// left as it is, and gets a lease only if it waits, or if it
     /// is leased to this outbox by an insert that nobody heard of. `None` for a delivery that was to
     /// be leased leaves it to [`fetch`](Self::fetch).
     ///
@@ -112,6 +113,27 @@ pub trait Outbox: Send + Sync + 'static {
         &self,
         batch: Vec<NewDelivery>,
     ) -> impl Future<Output = Result<Vec<Option<Lease>>, BoxError>> + Send;
+
+    /// Keeps that these calls run, each of them or none: they have been promised an answer. What is kept is
+    /// what their endpoint is told where the process ends before they do, leased to this process.
+    ///
+    /// [`insert`](Self::insert) of the same id takes the place of a run, with another lease; settling a run
+    /// as delivered forgets it. Where neither has happened when the lease runs out, or is handed back, the
+    /// run is due as any delivery is, for [`fetch`](Self::fetch). An id that is there already is left as it
+    /// is, and gets no lease.
+    ///
+    /// `None` for one of them says that it is not kept. Default: none is, and nobody is told of a run that
+    /// was cut off.
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the batch was kept, or nobody knows.
+    fn begin(
+        &self,
+        runs: Vec<NewDelivery>,
+    ) -> impl Future<Output = Result<Vec<Option<Lease>>, BoxError>> + Send {
+        async move { Ok(vec![None; runs.len()]) }
+    }
 
     /// Leases deliveries that are due, those that have been due for the longest first, as far as
     /// [`Want`] goes. It never waits for something to become due.

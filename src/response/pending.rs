@@ -1,5 +1,6 @@
 use std::task::{Context, Waker};
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
 
 use super::{kept, notice, wait_on};
@@ -11,6 +12,7 @@ use crate::{
     },
     dispatch::{AcceptFuture, Dispatcher},
     event::{EventKind, FailReason},
+    id::RequestId,
 };
 
 /// An accepted webhook whose response is not complete yet.
@@ -25,6 +27,8 @@ pub(crate) struct PendingWebhook {
     asked_for_head: bool,
     /// Whether its protocol can carry trailers behind a body of a declared length.
     may_have_trailers: bool,
+    /// It has had a 202.
+    is_promised: bool,
     /// Bytes that are reserved.
     reserved: usize,
     /// Bytes of the headers that are kept.
@@ -51,9 +55,14 @@ impl PendingWebhook {
             tells_failures,
             asked_for_head: request.method() == Method::HEAD,
             may_have_trailers: request.version() > Version::HTTP_11,
+            is_promised: false,
             reserved,
             headers_len: 0,
         }
+    }
+
+    pub(crate) fn request_id(&self) -> &RequestId {
+        self.delivery.request_id()
     }
 
     pub(crate) fn asked_for_head(&self) -> bool {
@@ -118,6 +127,24 @@ impl PendingWebhook {
         grown.is_some()
     }
 
+    /// Records that this runs, where an outbox outlives the process: it was promised an answer.
+    pub(crate) fn promise(&mut self) -> BoxFuture<'static, ()> {
+        self.is_promised = true;
+        let parts = self.delivery.parts_mut();
+        let payload = notice::payload(FailReason::Interrupted, &parts.request_id);
+        let mut interrupted = DeliveryParts {
+            headers: notice::HEADERS.to_vec(),
+            failure: Some(FailReason::Interrupted),
+            ..parts.clone()
+        };
+        interrupted.payload = payload;
+        self.dispatcher.begin(interrupted.into())
+    }
+
+    pub(crate) fn is_promised(&self) -> bool {
+        self.is_promised
+    }
+
     /// Nobody waits for the response any more. What comes of this says when it has to make room.
     pub(crate) fn begin_run(&mut self) -> Option<Cut> {
         self.delivery.begin_run()
@@ -137,6 +164,9 @@ impl PendingWebhook {
     /// The response never becomes a delivery. Its endpoint is told so, unless nothing is to be sent.
     pub(crate) fn fail(mut self, reason: FailReason) {
         if !self.tells_failures || !reason.is_told() {
+            if self.is_promised {
+                self.dispatcher.end_run(self.delivery.id());
+            }
             return self.delivery.end(EventKind::Failed(reason));
         }
         self.delivery.report(EventKind::Noticed(reason));

@@ -1,5 +1,5 @@
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -87,6 +87,13 @@ impl<T: Unfinished> RunOn<T> {
         self.inner.as_mut().expect(HERE).as_mut()
     }
 
+    /// Nobody waits for it any more: it runs on, as if its caller had left.
+    pub(crate) fn leave(&mut self) {
+        if let (OnDrop::RunOn(run_on, limit), Some(inner)) = (&self.on_drop, self.inner.take()) {
+            run_on(inner, *limit);
+        }
+    }
+
     /// It is part of something that runs on by itself: dropped, it ends with that.
     pub(crate) fn belongs_to_a_run(&mut self) {
         self.on_drop = OnDrop::Abandon;
@@ -124,30 +131,35 @@ fn run_on<T: Runnable>(mut inner: Pin<Box<T>>, limit: Duration) {
         return;
     };
     tracing::debug!("the caller has left, the request runs on");
-    let cut = inner.as_mut().pending().and_then(PendingWebhook::begin_run);
+    // One that was promised an answer makes room for nobody.
+    let pending = inner.as_mut().pending();
+    let pending = pending.filter(|pending| !pending.is_promised());
+    let cut = pending.and_then(PendingWebhook::begin_run);
     let run = RunOn {
         inner: Some(inner),
         polling: false,
         on_drop: OnDrop::Abandon,
     };
-    match cut {
-        Some(cut) => runtime.spawn(run_within(run, limit, cut)),
-        None => runtime.spawn(finish(run)),
-    };
+    runtime.spawn(run_within(run, limit, cut));
 }
 
 /// Nobody waits for this any more: it has a limit in time, and makes room for others.
-async fn run_within<T: Runnable>(mut run: RunOn<T>, limit: Duration, cut: Cut) {
+async fn run_within<T: Runnable>(mut run: RunOn<T>, limit: Duration, cut: Option<Cut>) {
     let end = {
-        let finish = pin!(finish_by_ref(&mut run));
-        match timeout(limit, select(cut, finish)).await {
-            // It is told no more once it has made its delivery.
-            Ok(Either::Left((Err(_ended), finish))) => {
-                finish.await;
-                None
+        let cut_off = pin!(async {
+            let is_cut_off = match cut {
+                Some(cut) => cut.await.is_ok(),
+                None => false,
+            };
+            if !is_cut_off {
+                // It is told no more once it has made its delivery.
+                std::future::pending::<()>().await;
             }
-            Ok(Either::Left((Ok(_cut_off), _))) => Some(FailReason::NoRoom),
-            Ok(Either::Right(((), _))) => None,
+        });
+        let finish = pin!(poll_fn(|cx| run.poll_with(|inner| inner.poll_finish(cx))));
+        match timeout(limit, select(cut_off, finish)).await {
+            Ok(Either::Left(_)) => Some(FailReason::NoRoom),
+            Ok(Either::Right(_)) => None,
             Err(_elapsed) => Some(FailReason::TimedOut),
         }
     };
@@ -155,14 +167,6 @@ async fn run_within<T: Runnable>(mut run: RunOn<T>, limit: Duration, cut: Cut) {
         run.get_mut().complete_if_whole();
         run.get_mut().fail(reason);
     }
-}
-
-async fn finish<T: Runnable>(mut run: RunOn<T>) {
-    finish_by_ref(&mut run).await;
-}
-
-fn finish_by_ref<T: Runnable>(run: &mut RunOn<T>) -> impl Future<Output = ()> {
-    poll_fn(|cx| run.poll_with(|inner| inner.poll_finish(cx)))
 }
 
 /// Lets a complete response go on waiting for the outbox, without a caller.

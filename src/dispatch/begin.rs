@@ -1,0 +1,120 @@
+//! Calls that were promised an answer and run: an outbox keeps that they do, until their delivery takes
+//! the place of it. What a process leaves of them when it ends is told to their endpoints.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{core::Core, hub::RuntimeLink, insert::caught, settle::settle, store::Which};
+use crate::{
+    delivery::Delivery,
+    error::BoxError,
+    event::EventKind,
+    id::DeliveryId,
+    outbox::{Lease, NewDelivery, Settlement, Verdict},
+};
+
+/// A run that waits to be recorded with others.
+pub(super) struct Beginning {
+    /// What its endpoint is told where the process ends before the run does.
+    notice: Delivery,
+    /// Dropped with the task that writes, it has whoever waits go on.
+    reply: oneshot::Sender<Result<(), BoxError>>,
+}
+
+/// What one call records at most.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// Resolves once the run is recorded, or cannot be: then nobody is told of it when the process ends.
+pub(super) async fn begin(core: Arc<Core>, notice: Delivery) {
+    let Some(link) = core.enter() else {
+        return;
+    };
+    let (reply, answer) = oneshot::channel();
+    let beginning = Beginning {
+        notice: notice.clone(),
+        reply,
+    };
+    if link.beginnings.push([beginning]) {
+        link.handle
+            .spawn(write(Arc::clone(&core), Arc::clone(&link)));
+    }
+    let error: BoxError = match timeout(core.accept_timeout, answer).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(error))) => error,
+        Ok(Err(_gone)) => "its runtime has ended".into(),
+        Err(_elapsed) => "it took too long".into(),
+    };
+    tracing::error!(id = %notice.id(), %error, "the outbox did not record a run");
+    let (id, request_id) = (notice.id(), notice.request_id());
+    let events = &core.events;
+    events.of(id, request_id, notice.endpoint(), EventKind::OutboxFailed);
+}
+
+async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
+    let guard = Guard(&link);
+    loop {
+        let mut batch = link.beginnings.next(MOST_AT_ONCE);
+        if batch.is_empty() {
+            std::mem::forget(guard);
+            return;
+        }
+        batch.retain(|beginning| !beginning.reply.is_closed());
+        if !batch.is_empty() {
+            record(&core, &link, batch).await;
+        }
+    }
+}
+
+/// Where the task ends with its runtime, nobody waits for ever.
+struct Guard<'l>(&'l RuntimeLink);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        drop(self.0.beginnings.abandon());
+    }
+}
+
+async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>) {
+    match begin_all(core, &batch).await {
+        Ok(leases) => {
+            for (beginning, lease) in batch.into_iter().zip(leases) {
+                if let Some(lease) = lease {
+                    core.hub().given.hold_run(lease, Instant::now());
+                }
+                if beginning.reply.send(Ok(())).is_err() {
+                    // Nobody will take its place.
+                    core.end_run(link, beginning.notice.id());
+                }
+            }
+        }
+        Err(error) => {
+            let sentence = error.to_string();
+            for beginning in batch {
+                let _ = beginning.reply.send(Err(sentence.clone().into()));
+            }
+        }
+    }
+}
+
+async fn begin_all(core: &Arc<Core>, batch: &[Beginning]) -> Result<Vec<Option<Lease>>, BoxError> {
+    let store = core.store(Which::Given);
+    let new = |beginning: &Beginning| store.to_new(&beginning.notice, true);
+    let batch: Result<Vec<NewDelivery>, _> = batch.iter().map(new).collect();
+    let asked = Arc::clone(&store.outbox).begin(batch?);
+    caught(AssertUnwindSafe(asked)).await
+}
+
+impl Core {
+    /// The run has ended, and nothing takes its place in the outbox.
+    pub(super) fn end_run(self: &Arc<Self>, link: &Arc<RuntimeLink>, id: DeliveryId) {
+        let lease = self.hub().given.take_run(id);
+        if let Some(lease) = lease {
+            let gone = Settlement::new(lease, Verdict::Delivered, None);
+            settle(self, link, Which::Given, gone);
+        }
+    }
+}
