@@ -1,50 +1,38 @@
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{convert::Infallible, error::Error, net::IpAddr, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode, Version,
     body::Incoming,
-    header::{CONTENT_TYPE, HOST, HeaderValue},
+    header::{CONTENT_LENGTH, HeaderValue},
+    http::{request::Parts, uri::Authority},
     upgrade::OnUpgrade,
 };
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
-use crate::{headers, upstream::Upstream};
+use crate::{
+    answer::{Body, own, settle_length},
+    call, headers,
+    replay::Replay,
+    service::{BoxError, Seen, Service},
+};
 
 /// Sends calls on to the service behind. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Proxy {
-    client: Client<HttpConnector, Incoming>,
-    upstream: Upstream,
-    http2: bool,
+    service: Service,
+    answer_within: Option<Duration>,
 }
 
-/// The service's own body as it comes, or a sentence of the proxy's.
-pub(crate) type Body = Either<Incoming, Full<Bytes>>;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Shorter than services keep theirs: one that is just being closed would lose a call.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often a request is sent that the service has not seen.
+const TRIES: usize = 3;
 
 impl Proxy {
-    pub(crate) fn new(upstream: Upstream, http2: bool) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .http1_preserve_header_case(true)
-            .http2_only(http2)
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
+    /// Answers begin in this time, unless it is `None`.
+    pub(crate) fn new(service: Service, answer_within: Option<Duration>) -> Self {
         Self {
-            client,
-            upstream,
-            http2,
+            service,
+            answer_within,
         }
     }
 
@@ -60,61 +48,128 @@ impl Proxy {
                 "this is no forward proxy\n",
             ));
         }
+        let (version, head) = (request.version(), request.method() == Method::HEAD);
         let protocol = headers::upgrade(request.headers());
         let caller = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-        self.readdress(&mut request, protocol, peer);
-        let mut response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no answer");
-                return Ok(own(StatusCode::BAD_GATEWAY, "the service gave no answer\n"));
-            }
+        let host = match call::authority(&request) {
+            Ok(host) => host,
+            Err(refusal) => return Ok(own(refusal.status, refusal.text)),
         };
-
-        let protocol = headers::upgrade(response.headers());
-        headers::strip_hop_by_hop(response.headers_mut());
-        *response.version_mut() = Version::HTTP_11;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(caller), Some(protocol)) = (caller, protocol) else {
-                tracing::warn!("the service upgrades what nobody asked for");
-                return Ok(own(StatusCode::BAD_GATEWAY, "the service gave no answer\n"));
-            };
-            headers::set_upgrade(response.headers_mut(), protocol);
-            tokio::spawn(tunnel(caller, hyper::upgrade::on(&mut response)));
-        }
-        Ok(response.map(Either::Left))
+        self.readdress(&mut request, host, protocol, peer);
+        let (parts, body) = request.into_parts();
+        let body = Replay::new(body);
+        let asked = self.ask(&parts, &body);
+        let asked = match self.answer_within {
+            None => asked.await,
+            Some(within) => match timeout(within, asked).await {
+                Ok(asked) => asked,
+                Err(_) => {
+                    tracing::warn!(?within, "no answer in time");
+                    let late = "the service gave no answer in time\n";
+                    return Ok(own(StatusCode::GATEWAY_TIMEOUT, late));
+                }
+            },
+        };
+        let answered = asked.and_then(|response| answer(response, version, head, caller));
+        Ok(answered.unwrap_or_else(|error| {
+            tracing::warn!(error = &*error as &dyn Error, "no answer");
+            own(StatusCode::BAD_GATEWAY, "the service gave no answer\n")
+        }))
     }
 
     /// Makes the caller's request the proxy's own.
     fn readdress(
         &self,
         request: &mut Request<Incoming>,
+        host: Option<Authority>,
         protocol: Option<HeaderValue>,
         peer: IpAddr,
     ) {
-        let authority = request.uri().authority();
-        let host = match authority.map(|host| HeaderValue::try_from(host.as_str())) {
-            Some(Ok(host)) => Some(host),
-            _ => request.headers().get(HOST).cloned(),
-        };
-        *request.uri_mut() = self.upstream.uri(request.uri());
-        *request.version_mut() = match self.http2 {
-            true => Version::HTTP_2,
-            false => Version::HTTP_11,
-        };
+        let http2 = self.service.http2();
+        let host = host.unwrap_or_else(|| self.service.upstream().authority().clone());
+        let crumbs = request.version() == Version::HTTP_2;
         let headers = request.headers_mut();
         let trailers = headers::takes_trailers(headers);
         headers::strip_hop_by_hop(headers);
-        headers::set_host(headers, host, self.http2);
         headers::add_forwarded(headers, peer);
-        match protocol {
-            Some(protocol) if !self.http2 => headers::set_upgrade(headers, protocol),
-            _ => {}
+        if http2 {
+            headers::remove_host(headers);
+        } else {
+            headers::set_host(headers, &host);
+            if crumbs {
+                headers::join_cookies(headers);
+            }
+            if let Some(protocol) = protocol {
+                headers::set_upgrade(headers, protocol);
+            }
         }
         if trailers {
-            headers::set_takes_trailers(headers, self.http2);
+            headers::set_takes_trailers(headers, http2);
         }
+        *request.version_mut() = match http2 {
+            true => Version::HTTP_2,
+            false => Version::HTTP_11,
+        };
+        let target = self.service.upstream().target(request.uri(), host, http2);
+        *request.uri_mut() = target;
     }
+
+    async fn ask(&self, head: &Parts, body: &Replay) -> Result<Response<Incoming>, BoxError> {
+        let mut failed = None;
+        for tried in 1.. {
+            let connection = self.service.connection(failed).await?;
+            failed = Some(connection.id);
+            let sending = body.send().ok_or("too much was sent to send it again")?;
+            let request = Request::from_parts(head.clone(), sending);
+            let no_answer = match self.service.send(connection, request).await {
+                Ok(response) => {
+                    body.forget();
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            let again = match no_answer.seen {
+                Seen::No => true,
+                Seen::HardlyAny => head.method.is_idempotent() || body.is_untouched(),
+                Seen::Perhaps => false,
+            };
+            if !again || tried == TRIES {
+                return Err(no_answer.error);
+            }
+            tracing::debug!(error = &*no_answer.error as &dyn Error, "sent again");
+        }
+        unreachable!("it ends with an answer or an error")
+    }
+}
+
+/// Makes the service's answer the proxy's own.
+fn answer(
+    mut response: Response<Incoming>,
+    version: Version,
+    head: bool,
+    caller: Option<OnUpgrade>,
+) -> Result<Response<Body>, BoxError> {
+    let status = response.status();
+    let protocol = headers::upgrade(response.headers());
+    settle_length(status, response.headers_mut())?;
+    headers::strip_hop_by_hop(response.headers_mut());
+    *response.version_mut() = Version::HTTP_11;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(caller), Some(protocol)) = (caller, protocol) else {
+            return Err("the service upgrades what nobody asked for".into());
+        };
+        headers::set_upgrade(response.headers_mut(), protocol);
+        tokio::spawn(tunnel(caller, hyper::upgrade::on(&mut response)));
+    }
+    // Without a body, hyper takes this length for a mistake.
+    let length_alone = status == StatusCode::NOT_MODIFIED
+        && !head
+        && version <= Version::HTTP_11
+        && response.headers().contains_key(CONTENT_LENGTH);
+    Ok(response.map(|body| match length_alone {
+        true => Body::Bodiless,
+        false => Body::Service(body),
+    }))
 }
 
 /// Both ways until both sides have ended.
@@ -128,12 +183,4 @@ async fn tunnel(caller: OnUpgrade, service: OnUpgrade) {
     if let Err(error) = tokio::io::copy_bidirectional(&mut caller, &mut service).await {
         tracing::debug!(%error, "a tunnel broke off");
     }
-}
-
-fn own(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Either::Right(Full::from(text)));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
 }

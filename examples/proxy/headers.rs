@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use hyper::{
     HeaderMap,
-    header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
+    http::uri::Authority,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -59,12 +60,36 @@ pub(crate) fn set_takes_trailers(headers: &mut HeaderMap, http2: bool) {
     }
 }
 
-/// On HTTP/2 the service's own name is in `:authority`, which must not differ from `Host`.
-pub(crate) fn set_host(headers: &mut HeaderMap, host: Option<HeaderValue>, http2: bool) {
-    match host {
-        Some(host) if !http2 => headers.insert(HOST, host),
-        _ => headers.remove(HOST),
-    };
+pub(crate) fn set_host(headers: &mut HeaderMap, host: &Authority) {
+    let host = HeaderValue::try_from(host.as_str()).expect("an authority is visible ASCII");
+    headers.insert(HOST, host);
+}
+
+/// On HTTP/2 it is in `:authority`.
+pub(crate) fn remove_host(headers: &mut HeaderMap) {
+    headers.remove(HOST);
+}
+
+/// HTTP/2 may send each cookie on a line of its own, HTTP/1 may not (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.by_ref().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let mut joined =
+        HeaderValue::from_bytes(&lines.join(&b"; "[..])).expect("made of header values");
+    joined.set_sensitive(
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .any(HeaderValue::is_sensitive),
+    );
+    headers.insert(COOKIE, joined);
 }
 
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr) {
@@ -82,7 +107,7 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: IpAddr) {
 }
 
 /// The options of a list, lower-cased.
-fn options(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+pub(crate) fn options(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).iter();
     lines
         .filter_map(|line| line.to_str().ok())

@@ -21,33 +21,62 @@
 //! What the service sees and answers goes through as it is and when it is made: nothing is
 //! collected, decompressed or rewritten, neither way.
 //!
-//! | | |
+//! | what the service sees | |
 //! | --- | --- |
 //! | served | HTTP/1 and HTTP/2 without TLS, on one port; TLS ends in front of it |
-//! | `Host` | stays the caller's, so that the service's own links are right |
+//! | `Host`, `:authority` | stay the caller's, so that the service's own links are right |
 //! | `X-Forwarded-For` | the caller's address is added at its end; believe no more of it than you put in front |
 //! | `X-Forwarded-Proto` | `http`, unless something in front has said otherwise |
 //! | `Connection` and what it names, `TE`, `Transfer-Encoding` and so on | concern one connection and stay there |
+//! | cookies of an HTTP/2 caller | one line for a service that speaks HTTP/1 |
+//! | trailers | go through; HTTP/1 has them only where `Trailer` names them |
 //! | upgrades (WebSocket) | become a tunnel, until one side or the proxy ends |
+//! | a request that the service has not seen (`REFUSED_STREAM`, `GOAWAY`, a kept connection that was just closing) | is sent again on a new connection, three times in all; 64 KiB of its body are kept for that. On HTTP/1, one that it may have seen only where its method is idempotent or nothing of its body was sent |
+//!
+//! | what the caller gets instead of the service's answer | |
+//! | --- | --- |
 //! | `CONNECT` | 405: this is no forward proxy |
+//! | no `Host` (HTTP/1.1), two of them, a malformed one, one that differs from the target | 400 |
+//! | a length beside chunks, lengths that differ, chunks on HTTP/1.0, malformed header lines | 400 |
+//! | another `Transfer-Encoding` than `chunked` | 501 |
+//! | over 1,000 header lines on HTTP/1, 256 KiB of them on HTTP/2 | 431 |
+//! | a target over 65,534 bytes | 414 |
 //! | the service cannot be reached, or breaks off before it answers | 502, which is forwarded like any other answer |
+//! | the service's answer does not say for certain how its body is to be read | 502 as well. One `Content-Length` is left of equal ones, none beside chunks; other malformed header lines are left out |
+//! | the service's answer does not begin within `--upstream-timeout` | 504, forwarded as well |
+//!
+//! Not forwarded is what a service says before its answer (`103 Early Hints`): hyper 1.12 gives
+//! it to a client, but has no way for a server to send it. Who sends
+//! `Expect: 100-continue` hears `100` from the proxy.
+//!
+//! A call runs on when its caller hangs up, as the layer has it, and ends with
+//! `--cancel-on-disconnect`; one that wants no webhook always ends. The connection to the service
+//! ends with the call. A caller that only closes its sending side gets its answer: as TCP does not
+//! tell the two apart, it counts as gone once nothing has moved either way for 5 seconds.
 //!
 //! SIGTERM and Ctrl-C drain: no new connections, then calls under way end, then their webhooks,
 //! all within `--drain`. A second signal cuts that short. The exit code is 0 unless webhooks had
 //! to be given up. Logs go to standard error; `RUST_LOG` chooses what is in them.
 
+mod answer;
+mod args;
+mod call;
+mod caller;
 mod forward;
 mod headers;
+mod heads;
+mod limits;
+mod link;
 mod outbox;
+mod replay;
 mod serve;
+mod service;
 mod stop;
 mod upstream;
 
 use std::{
     error::Error,
     io::{IsTerminal as _, Write as _},
-    net::SocketAddr,
-    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -55,55 +84,10 @@ use std::{
 use clap::Parser;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer};
+use tower_webhook::Dispatcher;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{forward::Proxy, outbox::Outbox, stop::Stop, upstream::Upstream};
-
-/// A reverse proxy that forwards responses to the webhook endpoint that the caller names.
-#[derive(Debug, Parser)]
-#[command(name = "proxy", version)]
-struct Args {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-
-    /// The service behind the proxy, such as http://127.0.0.1:9000
-    #[arg(long, value_name = "URL")]
-    upstream: Upstream,
-
-    /// Speak HTTP/2 to the service, as gRPC needs it
-    #[arg(long)]
-    upstream_http2: bool,
-
-    /// Accept webhook endpoints with http and in private networks: for trying out
-    #[arg(long)]
-    insecure_private_endpoints: bool,
-
-    /// How long one attempt to deliver a webhook may take
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = some_time)]
-    attempt_timeout: Duration,
-
-    /// The largest response that is forwarded, up to 1GiB
-    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
-    body_limit: usize,
-
-    /// Refuse calls that ask for a webhook without a secret to sign it
-    #[arg(long)]
-    required_secret: bool,
-
-    /// Where webhooks wait to be delivered: memory, or sqlite:PATH, which outlives the proxy
-    #[arg(long, value_name = "OUTBOX", default_value = "memory")]
-    outbox: Outbox,
-
-    /// The key that seals secrets in the outbox; made when there is none. Default: PATH.key
-    #[arg(long, value_name = "FILE")]
-    outbox_key_file: Option<PathBuf>,
-
-    /// How long calls and webhooks under way may take to end after SIGTERM or Ctrl-C
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    drain: Duration,
-}
+use crate::{args::Args, forward::Proxy, service::Service, stop::Stop};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -134,7 +118,8 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let address = listener.local_addr()?;
     let dispatcher = args.dispatcher()?;
     let layer = args.layer(&dispatcher);
-    let proxy = Proxy::new(args.upstream, args.upstream_http2);
+    let service = Service::new(args.upstream, args.upstream_http2);
+    let proxy = Proxy::new(service, args.upstream_timeout);
 
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
@@ -181,56 +166,4 @@ async fn drain(
     } else {
         ExitCode::FAILURE
     }
-}
-
-impl Args {
-    fn dispatcher(&self) -> Result<Dispatcher, Box<dyn Error>> {
-        let mut policy = EndpointPolicy::public();
-        if self.insecure_private_endpoints {
-            policy = policy.with_insecure_http().with_insecure_private_networks();
-        }
-        let builder = Dispatcher::builder()
-            .with_endpoint_policy(policy)
-            .with_attempt_timeout(self.attempt_timeout)
-            .with_body_limit(self.body_limit);
-        self.outbox
-            .dispatcher(self.outbox_key_file.as_deref(), builder)
-    }
-
-    fn layer(&self, dispatcher: &Dispatcher) -> WebhookLayer {
-        let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
-        if self.required_secret {
-            layer.with_required_secret()
-        } else {
-            layer
-        }
-    }
-}
-
-fn some_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than that".to_owned()),
-        parsed => parsed.map_err(|error| error.to_string()),
-    }
-}
-
-/// The memory for all webhooks under way: a larger body could never be admitted.
-const MAX_BODY: usize = 1 << 30;
-
-fn size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match text[digits.len()..].trim() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err("must be a number of B, KiB, MiB or GiB, such as 4MiB".to_owned()),
-    };
-    let number: usize = digits
-        .parse()
-        .map_err(|_| "must begin with a number, such as 4MiB".to_owned())?;
-    number
-        .checked_mul(1 << shift)
-        .filter(|bytes| *bytes <= MAX_BODY)
-        .ok_or_else(|| "must be 1GiB at most".to_owned())
 }

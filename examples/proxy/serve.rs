@@ -1,4 +1,14 @@
-use std::{future::Future, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{
+    TryFutureExt as _,
+    future::{Either, ready},
+};
+use http_body_util as util;
+use hyper::{Request, Response, Version, body::Incoming};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -6,10 +16,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tower::{Layer, service_fn};
+use tower::{Layer, ServiceExt as _, service_fn};
 use tower_webhook::WebhookLayer;
 
-use crate::forward::Proxy;
+use crate::{
+    answer::own,
+    call,
+    caller::Caller,
+    forward::Proxy,
+    limits::{HEADER_BYTES, HEADER_LINES},
+    service::BoxError,
+};
 
 /// Serves until `stop` resolves, and returns the connections that are open then.
 pub(crate) async fn serve(
@@ -23,8 +40,14 @@ pub(crate) async fn serve(
     server
         .http1()
         .timer(TokioTimer::new())
-        .preserve_header_case(true);
-    server.http2().timer(TokioTimer::new());
+        .preserve_header_case(true)
+        .max_headers(HEADER_LINES)
+        // Otherwise who sends no more is taken for one who has left; `Caller` tells them apart.
+        .half_close(true);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEADER_BYTES);
 
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
@@ -35,20 +58,54 @@ pub(crate) async fn serve(
         };
         // Otherwise a small chunk of a stream may wait for the one before it to be acknowledged.
         let _ = socket.set_nodelay(true);
-        let proxy = proxy.clone();
-        let service = layer.layer(service_fn(move |request| {
-            proxy.clone().forward(request, peer.ip())
-        }));
+        let (caller, io) = Caller::new(socket);
+        let service = service(layer, proxy, peer, Arc::clone(&caller));
         let connection = server
-            .serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service))
+            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
             .into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, %peer, "a connection broke off");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error, %peer, "a connection broke off");
+                },
+                () = caller.left() => tracing::debug!(%peer, "a caller has left"),
             }
         });
     }
+}
+
+/// The layer and the proxy, for calls that are fit for both.
+fn service(
+    layer: &WebhookLayer,
+    proxy: &Proxy,
+    peer: SocketAddr,
+    caller: Arc<Caller>,
+) -> impl tower::Service<
+    Request<Incoming>,
+    Response = Response<impl hyper::body::Body<Data = Bytes, Error = BoxError> + Send + use<>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ use<> {
+    let proxy = proxy.clone();
+    let webhook = layer.layer(service_fn(move |request| {
+        proxy.clone().forward(request, peer.ip())
+    }));
+    service_fn(move |request: Request<Incoming>| {
+        let ambiguous = request.version() <= Version::HTTP_11 && caller.heads().next_is_ambiguous();
+        match call::check(&request, ambiguous) {
+            Ok(()) => {
+                let answer = webhook.clone().oneshot(request);
+                Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
+            }
+            Err(refusal) => {
+                let answer = own(refusal.status, refusal.text);
+                Either::Right(ready(Ok(answer.map(util::Either::Right))))
+            }
+        }
+    })
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -10,15 +10,30 @@ use hyper::{
 pub(crate) struct Upstream(Authority);
 
 impl Upstream {
-    /// Where a call for `target` goes: the same path and query, byte for byte.
-    pub(crate) fn uri(&self, target: &Uri) -> Uri {
-        let root = || PathAndQuery::from_static("/");
-        let mut parts = Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.0.clone());
-        parts.path_and_query = Some(target.path_and_query().cloned().unwrap_or_else(root));
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.0
     }
+
+    /// Where to connect to.
+    pub(crate) fn uri(&self) -> Uri {
+        uri(Some(self.0.clone()), PathAndQuery::from_static("/"))
+    }
+
+    /// What a request for `target` at `host` says: the same path and query, byte for byte. On
+    /// HTTP/1 the host is in `Host`.
+    pub(crate) fn target(&self, target: &Uri, host: Authority, http2: bool) -> Uri {
+        let root = || PathAndQuery::from_static("/");
+        let path = target.path_and_query().cloned().unwrap_or_else(root);
+        uri(http2.then_some(host), path)
+    }
+}
+
+fn uri(host: Option<Authority>, path: PathAndQuery) -> Uri {
+    let mut parts = Parts::default();
+    parts.scheme = host.is_some().then_some(Scheme::HTTP);
+    parts.authority = host;
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).expect("a path, or scheme, authority and path make a URI")
 }
 
 impl FromStr for Upstream {

@@ -23,6 +23,8 @@ async fn bad_arguments_are_named() {
         ),
         ("--upstream", "http://me@service", "no user name"),
         ("--upstream", "http://", "invalid value"),
+        ("--upstream-timeout", "0s", "longer"),
+        ("--upstream-timeout", "5", "time unit needed"),
         ("--attempt-timeout", "0s", "longer"),
         ("--attempt-timeout", "15", "time unit needed"),
         ("--drain", "soon", "expected number"),

@@ -2,9 +2,14 @@
 
 #![cfg(unix)]
 
+mod again;
+mod answers;
 mod arguments;
+mod calls;
 mod drain;
+mod leaving;
 mod messages;
+mod raw;
 mod streams;
 mod world;
 

@@ -1,17 +1,15 @@
 //! What goes through as it is.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::collections::HashMap;
 
 use axum::{Router, extract::Path, response::IntoResponse, routing::any};
 use http::{HeaderMap, StatusCode, Version, header::DATE};
 use reqwest::{Method, Response};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
-};
+use tokio::{join, net::TcpSocket};
 
 use crate::{
     example::within,
+    raw::{RawService, raw_call},
     world::{SECRET, World, serve},
 };
 
@@ -73,50 +71,26 @@ async fn head_keeps_its_headers_and_has_no_body() {
     }
 }
 
-/// A service that says exactly these bytes to its first call, and what it was asked.
-async fn raw_service(answer: &'static str) -> (SocketAddr, impl Future<Output = String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let mut asked = String::new();
-        while !asked.ends_with("\r\n\r\n") {
-            asked.push(socket.read_u8().await.unwrap().into());
-        }
-        socket.write_all(answer.as_bytes()).await.unwrap();
-        asked
-    });
-    (address, async { within(asked).await.unwrap() })
-}
-
-async fn raw_call(to: SocketAddr, request: &str) -> String {
-    let mut socket = TcpStream::connect(to).await.unwrap();
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within(socket.read_to_string(&mut answer)).await.unwrap();
-    answer
-}
-
 #[tokio::test]
 async fn nothing_but_the_connections_own_headers_is_changed() {
     const RESPONSE: &str = "HTTP/1.1 299 Very Odd\r\nX-CaSe: a\r\nset-cookie: b=1\r\n\
         set-cookie: c=2\r\nContent-Encoding: gzip\r\ncontent-length: 2\r\ndate: never\r\n";
     const REQUEST: &str = "X-CaSe: 1\r\nhost: the.caller\r\nExpect: nothing\r\n";
     let answer = format!("{RESPONSE}Keep-Alive: timeout=1\r\nX-Hop: 1\r\n");
-    let answer = format!("{answer}Connection: x-hop, close\r\n\r\nok").leak();
-    let (service, asked) = raw_service(answer).await;
-    let world = World::before(service, &[]).await;
+    let answer = format!("{answer}Connection: x-hop, close\r\n\r\nok");
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
     let path = "/a%20b/../c?d=%2f&e;f";
     let request = format!(
         "GET {path} HTTP/1.1\r\n{REQUEST}X-Forwarded-For: 192.0.2.1\r\nX-Hop: 1\r\n\
         Keep-Alive: 1\r\nTE: gzip\r\nUpgrade: h2c\r\n\
         Connection: close, x-hop, upgrade\r\n\r\n"
     );
-    let answer = raw_call(world.address, &request).await;
+    let (answer, asked) = join!(raw_call(world.address, &request), service.answer(&answer));
     assert_eq!(answer, format!("{RESPONSE}Connection: close\r\n\r\nok"));
     let forwarded = "X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\nx-forwarded-proto: http\r\n";
     let expected = format!("GET {path} HTTP/1.1\r\n{REQUEST}{forwarded}\r\n");
-    assert_eq!(lines(&asked.await), lines(&expected));
+    assert_eq!(lines(&asked), lines(&expected));
 }
 
 /// Their order counts only within one name.
@@ -128,11 +102,13 @@ fn lines(head: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn an_old_service_is_served_as_a_new_one() {
-    let (service, _asked) = raw_service("HTTP/1.0 200 OK\r\ndate: never\r\n\r\nto the end").await;
-    let world = World::before(service, &[]).await;
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
     let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let old = "HTTP/1.0 200 OK\r\ndate: never\r\n\r\nto the end";
+    let (answer, _) = join!(raw_call(world.address, request), service.answer(old));
     assert_eq!(
-        raw_call(world.address, request).await,
+        answer,
         "HTTP/1.1 200 OK\r\ndate: never\r\nconnection: close\r\n\
         transfer-encoding: chunked\r\n\r\nA\r\nto the end\r\n0\r\n\r\n"
     );

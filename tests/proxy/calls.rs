@@ -1,0 +1,313 @@
+//! What callers send that is odd, and what the service gets of it.
+
+use axum::{Router, routing::any};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::join;
+
+use crate::{
+    example::within,
+    raw::{Raw, RawService, header, raw_call, status},
+    world::World,
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+
+fn echo() -> Router {
+    Router::new().fallback(any(|body: Bytes| async { body }))
+}
+
+#[tokio::test]
+async fn a_call_that_is_none_is_refused_and_makes_no_webhook() {
+    let mut world = World::of(echo(), &["--insecure-private-endpoints"]).await;
+    let target = format!("/?webhookEndpoint={}", world.endpoint);
+    let chunks = "transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    for (request, expected) in [
+        // Whom it is for.
+        ("GET T HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost:\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a b\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: me@a\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a/b\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a:99999\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: a:b\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: [::1\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.1\r\nhost: \u{e4}\r\n\r\n".to_owned(), "400"),
+        ("GET http://bT HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET http://a:81T HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET http://me@aT HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET a HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET * HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
+        ("GET T HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n".to_owned(), "400"),
+        // Where it ends.
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n{chunks}"), "400"),
+        (format!("POST T HTTP/1.1\r\ncontent-length: 0\r\nhost: a\r\n{chunks}"), "400"),
+        ("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n".to_owned(), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!"), "400"),
+        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 2, 2\r\n\r\nok".to_owned(), "400"),
+        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: +2\r\n\r\nok".to_owned(), "400"),
+        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\nok".to_owned(), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n"), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, {}", &chunks[19..]), "501"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n{chunks}"), "501"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, {}", &chunks[19..]), "400"),
+        (format!("POST T HTTP/1.0\r\nhost: a\r\n{chunks}"), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding : {}", &chunks[19..]), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n{chunks}"), "400"),
+        (format!("POST T HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n{chunks}"), "400"),
+    ] {
+        let request = request.replacen("T HTTP", &format!("{target} HTTP"), 1);
+        let request = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+        let answer = raw_call(world.address, &request).await;
+        assert_eq!(status(&answer), expected, "{request}\n{answer}");
+    }
+    // Had any of them made a webhook, it would be there before this one.
+    let last = format!(
+        "GET {target} HTTP/1.1\r\nhost: a\r\nx-webhook-secret: a-value-of-your-choice\r\nx-request-id: last\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(status(&raw_call(world.address, &last).await), "200");
+    assert_eq!(world.webhook().await.id, "last");
+    world.proxy.signal("TERM");
+    let end = world.proxy.stderr.line_with("drained").await;
+    assert!(end.contains("accepted=1 "), "{end}");
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_seen_on_a_connection_that_goes_on() {
+    let world = World::of(echo(), &[]).await;
+    let mut caller = Raw::connect(world.address).await;
+    const SIZED: &str = "\r\ncontent-length: 5\r\nhello!";
+    const CHUNK: &str = "\r\ncontent-length: 5\r\n\r\n";
+    let post = |rest: String| format!("POST / HTTP/1.1\r\nhost: a\r\n{rest}");
+    let sized = post(format!("content-length: {}\r\n\r\n{SIZED}", SIZED.len()));
+    let chunks = format!(
+        "{:x};b=\"c\"\r\n{CHUNK}\r\n3\r\nend\r\n0\r\nd: e\r\n\r\n",
+        CHUNK.len()
+    );
+    let chunked = post(format!("transfer-encoding: chunked\r\n\r\n{chunks}"));
+    let empty = post("\r\n".to_owned());
+    let all = [
+        (&sized, SIZED.to_owned()),
+        (&chunked, format!("{CHUNK}end")),
+        (&empty, String::new()),
+        (&chunked, format!("{CHUNK}end")),
+        (&sized, SIZED.to_owned()),
+    ];
+    // In one go, and byte by byte: how they arrive must not count.
+    for parts in [usize::MAX, 1] {
+        for (request, echoed) in &all {
+            for part in request.as_bytes().chunks(parts) {
+                caller.write(part).await;
+            }
+            let head = caller.head().await;
+            assert_eq!(status(&head), "200", "{request}");
+            assert_eq!(caller.exactly(echoed.len()).await, echoed.as_bytes());
+        }
+    }
+    let pipelined = [&sized[..], &chunked, &empty].concat();
+    let both = post("content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned());
+    caller.write(format!("{pipelined}{both}{empty}")).await;
+    let answers = caller.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 400 ").count(), 1, "{answers}");
+}
+
+#[tokio::test]
+async fn what_is_a_call_arrives() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let own = service.address.to_string();
+    for (request, line, host) in [
+        ("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1", &own[..]),
+        ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", "GET / HTTP/1.1", "a"),
+        (
+            "GET http://a/b?c HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /b?c HTTP/1.1",
+            "a",
+        ),
+        (
+            "GET http://A:80 HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1",
+            "A:80",
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+            "OPTIONS * HTTP/1.1",
+            "a",
+        ),
+        (
+            "GET //a//b? HTTP/1.1\r\nhost: [::1]:9\r\n\r\n",
+            "GET //a//b? HTTP/1.1",
+            "[::1]:9",
+        ),
+        (
+            "GET /? HTTP/1.1\r\nhost: my_app\r\n\r\n",
+            "GET /? HTTP/1.1",
+            "my_app",
+        ),
+        (
+            "GET /%2F%2f%zz/../.?a=%26&a HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET /%2F%2f%zz/../.?a=%26&a HTTP/1.1",
+            "a",
+        ),
+        (
+            "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1",
+            "a",
+        ),
+    ] {
+        let request = request.replacen(" HTTP/1.1\r\n", " HTTP/1.1\r\nconnection: close\r\n", 1);
+        let (answer, asked) = join!(raw_call(world.address, &request), service.answer(OK));
+        assert_eq!(status(&answer), "200", "{request}\n{answer}");
+        assert_eq!(asked.lines().next(), Some(line));
+        assert_eq!(header(&asked, "host"), Some(host));
+    }
+}
+
+#[tokio::test]
+async fn an_old_caller_gets_no_chunks_and_may_keep_its_connection() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let call = raw_call(world.address, "GET / HTTP/1.0\r\nhost: a\r\n\r\n");
+    let (answer, _) = join!(call, service.answer(chunked));
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert_eq!(header(&answer, "transfer-encoding"), None);
+
+    let mut caller = Raw::connect(world.address).await;
+    for _ in 0..2 {
+        let request = "GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n";
+        caller.write(request).await;
+        let (head, _) = join!(caller.head(), service.answer(OK));
+        assert_eq!(header(&head, "connection"), Some("keep-alive"), "{head}");
+        assert_eq!(caller.exactly(2).await, b"ok");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_header_lines_arrive_and_more_are_a_431() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let request = |lines: usize| {
+        let more: String = (2..lines).map(|n| format!("x-{n}: {n}\r\n")).collect();
+        format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n")
+    };
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x-many: 1\r\n".repeat(1000));
+    let (answer, asked) = join!(
+        raw_call(world.address, request(1000)),
+        service.answer(&many)
+    );
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert_eq!(answer.matches("x-many: 1\r\n").count(), 1000);
+    assert!(asked.contains("x-999: 999\r\n"), "{asked}");
+    assert_eq!(status(&raw_call(world.address, request(1001)).await), "431");
+}
+
+#[tokio::test]
+async fn a_long_target_arrives_and_a_longer_one_is_a_414() {
+    let world = World::of(echo(), &[]).await;
+    for (length, expected) in [(60_000, "200"), (70_000, "414")] {
+        let path = "a".repeat(length);
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert_eq!(status(&raw_call(world.address, request).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_refusal() {
+    let world = World::of(echo(), &[]).await;
+    let mut caller = Raw::connect(world.address).await;
+    for (host, expected) in [("", "400"), ("host: a\r\n", "200"), ("", "400")] {
+        let request = format!("POST / HTTP/1.1\r\n{host}content-length: 2\r\n\r\nok");
+        caller.write(request).await;
+        let head = caller.head().await;
+        assert_eq!(status(&head), expected, "{head}");
+        let length = header(&head, "content-length").unwrap().parse().unwrap();
+        caller.exactly(length).await;
+    }
+}
+
+#[tokio::test]
+async fn who_expects_100_gets_it_before_the_body_is_sent() {
+    let world = World::of(echo(), &[]).await;
+    let mut caller = Raw::connect(world.address).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+    caller.write(head).await;
+    assert_eq!(caller.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
+    caller.write("ok").await;
+    let answer = caller.rest().await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+fn http2() -> Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http()
+}
+
+#[tokio::test]
+async fn the_cookies_of_http2_are_one_line_on_http1() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let call = Request::get(format!("http://{}/", world.address));
+    let call = ["a=1", "b=2; c=3", "d=4"]
+        .into_iter()
+        .fold(call, |call, cookie| call.header("cookie", cookie));
+    let client = http2();
+    let call = client.request(call.body(Empty::new()).unwrap());
+    let (response, asked) = join!(within(call), service.answer(OK));
+    assert_eq!(response.unwrap().status(), 200);
+    assert_eq!(header(&asked, "cookie"), Some("a=1; b=2; c=3; d=4"));
+    assert_eq!(header(&asked, "host"), Some(&world.address.to_string()[..]));
+}
+
+#[tokio::test]
+async fn an_http2_call_with_another_host_is_refused() {
+    let world = World::of(echo(), &[]).await;
+    for (host, expected) in [("other", 400), (&world.address.to_string()[..], 200)] {
+        let call = Request::get(format!("http://{}/", world.address)).header("host", host);
+        let response = within(http2().request(call.body(Empty::new()).unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), expected, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn large_headers_arrive_over_http2() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let large = "a".repeat(200 << 10);
+    let call = Request::get(format!("http://{}/", world.address)).header("x-large", &large);
+    let client = http2();
+    let call = client.request(call.body(Empty::new()).unwrap());
+    let (response, asked) = join!(within(call), service.answer(OK));
+    assert_eq!(response.unwrap().status(), 200);
+    assert_eq!(header(&asked, "x-large"), Some(&large[..]));
+}
+
+#[tokio::test]
+async fn the_callers_authority_reaches_an_http2_service() {
+    let authority = any(|request: axum::extract::Request| async move {
+        let host = request.headers().get("host");
+        assert_eq!(host, None);
+        request.uri().authority().unwrap().to_string()
+    });
+    let world = World::of(Router::new().fallback(authority), &["--upstream-http2"]).await;
+    let request = "GET /b HTTP/1.1\r\nhost: The.Caller:81\r\nconnection: close\r\n\r\n";
+    let answer = raw_call(world.address, request).await;
+    assert!(answer.ends_with("\r\n\r\nThe.Caller:81"), "{answer}");
+    let call = Request::get(format!("http://{}/", world.address));
+    let response = http2().request(call.body(Empty::new()).unwrap());
+    let body = within(response).await.unwrap().into_body().collect();
+    let body = within(body).await.unwrap().to_bytes();
+    assert_eq!(body, world.address.to_string());
+    let answer = raw_call(world.address, "GET / HTTP/1.0\r\n\r\n").await;
+    assert!(answer.contains("\r\n\r\n127.0.0.1:"), "{answer}");
+}
