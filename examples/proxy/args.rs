@@ -33,6 +33,11 @@ pub(crate) struct Args {
     #[arg(long)]
     cancel_on_disconnect: bool,
 
+    /// How long a caller that has closed its sending side may wait while nothing moves; then it has
+    /// hung up
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub(crate) half_close_timeout: Duration,
+
     /// How long one attempt to deliver a webhook may take
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = some_time)]
     attempt_timeout: Duration,

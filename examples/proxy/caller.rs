@@ -22,10 +22,6 @@ use tokio::{
 
 use crate::heads::RequestHeads;
 
-/// TCP does not tell who only sends no more from who has left altogether: both look like this until
-/// something is written to them. Who is silent for this long after it has left.
-pub(crate) const HALF_CLOSED: Duration = Duration::from_secs(5);
-
 /// How often a connection is looked at on which something waits to be read.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -63,8 +59,9 @@ impl Caller {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves when the caller has left.
-    pub(crate) async fn left(&self) {
+    /// Resolves when the caller has left. TCP does not tell that from only sending no more, until
+    /// something is written: who has closed its side has left once nothing moves for `patience`.
+    pub(crate) async fn left(&self, patience: Duration) {
         loop {
             match self
                 .socket
@@ -79,7 +76,7 @@ impl Caller {
         }
         loop {
             let before = self.progress.load(Ordering::Relaxed);
-            sleep(HALF_CLOSED).await;
+            sleep(patience).await;
             if self.progress.load(Ordering::Relaxed) == before {
                 return;
             }

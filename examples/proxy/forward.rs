@@ -2,7 +2,7 @@ use std::{convert::Infallible, error::Error, net::IpAddr, time::Duration};
 
 use hyper::{
     Method, Request, Response, StatusCode, Version,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{CONTENT_LENGTH, HeaderValue},
     http::{request::Parts, uri::Authority},
     upgrade::OnUpgrade,
@@ -12,9 +12,11 @@ use tokio::time::timeout;
 
 use crate::{
     answer::{Body, own, settle_length},
-    call, headers,
+    call,
+    connection::{BoxError, Seen},
+    headers,
     replay::Replay,
-    service::{BoxError, Seen, Service},
+    service::Service,
 };
 
 /// Sends calls on to the service behind. Cheap to clone.
@@ -85,9 +87,11 @@ impl Proxy {
         protocol: Option<HeaderValue>,
         peer: IpAddr,
     ) {
-        let http2 = self.service.http2();
+        let http2 = self.service.speaks_http2();
         let host = host.unwrap_or_else(|| self.service.upstream().authority().clone());
         let crumbs = request.version() == Version::HTTP_2;
+        let body = request.body();
+        let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
         let headers = request.headers_mut();
         let trailers = headers::takes_trailers(headers);
         headers::strip_hop_by_hop(headers);
@@ -96,6 +100,9 @@ impl Proxy {
             headers::remove_host(headers);
         } else {
             headers::set_host(headers, &host);
+            if chunked {
+                headers::set_chunked(headers);
+            }
             if crumbs {
                 headers::join_cookies(headers);
             }

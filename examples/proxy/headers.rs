@@ -11,6 +11,12 @@ use hyper::{
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// Header lines of a call or an answer on HTTP/1. hyper has 100, which cookies and tracing fill up.
+pub(crate) const HEADER_LINES: usize = 1000;
+
+/// The same on HTTP/2, in bytes as it counts them. hyper has 16 KiB.
+pub(crate) const HEADER_BYTES: u32 = 256 << 10;
+
 /// These, and what `Connection` names, concern one connection only (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
@@ -44,6 +50,11 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
+}
+
+/// Otherwise hyper takes a GET or HEAD whose length is not known for one without a body.
+pub(crate) fn set_chunked(headers: &mut HeaderMap) {
+    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
 }
 
 pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {

@@ -52,7 +52,8 @@
 //! A call runs on when its caller hangs up, as the layer has it, and ends with
 //! `--cancel-on-disconnect`; one that wants no webhook always ends. The connection to the service
 //! ends with the call. A caller that only closes its sending side gets its answer: as TCP does not
-//! tell the two apart, it counts as gone once nothing has moved either way for 5 seconds.
+//! tell the two apart, it counts as gone once nothing has moved either
+//! way for `--half-close-timeout`.
 //!
 //! SIGTERM and Ctrl-C drain: no new connections, then calls under way end, then their webhooks,
 //! all within `--drain`. A second signal cuts that short. The exit code is 0 unless webhooks had
@@ -62,10 +63,10 @@ mod answer;
 mod args;
 mod call;
 mod caller;
+mod connection;
 mod forward;
 mod headers;
 mod heads;
-mod limits;
 mod link;
 mod outbox;
 mod replay;
@@ -87,7 +88,7 @@ use tokio::net::TcpListener;
 use tower_webhook::Dispatcher;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{args::Args, forward::Proxy, service::Service, stop::Stop};
+use crate::{args::Args, forward::Proxy, serve::Server, service::Service, stop::Stop};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -123,7 +124,8 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let connections = serve::serve(&listener, &layer, &proxy, stop.asked()).await;
+    let server = Server::new(layer, proxy, args.half_close_timeout);
+    let connections = server.serve(&listener, stop.asked()).await;
     drop(listener);
 
     tracing::info!(within = ?args.drain, "draining");

@@ -8,7 +8,10 @@ use futures::{
     future::{Either, ready},
 };
 use http_body_util as util;
-use hyper::{Request, Response, Version, body::Incoming};
+use hyper::{
+    Request, Response, Version,
+    body::{Body, Incoming},
+};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -23,89 +26,108 @@ use crate::{
     answer::own,
     call,
     caller::Caller,
+    connection::BoxError,
     forward::Proxy,
-    limits::{HEADER_BYTES, HEADER_LINES},
-    service::BoxError,
+    headers::{HEADER_BYTES, HEADER_LINES},
 };
 
-/// Serves until `stop` resolves, and returns the connections that are open then.
-pub(crate) async fn serve(
-    listener: &TcpListener,
-    layer: &WebhookLayer,
-    proxy: &Proxy,
-    stop: impl Future<Output = ()>,
-) -> GracefulShutdown {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    // The timer lets a connection go on which no request head comes.
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .preserve_header_case(true)
-        .max_headers(HEADER_LINES)
-        // Otherwise who sends no more is taken for one who has left; `Caller` tells them apart.
-        .half_close(true);
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEADER_BYTES);
-
-    let connections = GracefulShutdown::new();
-    let mut stop = pin!(stop);
-    loop {
-        let (socket, peer) = tokio::select! {
-            () = &mut stop => return connections,
-            accepted = accept(listener) => accepted,
-        };
-        // Otherwise a small chunk of a stream may wait for the one before it to be acknowledged.
-        let _ = socket.set_nodelay(true);
-        let (caller, io) = Caller::new(socket);
-        let service = service(layer, proxy, peer, Arc::clone(&caller));
-        let connection = server
-            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
-            .into_owned();
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(error, %peer, "a connection broke off");
-                },
-                () = caller.left() => tracing::debug!(%peer, "a caller has left"),
-            }
-        });
-    }
+/// What every connection of a caller is served with.
+pub(crate) struct Server {
+    layer: WebhookLayer,
+    proxy: Proxy,
+    /// See [`Caller::left`].
+    patience: Duration,
 }
 
-/// The layer and the proxy, for calls that are fit for both.
-fn service(
-    layer: &WebhookLayer,
-    proxy: &Proxy,
-    peer: SocketAddr,
-    caller: Arc<Caller>,
-) -> impl tower::Service<
-    Request<Incoming>,
-    Response = Response<impl hyper::body::Body<Data = Bytes, Error = BoxError> + Send + use<>>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ use<> {
-    let proxy = proxy.clone();
-    let webhook = layer.layer(service_fn(move |request| {
-        proxy.clone().forward(request, peer.ip())
-    }));
-    service_fn(move |request: Request<Incoming>| {
-        let ambiguous = request.version() <= Version::HTTP_11 && caller.heads().next_is_ambiguous();
-        match call::check(&request, ambiguous) {
-            Ok(()) => {
-                let answer = webhook.clone().oneshot(request);
-                Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
-            }
-            Err(refusal) => {
-                let answer = own(refusal.status, refusal.text);
-                Either::Right(ready(Ok(answer.map(util::Either::Right))))
-            }
+impl Server {
+    pub(crate) fn new(layer: WebhookLayer, proxy: Proxy, patience: Duration) -> Self {
+        Self {
+            layer,
+            proxy,
+            patience,
         }
-    })
+    }
+
+    /// Serves until `stop` resolves, and returns the connections that are open then.
+    pub(crate) async fn serve(
+        &self,
+        listener: &TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> GracefulShutdown {
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        // The timer lets a connection go on which no request head comes.
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .preserve_header_case(true)
+            .max_headers(HEADER_LINES)
+            // Otherwise hyper takes who sends no more for one who has left.
+            .half_close(true);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEADER_BYTES);
+
+        let connections = GracefulShutdown::new();
+        let patience = self.patience;
+        let mut stop = pin!(stop);
+        loop {
+            let (socket, peer) = tokio::select! {
+                () = &mut stop => return connections,
+                accepted = accept(listener) => accepted,
+            };
+            // Otherwise a small chunk of a stream may wait for the one before it to be acknowledged.
+            let _ = socket.set_nodelay(true);
+            let (caller, io) = Caller::new(socket);
+            let service = self.service(peer, Arc::clone(&caller));
+            let service = TowerToHyperService::new(service);
+            let connection = server
+                .serve_connection_with_upgrades(TokioIo::new(io), service)
+                .into_owned();
+            let connection = connections.watch(connection);
+            tokio::spawn(async move {
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!(error, %peer, "a connection broke off");
+                    },
+                    () = caller.left(patience) => tracing::debug!(%peer, "a caller has left"),
+                }
+            });
+        }
+    }
+
+    /// The layer and the proxy, for what is fit for both.
+    fn service(
+        &self,
+        peer: SocketAddr,
+        caller: Arc<Caller>,
+    ) -> impl tower::Service<
+        Request<Incoming>,
+        Response = Response<impl Body<Data = Bytes, Error = BoxError> + Send + use<>>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<> {
+        let proxy = self.proxy.clone();
+        let webhook = self.layer.layer(service_fn(move |request| {
+            proxy.clone().forward(request, peer.ip())
+        }));
+        service_fn(move |request: Request<Incoming>| {
+            let http1 = request.version() <= Version::HTTP_11;
+            let ambiguous = http1 && caller.heads().next_is_ambiguous();
+            match call::check(&request, ambiguous) {
+                Ok(()) => {
+                    let answer = webhook.clone().oneshot(request);
+                    Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
+                }
+                Err(refusal) => {
+                    let answer = own(refusal.status, refusal.text);
+                    Either::Right(ready(Ok(answer.map(util::Either::Right))))
+                }
+            }
+        })
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

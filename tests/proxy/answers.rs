@@ -219,26 +219,6 @@ async fn a_body_that_breaks_off_is_broken_for_the_caller_and_not_delivered() {
 }
 
 #[tokio::test]
-async fn trailers_go_through_over_http1_where_they_are_named() {
-    let odd = Odd::start().await;
-    let request = "POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\
-        trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n";
-    let service = async {
-        let mut raw = odd.service.accept().await;
-        let head = raw.head().await;
-        let body = raw.until("0\r\n").await + &raw.head().await;
-        let answer = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
-            2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
-        raw.write(answer).await;
-        (head, body)
-    };
-    let (answer, (head, sent)) = join!(raw_call(odd.world.address, request), service);
-    assert_eq!(header(&head, "te"), Some("trailers"), "{head}");
-    assert_eq!(sent, "2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n");
-    assert!(answer.ends_with("\r\n0\r\nx-sum: 2\r\n\r\n"), "{answer}");
-}
-
-#[tokio::test]
 async fn what_comes_before_the_answer_is_not_the_answer() {
     let mut odd = Odd::start().await;
     let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";

@@ -25,6 +25,7 @@ async fn bad_arguments_are_named() {
         ("--upstream", "http://", "invalid value"),
         ("--upstream-timeout", "0s", "longer"),
         ("--upstream-timeout", "5", "time unit needed"),
+        ("--half-close-timeout", "soon", "expected number"),
         ("--attempt-timeout", "0s", "longer"),
         ("--attempt-timeout", "15", "time unit needed"),
         ("--drain", "soon", "expected number"),

@@ -5,13 +5,12 @@ use tokio::join;
 
 use crate::{
     example::within,
-    raw::{Raw, RawService, raw_call, status},
+    raw::{OK, Raw, RawService, raw_call, status},
     world::{SECRET, World},
 };
 
 const TRYING_OUT: &str = "--insecure-private-endpoints";
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 
 struct Leaving {
     service: RawService,
@@ -43,8 +42,10 @@ impl Leaving {
 
 #[tokio::test]
 async fn who_sends_no_more_gets_the_answer() {
-    for args in [&[][..], &["--cancel-on-disconnect"]] {
-        let mut leaving = Leaving::start(args).await;
+    let long = ["--half-close-timeout", "1day"];
+    for more in [None, Some("--cancel-on-disconnect")] {
+        let args: Vec<_> = long.into_iter().chain(more).collect();
+        let mut leaving = Leaving::start(&args).await;
         let (mut caller, mut service) = leaving.call().await;
         caller.half_close().await;
         // The proxy has seen that by the time that another call has gone all the way.

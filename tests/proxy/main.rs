@@ -7,6 +7,7 @@ mod answers;
 mod arguments;
 mod calls;
 mod drain;
+mod http2;
 mod leaving;
 mod messages;
 mod raw;

@@ -2,12 +2,19 @@
 
 use std::net::SocketAddr;
 
+use axum::{Router, body::Bytes, routing::any};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use crate::example::within;
+
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+
+pub(crate) fn echo() -> Router {
+    Router::new().fallback(any(|body: Bytes| async { body }))
+}
 
 /// A service whose every connection the test answers by hand.
 pub(crate) struct RawService {

@@ -15,6 +15,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    join,
     net::TcpStream,
     sync::mpsc,
 };
@@ -23,6 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     example::within,
+    raw::{RawService, header, raw_call},
     world::{SECRET, World},
 };
 
@@ -131,4 +133,25 @@ async fn trailers_go_through_over_http2() {
     let webhook = world.webhook().await;
     assert_eq!(webhook.body, "message");
     assert_eq!(webhook.headers["grpc-status"], "0");
+}
+
+#[tokio::test]
+async fn trailers_go_through_over_http1_where_they_are_named() {
+    let service = RawService::start().await;
+    let world = World::before(service.address, &[]).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\
+        trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n";
+    let serve = async {
+        let mut raw = service.accept().await;
+        let head = raw.head().await;
+        let body = raw.until("0\r\n").await + &raw.head().await;
+        let answer = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+            2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
+        raw.write(answer).await;
+        (head, body)
+    };
+    let (answer, (head, sent)) = join!(raw_call(world.address, request), serve);
+    assert_eq!(header(&head, "te"), Some("trailers"), "{head}");
+    assert_eq!(sent, "2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n");
+    assert!(answer.ends_with("\r\n0\r\nx-sum: 2\r\n\r\n"), "{answer}");
 }
