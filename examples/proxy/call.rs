@@ -81,7 +81,11 @@ fn is_plain(authority: &Authority) -> bool {
         true => Some(""),
         false => rest.strip_prefix(':'),
     });
-    !host.is_empty() && port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
+    let is_number = |port: &str| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (port.is_empty() || authority.port_u16().is_some())
+    };
+    !host.is_empty() && port.is_some_and(is_number)
 }
 
 fn are_one(one: &Authority, other: &Authority) -> bool {

@@ -23,7 +23,7 @@ impl Odd {
         Self { service, world }
     }
 
-    fn request(&self, method: Method) -> String {
+    fn request(&self, method: &Method) -> String {
         let endpoint = &self.world.endpoint;
         format!(
             "{method} /?webhookEndpoint={endpoint} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
@@ -32,7 +32,7 @@ impl Odd {
     }
 
     /// What the caller gets when the service answers this.
-    async fn call(&self, method: Method, answer: &str) -> String {
+    async fn call(&self, method: &Method, answer: &str) -> String {
         let call = raw_call(self.world.address, self.request(method));
         join!(call, self.service.answer(answer)).0
     }
@@ -68,7 +68,7 @@ async fn a_length_that_chunks_override_cuts_nothing() {
         "content-length: none\r\ntransfer-encoding: chunked",
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n{chunks}");
-        let answer = odd.call(Method::GET, &answer).await;
+        let answer = odd.call(&Method::GET, &answer).await;
         assert_eq!(header(&answer, "content-length"), None, "{lengths}");
         assert_eq!(
             header(&answer, "transfer-encoding").unwrap().to_lowercase(),
@@ -90,7 +90,7 @@ async fn equal_lengths_are_one() {
         "content-length:\r\n 2",
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\nok and more");
-        let answer = odd.call(Method::GET, &answer).await;
+        let answer = odd.call(&Method::GET, &answer).await;
         assert_eq!(header(&answer, "content-length"), Some("2"), "{lengths}");
         assert_eq!(body(&answer), "ok", "{lengths}");
         assert_eq!(odd.world.webhook().await.body, "ok", "{lengths}");
@@ -124,13 +124,13 @@ async fn what_nobody_can_read_for_certain_is_a_502() {
     ] {
         for method in [Method::GET, Method::HEAD] {
             let answer = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\nok");
-            let answer = odd.call(method.clone(), &answer).await;
+            let answer = odd.call(&method, &answer).await;
             assert_eq!(status(&answer), "502", "{lines:?}\n{answer}");
             assert_eq!(odd.world.webhook().await.status, 502, "{method} {lines:?}");
         }
     }
     let old = "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
-    assert_eq!(status(&odd.call(Method::GET, old).await), "502");
+    assert_eq!(status(&odd.call(&Method::GET, old).await), "502");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn odd_lines_beside_are_skipped_and_the_rest_arrives() {
         ("x-b:", "x-b: "),
     ] {
         let answer = format!("HTTP/1.1 200\r\n{lines}\r\nContent-Length: 2\r\n\r\nok");
-        let answer = odd.call(Method::GET, &answer).await;
+        let answer = odd.call(&Method::GET, &answer).await;
         assert_eq!(status(&answer), "200", "{lines:?}\n{answer}");
         assert!(answer.contains(left), "{lines:?}\n{answer}");
         assert!(!answer.contains(['\x01']), "{answer}");
@@ -168,7 +168,7 @@ async fn a_length_without_a_body_stays_where_it_may() {
     ] {
         for line in ["content-length: 11", "Content-Length: 11, 11"] {
             let answer = format!("HTTP/1.1 {code} Odd\r\n{line}\r\netag: a\r\n\r\n");
-            let answer = odd.call(method.clone(), &answer).await;
+            let answer = odd.call(&method, &answer).await;
             assert_eq!(status(&answer), code.to_string());
             assert_eq!(header(&answer, "content-length"), length, "{method} {code}");
             assert_eq!(header(&answer, "transfer-encoding"), None);
@@ -204,7 +204,7 @@ async fn a_body_that_breaks_off_is_broken_for_the_caller_and_not_delivered() {
         "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\nbad\r\n",
     ] {
         let answer = format!("HTTP/1.1 200 OK\r\n{cut}");
-        let answer = odd.call(Method::GET, &answer).await;
+        let answer = odd.call(&Method::GET, &answer).await;
         if header(&answer, "content-length").is_some() {
             assert!(answer.ends_with("hello"), "{answer}");
         } else {
@@ -212,7 +212,7 @@ async fn a_body_that_breaks_off_is_broken_for_the_caller_and_not_delivered() {
         }
     }
     let whole = "HTTP/1.1 200 OK\r\n\r\nto the end";
-    let answer = odd.call(Method::GET, whole).await;
+    let answer = odd.call(&Method::GET, whole).await;
     assert_eq!(body(&answer), "to the end");
     let webhook = odd.world.webhook().await;
     assert_eq!(webhook.body, "to the end", "the only one");
@@ -225,7 +225,7 @@ async fn what_comes_before_the_answer_is_not_the_answer() {
     let answer = format!(
         "HTTP/1.1 100 Continue\r\n\r\n{early}{early}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     );
-    let answer = odd.call(Method::GET, &answer).await;
+    let answer = odd.call(&Method::GET, &answer).await;
     assert_eq!(status(&answer), "200", "{answer}");
     assert_eq!(header(&answer, "link"), None);
     assert_eq!(odd.world.webhook().await.status, 200);

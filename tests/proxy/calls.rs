@@ -4,64 +4,95 @@ use tokio::join;
 
 use crate::{
     raw::{OK, Raw, RawService, echo, header, raw_call, status},
-    world::World,
+    world::{SECRET, World},
 };
 
-#[tokio::test]
-async fn a_call_that_is_none_is_refused_and_makes_no_webhook() {
+/// Calls that ask for a webhook and are refused: none of them may make one.
+async fn refused(calls: &[(&str, &str, &str)]) {
     let mut world = World::of(echo(), &["--insecure-private-endpoints"]).await;
-    let target = format!("/?webhookEndpoint={}", world.endpoint);
-    let chunks = "transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
-    for (request, expected) in [
-        // Whom it is for.
-        ("GET T HTTP/1.1\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost:\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a b\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: me@a\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a/b\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a:99999\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: a:b\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: [::1\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.1\r\nhost: \u{e4}\r\n\r\n".to_owned(), "400"),
-        ("GET http://bT HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET http://a:81T HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET http://me@aT HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET a HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET * HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "400"),
-        ("GET T HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n".to_owned(), "400"),
-        // Where it ends.
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n{chunks}"), "400"),
-        (format!("POST T HTTP/1.1\r\ncontent-length: 0\r\nhost: a\r\n{chunks}"), "400"),
-        ("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n".to_owned(), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!"), "400"),
-        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: 2, 2\r\n\r\nok".to_owned(), "400"),
-        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length: +2\r\n\r\nok".to_owned(), "400"),
-        ("POST T HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\nok".to_owned(), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n"), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, {}", &chunks[19..]), "501"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n{chunks}"), "501"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, {}", &chunks[19..]), "400"),
-        (format!("POST T HTTP/1.0\r\nhost: a\r\n{chunks}"), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\ntransfer-encoding : {}", &chunks[19..]), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n{chunks}"), "400"),
-        (format!("POST T HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n{chunks}"), "400"),
-    ] {
-        let request = request.replacen("T HTTP", &format!("{target} HTTP"), 1);
-        let request = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
-        let answer = raw_call(world.address, &request).await;
-        assert_eq!(status(&answer), expected, "{request}\n{answer}");
+    let query = format!("?webhookEndpoint={}", world.endpoint);
+    let rest = format!("x-webhook-secret: {SECRET}\r\nconnection: close\r\n\r\n0\r\n\r\n");
+    for (line, headers, expected) in calls {
+        let line = line.replacen(" HTTP", &format!("{query} HTTP"), 1);
+        let answer = raw_call(world.address, format!("{line}\r\n{headers}{rest}")).await;
+        assert_eq!(status(&answer), *expected, "{line} {headers}\n{answer}");
     }
-    // Had any of them made a webhook, it would be there before this one.
-    let last = format!(
-        "GET {target} HTTP/1.1\r\nhost: a\r\nx-webhook-secret: a-value-of-your-choice\r\nx-request-id: last\r\nconnection: close\r\n\r\n"
-    );
-    assert_eq!(status(&raw_call(world.address, &last).await), "200");
-    assert_eq!(world.webhook().await.id, "last");
+    let last = format!("GET /{query} HTTP/1.1\r\nhost: a\r\n{rest}");
+    assert_eq!(status(&raw_call(world.address, last).await), "200");
+    world.webhook().await;
     world.proxy.signal("TERM");
     let end = world.proxy.stderr.line_with("drained").await;
-    assert!(end.contains("accepted=1 "), "{end}");
+    assert!(end.contains("accepted=1 "), "only the last: {end}");
+}
+
+#[tokio::test]
+async fn whom_a_call_is_for_must_be_clear() {
+    refused(&[
+        ("GET / HTTP/1.1", "", "400"),
+        ("GET / HTTP/1.1", "host: a\r\nhost: a\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a\r\nHost: b\r\n", "400"),
+        ("GET / HTTP/1.0", "host: a\r\nhost: b\r\n", "400"),
+        ("GET / HTTP/1.1", "host:\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a b\r\n", "400"),
+        ("GET / HTTP/1.1", "host: me@a\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a/b\r\n", "400"),
+        ("GET / HTTP/1.1", "host: http://a\r\n", "400"),
+        ("GET / HTTP/1.1", "host: :80\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a:99999\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a:b\r\n", "400"),
+        ("GET / HTTP/1.1", "host: a:+1\r\n", "400"),
+        ("GET / HTTP/1.1", "host: [::1\r\n", "400"),
+        ("GET / HTTP/1.1", "host: \u{e4}\r\n", "400"),
+        ("GET http://b/ HTTP/1.1", "host: a\r\n", "400"),
+        ("GET http://a:81/ HTTP/1.1", "host: a\r\n", "400"),
+        ("GET http://me@a/ HTTP/1.1", "host: a\r\n", "400"),
+        ("GET a HTTP/1.1", "host: a\r\n", "400"),
+        ("GET * HTTP/1.1", "host: a\r\n", "400"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn where_a_call_ends_must_be_clear() {
+    const CHUNKED: &str = "host: a\r\ntransfer-encoding: chunked\r\n";
+    let with = |more: &str| format!("{CHUNKED}{more}");
+    let before = |more: &str| format!("{more}{CHUNKED}");
+    let new: [(String, &str); 17] = [
+        (with("content-length: 5\r\n"), "400"),
+        (with("Content-Length: none\r\n"), "400"),
+        (before("content-length: 5\r\n"), "400"),
+        (before("content-length: 0\r\n"), "400"),
+        (with("transfer-encoding: chunked\r\n"), "400"),
+        (with("transfer-encoding: gzip\r\n"), "400"),
+        (before("transfer-encoding: gzip\r\n"), "501"),
+        (before("x: 1\r\n folded\r\n"), "400"),
+        (before("x : 1\r\n"), "400"),
+        (before("x: a\x01b\r\n"), "400"),
+        (
+            "host: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n".to_owned(),
+            "400",
+        ),
+        ("host: a\r\ncontent-length: 2, 2\r\n".to_owned(), "400"),
+        ("host: a\r\ncontent-length: +2\r\n".to_owned(), "400"),
+        ("host: a\r\ncontent-length:\r\n".to_owned(), "400"),
+        (
+            "host: a\r\ntransfer-encoding: gzip, chunked\r\n".to_owned(),
+            "501",
+        ),
+        (
+            "host: a\r\ntransfer-encoding: chunked, chunked\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "host: a\r\ntransfer-encoding : chunked\r\n".to_owned(),
+            "400",
+        ),
+    ];
+    let new = new
+        .iter()
+        .map(|(headers, expected)| ("POST / HTTP/1.1", &headers[..], *expected));
+    let old = ("POST / HTTP/1.0", CHUNKED, "400");
+    refused(&new.chain([old]).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test]
@@ -109,50 +140,53 @@ async fn what_is_a_call_arrives() {
     let service = RawService::start().await;
     let world = World::before(service.address, &[]).await;
     let own = service.address.to_string();
-    for (request, line, host) in [
-        ("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1", &own[..]),
-        ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", "GET / HTTP/1.1", "a"),
+    for (before, line, headers, asked_line, asked_host) in [
+        ("", "GET / HTTP/1.0", "", "GET /", &own[..]),
+        ("", "GET / HTTP/1.0", "host: a\r\n", "GET /", "a"),
         (
-            "GET http://a/b?c HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET /b?c HTTP/1.1",
+            "",
+            "GET http://a/b?c HTTP/1.1",
+            "host: a\r\n",
+            "GET /b?c",
             "a",
         ),
         (
-            "GET http://A:80 HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET / HTTP/1.1",
+            "",
+            "GET http://A:80 HTTP/1.1",
+            "host: a\r\n",
+            "GET /",
             "A:80",
         ),
+        ("", "OPTIONS * HTTP/1.1", "host: a\r\n", "OPTIONS *", "a"),
         (
-            "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
-            "OPTIONS * HTTP/1.1",
-            "a",
-        ),
-        (
-            "GET //a//b? HTTP/1.1\r\nhost: [::1]:9\r\n\r\n",
+            "",
             "GET //a//b? HTTP/1.1",
-            "[::1]:9",
+            "host: a:\r\n",
+            "GET //a//b?",
+            "a:",
         ),
         (
-            "GET /? HTTP/1.1\r\nhost: my_app\r\n\r\n",
+            "",
             "GET /? HTTP/1.1",
+            "host: my_app\r\n",
+            "GET /?",
             "my_app",
         ),
         (
-            "GET /%2F%2f%zz/../.?a=%26&a HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET /%2F%2f%zz/../.?a=%26&a HTTP/1.1",
-            "a",
+            "",
+            "GET /%2F%2f%z/../. HTTP/1.1",
+            "host: [::1]:9\r\n",
+            "GET /%2F%2f%z/../.",
+            "[::1]:9",
         ),
-        (
-            "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET / HTTP/1.1",
-            "a",
-        ),
+        ("\r\n\n", "GET / HTTP/1.1", "host: a\r\n", "GET /", "a"),
     ] {
-        let request = request.replacen(" HTTP/1.1\r\n", " HTTP/1.1\r\nconnection: close\r\n", 1);
+        let request = format!("{before}{line}\r\n{headers}connection: close\r\n\r\n");
         let (answer, asked) = join!(raw_call(world.address, &request), service.answer(OK));
         assert_eq!(status(&answer), "200", "{request}\n{answer}");
-        assert_eq!(asked.lines().next(), Some(line));
-        assert_eq!(header(&asked, "host"), Some(host));
+        let asked_line = format!("{asked_line} HTTP/1.1\r\n");
+        assert!(asked.starts_with(&asked_line), "{asked}");
+        assert_eq!(header(&asked, "host"), Some(asked_host));
     }
 }
 
@@ -160,7 +194,8 @@ async fn what_is_a_call_arrives() {
 async fn an_old_caller_gets_no_chunks_and_may_keep_its_connection() {
     let service = RawService::start().await;
     let world = World::before(service.address, &[]).await;
-    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+        2\r\nok\r\n0\r\n\r\n";
     let call = raw_call(world.address, "GET / HTTP/1.0\r\nhost: a\r\n\r\n");
     let (answer, _) = join!(call, service.answer(chunked));
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
@@ -224,7 +259,8 @@ async fn a_connection_goes_on_after_a_refusal() {
 async fn who_expects_100_gets_it_before_the_body_is_sent() {
     let world = World::of(echo(), &[]).await;
     let mut caller = Raw::connect(world.address).await;
-    let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\
+        connection: close\r\n\r\n";
     caller.write(head).await;
     assert_eq!(caller.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
     caller.write("ok").await;
