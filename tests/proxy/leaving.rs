@@ -120,8 +120,8 @@ async fn a_plain_call_ends_with_its_caller() {
 #[tokio::test]
 async fn no_answer_in_time_is_a_504_and_forwarded() {
     for args in [
-        &["--upstream-timeout", "50ms"][..],
-        &["--upstream-timeout", "50ms", "--upstream-http2"],
+        &["--upstream-timeout", "1s"][..],
+        &["--upstream-timeout", "1s", "--upstream-http2"],
     ] {
         let mut leaving = Leaving::start(args).await;
         let call = leaving.world.call(Method::GET, "/").send();

@@ -11,6 +11,7 @@ mod http2;
 mod leaving;
 mod messages;
 mod raw;
+mod refused;
 mod streams;
 mod world;
 
