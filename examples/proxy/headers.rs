@@ -83,23 +83,15 @@ pub(crate) fn remove_host(headers: &mut HeaderMap) {
 
 /// HTTP/2 may send each cookie on a line of its own, HTTP/1 may not (RFC 9113, 8.2.3).
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(COOKIE).iter();
-    if lines.by_ref().nth(1).is_none() {
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    if lines.len() < 2 {
         return;
     }
-    let lines: Vec<_> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let mut joined =
-        HeaderValue::from_bytes(&lines.join(&b"; "[..])).expect("made of header values");
-    joined.set_sensitive(
-        headers
-            .get_all(COOKIE)
-            .iter()
-            .any(HeaderValue::is_sensitive),
-    );
+    let sensitive = lines.iter().any(|line| line.is_sensitive());
+    let values: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+    let joined = values.join(&b"; "[..]);
+    let mut joined = HeaderValue::from_bytes(&joined).expect("made of header values");
+    joined.set_sensitive(sensitive);
     headers.insert(COOKIE, joined);
 }
 

@@ -45,15 +45,14 @@
 //! | the service's answer does not say for certain how its body is to be read | 502 as well. One `Content-Length` is left of equal ones, none beside chunks; other malformed header lines are left out |
 //! | the service's answer does not begin within `--upstream-timeout` | 504, forwarded as well |
 //!
-//! Not forwarded is what a service says before its answer (`103 Early Hints`): hyper 1.12 gives
-//! it to a client, but has no way for a server to send it. Who sends
-//! `Expect: 100-continue` hears `100` from the proxy.
+//! Not forwarded is what a service says before its answer (`103 Early Hints`): hyper 1.12 gives it
+//! to a client, but has no way for a server to send it. Who sends `Expect: 100-continue` hears
+//! `100` from the proxy.
 //!
 //! A call runs on when its caller hangs up, as the layer has it, and ends with
 //! `--cancel-on-disconnect`; one that wants no webhook always ends. The connection to the service
 //! ends with the call. A caller that only closes its sending side gets its answer: as TCP does not
-//! tell the two apart, it counts as gone once nothing has moved either
-//! way for `--half-close-timeout`.
+//! tell the two apart, it counts as gone once nothing has moved for `--half-close-timeout`.
 //!
 //! SIGTERM and Ctrl-C drain: no new connections, then calls under way end, then their webhooks,
 //! all within `--drain`. A second signal cuts that short. The exit code is 0 unless webhooks had
