@@ -14,6 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::places::Place;
+
 /// How many bytes a receiver may send in one attempt. HTTP does not limit what precedes the final
 /// answer: `100 Continue` can be repeated for ever.
 ///
@@ -30,6 +32,7 @@ const SMALL: usize = 4 << 10;
 pub(crate) struct CappedSocket {
     tcp: TcpStream,
     heard: Reception,
+    place: Arc<Place>,
     /// The buffer in which small writes are joined, kept for the next one.
     together: Vec<u8>,
 }
@@ -46,10 +49,11 @@ impl Reception {
 }
 
 impl CappedSocket {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    pub(super) fn new(tcp: TcpStream, place: Place) -> Self {
         Self {
             tcp,
             heard: Reception::default(),
+            place: Arc::new(place),
             together: Vec::new(),
         }
     }
@@ -111,10 +115,11 @@ impl AsyncWrite for CappedSocket {
     }
 }
 
-/// Passes its byte count up through TLS.
+/// Passes its byte count and its place up through TLS.
 impl Connection for CappedSocket {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.heard.clone())
+        let place = Arc::clone(&self.place);
+        Connected::new().extra(self.heard.clone()).extra(place)
     }
 }
 
@@ -128,6 +133,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::attempt::places::Places;
 
     async fn pair() -> (CappedSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -135,7 +141,8 @@ mod tests {
             .await
             .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (CappedSocket::new(near), far)
+        let place = Arc::new(Places::new(1)).take(far.local_addr().unwrap());
+        (CappedSocket::new(near, place.unwrap()), far)
     }
 
     /// Sends without end, and returns the number of bytes that were read.

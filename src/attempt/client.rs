@@ -15,11 +15,14 @@ use http_body::Body;
 use tower::ServiceExt;
 use tower_service::Service;
 
-#[cfg(feature = "client")]
-use super::guarded::{GuardedClient, GuardedSettings};
 use super::{
     answer::{self, ReadBody, briefly},
     error::classify,
+};
+#[cfg(feature = "client")]
+use super::{
+    guarded::{GuardedClient, GuardedSettings},
+    sockets::SocketShares,
 };
 #[cfg(feature = "client")]
 use crate::endpoint::EndpointPolicy;
@@ -54,14 +57,16 @@ impl Client {
     pub(crate) fn guarded(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
+        sockets: SocketShares,
         attempt_timeout: Duration,
-        max_attempts: (usize, usize),
+        attempts_per_host: usize,
     ) -> Self {
         Self::Guarded(Box::new(GuardedClient::new(
             policy,
             settings,
+            sockets,
             attempt_timeout,
-            max_attempts,
+            attempts_per_host,
         )))
     }
 

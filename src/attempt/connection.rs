@@ -2,6 +2,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::{Duration, SystemTime},
 };
@@ -28,6 +29,7 @@ use super::{
     error::ConnectError,
     guard::Guard,
     head::Head,
+    places::Place,
     pool::{ConnectionCount, Idle},
     transcript::{Recorded, Transcript},
 };
@@ -46,6 +48,8 @@ pub(super) struct Connection {
     io: Io,
     heard: Reception,
     transcript: Transcript,
+    /// Until it has answered for the first time.
+    place: Option<Arc<Place>>,
     /// The runtime in which it was opened.
     runtime: runtime::Id,
     /// The last field, so dropped last: the socket is closed before it stops counting, and the
@@ -76,6 +80,7 @@ impl Connection {
         let mut extras = Extensions::new();
         stream.connected().get_extras(&mut extras);
         let heard = extras.remove().unwrap_or_default();
+        let place = extras.remove();
         let transcript = Transcript::default();
         let stream = Recorded::new(TokioIo::new(stream), transcript.clone());
         let (sender, http) = Builder::new()
@@ -91,6 +96,7 @@ impl Connection {
             io: Io::Http(Box::new(http)),
             heard,
             transcript,
+            place,
             runtime: Handle::current().id(),
             _counted: counted,
         })
@@ -123,6 +129,13 @@ impl Connection {
         briefly(finishing).await.unwrap_or(false)
     }
 
+    /// The receiver has answered: nobody has to wait for that any more.
+    pub(super) fn has_answered(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.answered();
+        }
+    }
+
     /// Whether it can take another request, after the answer to the last one has been read.
     async fn is_free(&mut self) -> bool {
         // If it has ended in the meantime, the next sweep of the pool or the next attempt notices.
@@ -150,7 +163,12 @@ impl Connection {
         loop {
             let head = |said: &[u8]| Head::read(said, SystemTime::now);
             match self.transcript.read(head) {
-                Head::Complete(outcome) => return Some(outcome),
+                Head::Complete(outcome) => {
+                    if let Some(place) = self.place {
+                        place.answered();
+                    }
+                    return Some(outcome);
+                }
                 Head::Malformed => return None,
                 Head::Partial if self.transcript.is_full() => return None,
                 Head::Partial => {}

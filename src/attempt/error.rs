@@ -10,6 +10,8 @@ pub(super) enum ConnectError {
     Forbidden,
     /// The name has no address, or the look-up failed or took too long.
     Unresolved,
+    /// Too many others wait for an answer of that address.
+    Crowded,
     /// Connecting took longer than an attempt may.
     TimedOut,
 }
@@ -19,6 +21,7 @@ impl fmt::Display for ConnectError {
         f.write_str(match self {
             Self::Forbidden => "the endpoint is not permitted",
             Self::Unresolved => "the endpoint's name was not resolved",
+            Self::Crowded => "too many attempts to that address are under way",
             Self::TimedOut => "connecting took too long",
         })
     }
@@ -44,6 +47,7 @@ fn exactly(error: &(dyn Error + 'static)) -> Option<AttemptError> {
         return Some(match error {
             ConnectError::Forbidden => AttemptError::Forbidden,
             ConnectError::Unresolved => AttemptError::Resolve,
+            ConnectError::Crowded => AttemptError::Crowded,
             ConnectError::TimedOut => AttemptError::TimedOut,
         });
     }

@@ -2,16 +2,19 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tower::ServiceExt;
+use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::{capped::CappedSocket, error::ConnectError, resolver::JudgingResolver};
+use super::{
+    capped::CappedSocket, dial::Dialer, error::ConnectError, resolver::JudgingResolver,
+    sockets::SocketShares,
+};
 use crate::{endpoint::EndpointPolicy, error::BoxError};
 
 /// The divisor of an attempt's timeout that gives the time for the addresses of one family, which
@@ -21,11 +24,12 @@ const CONNECTING: u32 = 3;
 
 /// Connects to permitted addresses only.
 ///
-/// hyper-util's connector dials a host that is an address without asking its resolver. So this
-/// judges addresses, parsed as hyper-util parses them, and [`JudgingResolver`] judges names.
+/// A host that is an address is judged and dialled as it is read here; names are judged by the
+/// [`JudgingResolver`], whose answers are the ones that are dialled.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    connector: HttpConnector<JudgingResolver>,
+    resolver: JudgingResolver,
+    dialer: Arc<Dialer>,
     policy: EndpointPolicy,
 }
 
@@ -34,31 +38,43 @@ impl Guard {
         resolver: JudgingResolver,
         policy: EndpointPolicy,
         attempt_timeout: Duration,
+        sockets: SocketShares,
     ) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(resolver);
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(attempt_timeout / CONNECTING));
-        Self { connector, policy }
+        let dialer = Dialer::new(attempt_timeout / CONNECTING, sockets);
+        Self {
+            resolver,
+            dialer: Arc::new(dialer),
+            policy,
+        }
     }
 
     async fn connect(self, endpoint: Uri) -> Result<TokioIo<CappedSocket>, BoxError> {
-        let literal = endpoint.host().and_then(literal);
-        if literal.is_some_and(|address| !self.policy.permits(address)) {
-            return Err(ConnectError::Forbidden.into());
-        }
-        let host = endpoint.host().unwrap_or_default().to_owned();
-        let tcp = self.connector.oneshot(endpoint).await?.into_inner();
-        // Judged once more, whatever the resolver and the connector did.
+        let (host, port) = target(&endpoint).ok_or("the endpoint has no host, or no port")?;
+        let addresses = match literal(host) {
+            Some(address) if self.policy.permits(address) => vec![address],
+            Some(_) => return Err(ConnectError::Forbidden.into()),
+            None => self.resolver.resolve(host).await?,
+        };
+        let (tcp, place) = self.dialer.dial(&addresses, port).await?;
+        // Judged once more, whatever the resolver and the dialer did.
         let peer = tcp.peer_addr()?.ip();
-        if !self.policy.permits_for(&host, peer) {
+        if !self.policy.permits_for(host, peer) {
             return Err(ConnectError::Forbidden.into());
         }
-        Ok(TokioIo::new(CappedSocket::new(tcp)))
+        Ok(TokioIo::new(CappedSocket::new(tcp, place)))
     }
 }
 
-/// The host as an address, exactly as hyper-util's connector reads it.
+fn target(endpoint: &Uri) -> Option<(&str, u16)> {
+    let default = match endpoint.scheme_str()? {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    };
+    Some((endpoint.host()?, endpoint.port_u16().or(default)?))
+}
+
+/// The host as an address. What is none is a name to the resolver.
 fn literal(host: &str) -> Option<IpAddr> {
     let bare = host
         .strip_prefix('[')
@@ -74,8 +90,8 @@ impl Service<Uri> for Guard {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, endpoint: Uri) -> Self::Future {
@@ -87,11 +103,7 @@ impl Service<Uri> for Guard {
 mod cost;
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        net::TcpListener,
-        sync::{Arc, Mutex},
-    };
+    use std::{io, net::TcpListener, sync::Mutex};
 
     use super::*;
     use crate::{
@@ -99,7 +111,7 @@ mod tests {
         event::AttemptError,
     };
 
-    /// Addresses to hyper-util, in places where a URI parser does not expect them.
+    /// Addresses to some connectors, in places where a URI parser does not expect them.
     const LITERALS: [&str; 8] = [
         "127.0.0.1",
         "[127.0.0.1]",
@@ -110,7 +122,7 @@ mod tests {
         "user@[127.0.0.1]",
         "evil.com:80@127.0.0.1",
     ];
-    /// Names to hyper-util, addresses to the resolvers of some systems.
+    /// Names here, addresses to the resolvers of some systems.
     const NAMES: [&str; 9] = [
         "127.1",
         "0x7f.1",
@@ -141,8 +153,12 @@ mod tests {
 
     fn guard(policy: EndpointPolicy) -> (Guard, Loopback) {
         let resolver = Loopback::default();
-        let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone());
-        (Guard::new(judging, policy, ATTEMPT_TIMEOUT), resolver)
+        let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone(), 1);
+        let sockets = SocketShares::of(64);
+        (
+            Guard::new(judging, policy, ATTEMPT_TIMEOUT, sockets),
+            resolver,
+        )
     }
 
     /// Listeners on one port of both loopback addresses, where the machine has both.
@@ -207,8 +223,9 @@ mod tests {
     async fn a_peer_that_is_not_permitted_is_left() {
         let (listeners, port) = listen();
         let lax = EndpointPolicy::public().with_insecure_private_networks();
-        let judging = JudgingResolver::new(Arc::new(Loopback::default()), lax);
-        let guard = Guard::new(judging, EndpointPolicy::public(), ATTEMPT_TIMEOUT);
+        let judging = JudgingResolver::new(Arc::new(Loopback::default()), lax, 1);
+        let sockets = SocketShares::of(64);
+        let guard = Guard::new(judging, EndpointPolicy::public(), ATTEMPT_TIMEOUT, sockets);
         let endpoint: Uri = format!("http://evil.com:{port}/").parse().unwrap();
         let error = guard.connect(endpoint).await.unwrap_err();
         assert_eq!(classify(&*error), AttemptError::Forbidden);

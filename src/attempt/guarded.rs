@@ -10,11 +10,14 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use super::{
     answer,
     connection::Connection,
+    counted_runtime::SOCKETS_OF_A_LOOKUP,
     error::{classify, classify_connecting},
     guard::Guard,
+    lookups::MAX_LOOKUPS,
     pool::Pool,
     resolver::{JudgingResolver, Resolve},
     roots::{self, InvalidCertificate},
+    sockets::{SocketShares, default_max_sockets},
     system_resolver::SystemResolver,
 };
 use crate::{
@@ -34,35 +37,44 @@ pub(crate) struct GuardedClient {
 #[derive(Default)]
 pub(crate) struct GuardedSettings {
     pub(crate) resolver: Option<Arc<dyn Resolve>>,
+    pub(crate) max_sockets: Option<usize>,
     more_roots: Option<RootCertStore>,
 }
 
 impl GuardedSettings {
+    /// What the sockets are for that may be open, where so many attempts are asked for.
+    pub(crate) fn sockets(&self, attempts: usize) -> SocketShares {
+        let sockets = self.max_sockets;
+        let sockets = sockets.unwrap_or_else(|| default_max_sockets(attempts));
+        SocketShares::of(sockets).for_attempts(attempts)
+    }
+
     pub(crate) fn add_roots(&mut self, pem: &[u8]) -> Result<(), InvalidCertificate> {
         roots::add(self.more_roots.get_or_insert_with(roots::public), pem)
     }
 }
 
 impl GuardedClient {
-    /// `max_attempts`, in all and per host, also limits the connections: those open in all,
-    /// including those kept for a later attempt, and those kept to each origin.
+    /// As many connections are open as there are sockets for attempts, including those kept for a
+    /// later attempt, and as many are kept to each origin as one host may have attempts.
     pub(super) fn new(
         policy: &EndpointPolicy,
         settings: GuardedSettings,
+        sockets: SocketShares,
         attempt_timeout: Duration,
-        max_attempts: (usize, usize),
+        attempts_per_host: usize,
     ) -> Self {
-        let (in_all, per_host) = max_attempts;
         let resolver = settings
             .resolver
-            .unwrap_or_else(|| Arc::new(SystemResolver::default()));
-        let resolver = JudgingResolver::new(resolver, policy.clone());
-        let guard = Guard::new(resolver, policy.clone(), attempt_timeout);
+            .unwrap_or_else(|| Arc::new(SystemResolver::new(sockets.lookups)));
+        let most_lookups = (sockets.lookups / SOCKETS_OF_A_LOOKUP).min(MAX_LOOKUPS);
+        let resolver = JudgingResolver::new(resolver, policy.clone(), most_lookups);
+        let guard = Guard::new(resolver, policy.clone(), attempt_timeout, sockets);
         let roots = settings.more_roots.unwrap_or_else(roots::public);
         Self {
             connector: tls(guard, roots),
             attempt_timeout,
-            pool: Pool::new(in_all, per_host),
+            pool: Pool::new(sockets.attempts, attempts_per_host),
         }
     }
 
@@ -82,6 +94,7 @@ impl GuardedClient {
             };
             match connection.send(&request).await {
                 Ok(response) => {
+                    connection.has_answered();
                     let outcome = answer::outcome(&response);
                     let _ = answered.set(outcome);
                     if connection.finish(response).await {
@@ -101,7 +114,7 @@ impl GuardedClient {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, AttemptError> {
         let uri = endpoint.uri().clone();
-        let counted = self.pool.count(endpoint.origin());
+        let counted = self.pool.room(endpoint.origin()).await;
         Connection::open(self.connector.clone(), uri, self.attempt_timeout, counted)
             .await
             .map_err(|error| classify_connecting(&*error))

@@ -1,29 +1,49 @@
 use std::{
     collections::HashMap,
+    future::pending,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{OnceCell, Semaphore},
-    time::timeout,
+    sync::{OnceCell, oneshot},
+    time::{Instant, sleep_until, timeout},
 };
 
-use super::Resolve;
+use super::{
+    Resolve,
+    turns::{SLOW, Ticket, Turns},
+};
+use crate::sync::lock;
 
-/// The most look-ups that may be under way at once.
-const MAX_LOOKUPS: usize = 64;
+/// The most look-ups that are under way at once, however many sockets there are.
+pub(super) const MAX_LOOKUPS: usize = 80;
 /// How long one may take once its turn has come. Waiting for that turn counts against the attempt's
 /// own deadline only.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks names up. Attempts that need the same name share one look-up, so a name that stalls takes
-/// one turn, however many attempts ask for it.
+/// one turn, however many attempts ask for it; and names of one domain wait for each other rather
+/// than have those of other domains wait.
 pub(super) struct Lookups {
     resolver: Arc<dyn Resolve>,
-    turns: Semaphore,
+    line: Mutex<Line>,
     under_way: Mutex<HashMap<String, Shared>>,
+}
+
+/// Who waits for a turn.
+struct Line {
+    turns: Turns,
+    waiting: HashMap<u64, oneshot::Sender<()>>,
+}
+
+/// A turn, or a place in the line.
+struct Turn<'a> {
+    lookups: &'a Lookups,
+    ticket: Ticket,
+    began: Option<Instant>,
+    has_ended: bool,
 }
 
 /// `None`: the name has no address, or the look-up failed or took too long.
@@ -44,10 +64,15 @@ struct LookupGuard<'a> {
 }
 
 impl Lookups {
-    pub(super) fn new(resolver: Arc<dyn Resolve>) -> Self {
+    /// Has so many look-ups under way at once, at most.
+    pub(super) fn new(resolver: Arc<dyn Resolve>, most: usize) -> Self {
+        let line = Line {
+            turns: Turns::new(most, LOOKUP_TIMEOUT),
+            waiting: HashMap::new(),
+        };
         Self {
             resolver,
-            turns: Semaphore::new(MAX_LOOKUPS),
+            line: Mutex::new(line),
             under_way: Mutex::default(),
         }
     }
@@ -60,11 +85,63 @@ impl Lookups {
     }
 
     async fn look_up(&self, name: &str) -> Addresses {
-        let _turn = self.turns.acquire().await;
-        match timeout(LOOKUP_TIMEOUT, self.resolver.resolve(name)).await {
+        let mut turn = self.turn(name).await;
+        let found = timeout(LOOKUP_TIMEOUT, self.resolver.resolve(name)).await;
+        turn.has_ended = true;
+        match found {
             Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses.into()),
             _ => None,
         }
+    }
+
+    async fn turn(&self, name: &str) -> Turn<'_> {
+        let (tell, mut told) = oneshot::channel();
+        let ticket = {
+            let mut line = lock(&self.line);
+            let ticket = line.turns.join(name);
+            line.waiting.insert(ticket.number, tell);
+            ticket
+        };
+        let mut turn = Turn {
+            lookups: self,
+            ticket,
+            began: None,
+            has_ended: false,
+        };
+        loop {
+            let next_reserve = self.start_next();
+            let time_has_come = async {
+                match next_reserve {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = &mut told => break,
+                () = time_has_come => {}
+            }
+        }
+        turn.began = Some(Instant::now());
+        turn
+    }
+
+    /// Tells everybody whose turn it is, and says when to look again.
+    fn start_next(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut line = lock(&self.line);
+        let Line { turns, waiting } = &mut *line;
+        let mut started = Vec::new();
+        while let Some(number) = turns.start(now) {
+            started.extend(waiting.remove(&number));
+        }
+        let next_reserve = turns.next_reserve(now);
+        drop(line);
+        for tell in started {
+            // Whoever is gone gives the turn back.
+            let _ = tell.send(());
+        }
+        next_reserve
     }
 
     fn ask<'a>(&'a self, name: &'a str) -> (LookupGuard<'a>, Arc<OnceCell<Addresses>>) {
@@ -95,6 +172,19 @@ impl Drop for LookupGuard<'_> {
                 under_way.remove(self.name);
             }
         }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let took = self.began.map(|began| began.elapsed());
+        // A look-up that was cut off says nothing if it might have been fast.
+        let took = took.filter(|&took| self.has_ended || took >= SLOW);
+        let mut line = lock(&self.lookups.line);
+        line.waiting.remove(&self.ticket.number);
+        line.turns.end(&self.ticket, took);
+        drop(line);
+        self.lookups.start_next();
     }
 }
 
@@ -130,7 +220,10 @@ mod tests {
     fn slow() -> (Arc<Lookups>, Arc<AtomicUsize>) {
         let resolver = Slow::default();
         let asked = Arc::clone(&resolver.asked);
-        (Arc::new(Lookups::new(Arc::new(resolver))), asked)
+        (
+            Arc::new(Lookups::new(Arc::new(resolver), MAX_LOOKUPS)),
+            asked,
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,10 @@ mod capped;
 mod client;
 #[cfg(feature = "client")]
 mod connection;
+#[cfg(feature = "client")]
+mod counted_runtime;
+#[cfg(feature = "client")]
+mod dial;
 mod error;
 #[cfg(feature = "client")]
 mod guard;
@@ -20,18 +24,28 @@ mod headers;
 #[cfg(feature = "client")]
 mod lookups;
 #[cfg(feature = "client")]
+mod places;
+#[cfg(feature = "client")]
 mod pool;
 mod post;
+#[cfg(feature = "client")]
+mod remembered;
 #[cfg(feature = "client")]
 mod resolver;
 #[cfg(feature = "client")]
 mod roots;
 mod signatures;
 #[cfg(feature = "client")]
+mod sockets;
+#[cfg(feature = "client")]
+mod system_config;
+#[cfg(feature = "client")]
 mod system_resolver;
 mod timer;
 #[cfg(feature = "client")]
 mod transcript;
+#[cfg(feature = "client")]
+mod turns;
 mod values;
 
 use std::time::SystemTime;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::{Instant, sleep},
 };
@@ -29,7 +30,10 @@ pub(super) struct Pool<C: Idle> {
 }
 
 /// Counts one connection as open, from before it is opened until this is dropped.
-pub(super) struct ConnectionCount(Arc<AtomicUsize>);
+pub(super) struct ConnectionCount {
+    open: Arc<AtomicUsize>,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 /// A connection that a pool can keep.
 pub(super) trait Idle: Send + 'static {
@@ -44,6 +48,7 @@ struct Inner<C> {
     limit: usize,
     limit_per_origin: usize,
     open: Arc<AtomicUsize>,
+    room: Arc<Semaphore>,
     shards: [Mutex<Shard<C>>; SHARDS],
     /// Whether a sweeper runs: checked by every `put`, without locking the sweeper's handle.
     is_swept: AtomicBool,
@@ -54,14 +59,14 @@ struct Inner<C> {
 type Shard<C> = HostMap<Origin, Vec<(Instant, C)>>;
 
 impl<C: Idle> Pool<C> {
-    /// Has at most `limit` connections open in all, as long as no more than that are in use, and
-    /// keeps at most `limit_per_origin` idle ones to each origin.
+    /// Has at most `limit` connections open in all, and keeps at most `limit_per_origin` idle ones to each origin.
     pub(super) fn new(limit: usize, limit_per_origin: usize) -> Self {
         Self {
             inner: Arc::new(Inner {
                 limit,
                 limit_per_origin,
                 open: Arc::default(),
+                room: Arc::new(Semaphore::new(limit)),
                 shards: std::array::from_fn(|_| Mutex::default()),
                 is_swept: AtomicBool::new(false),
                 sweeper: Mutex::new(None),
@@ -84,10 +89,22 @@ impl<C: Idle> Pool<C> {
     pub(super) fn count(&self, origin: &Origin) -> ConnectionCount {
         let inner = &*self.inner;
         let open = inner.open.fetch_add(1, Ordering::AcqRel);
-        let counted = ConnectionCount(Arc::clone(&inner.open));
+        let counted = ConnectionCount {
+            open: Arc::clone(&inner.open),
+            _room: None,
+        };
         if open >= inner.limit {
             inner.close_one(place_of(origin));
         }
+        counted
+    }
+
+    /// The same, and waits until there is room for it. There is none only as long as attempts that
+    /// were given up in another runtime, which nobody drives, have theirs.
+    pub(super) async fn room(&self, origin: &Origin) -> ConnectionCount {
+        let mut counted = self.count(origin);
+        // It counts as open already, so `put` keeps nothing while this waits.
+        counted._room = Arc::clone(&self.inner.room).acquire_owned().await.ok();
         counted
     }
 
@@ -205,7 +222,7 @@ fn place_of(origin: &Origin) -> usize {
 
 impl Drop for ConnectionCount {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -1,17 +1,7 @@
-use std::{
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
-
-use hyper_util::client::legacy::connect::dns::Name;
-use tower_service::Service;
+use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc};
 
 use super::{error::ConnectError, lookups::Lookups};
-use crate::{endpoint::EndpointPolicy, error::BoxError};
+use crate::endpoint::EndpointPolicy;
 
 /// Resolves an endpoint's name to its addresses.
 ///
@@ -62,41 +52,29 @@ pub(super) struct JudgingResolver {
 }
 
 impl JudgingResolver {
-    pub(super) fn new(resolver: Arc<dyn Resolve>, policy: EndpointPolicy) -> Self {
+    /// Has so many look-ups under way at once, at most.
+    pub(super) fn new(
+        resolver: Arc<dyn Resolve>,
+        policy: EndpointPolicy,
+        most_lookups: usize,
+    ) -> Self {
         Self {
-            lookups: Arc::new(Lookups::new(resolver)),
+            lookups: Arc::new(Lookups::new(resolver, most_lookups)),
             policy,
         }
     }
 
-    async fn resolve(self, name: Name) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
-        let Some(addresses) = self.lookups.addresses(name.as_str()).await else {
-            return Err(ConnectError::Unresolved.into());
+    pub(super) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ConnectError> {
+        let Some(addresses) = self.lookups.addresses(name).await else {
+            return Err(ConnectError::Unresolved);
         };
         if !addresses
             .iter()
-            .all(|&address| self.policy.permits_for(name.as_str(), address))
+            .all(|&address| self.policy.permits_for(name, address))
         {
-            return Err(ConnectError::Forbidden.into());
+            return Err(ConnectError::Forbidden);
         }
-        // A port other than 0 would override the endpoint's.
-        let addresses = addresses.iter().take(MAX_ADDRESSES);
-        let addresses: Vec<_> = addresses.map(|&ip| SocketAddr::new(ip, 0)).collect();
-        Ok(addresses.into_iter())
-    }
-}
-
-impl Service<Name> for JudgingResolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(self.clone().resolve(name))
+        Ok(addresses.iter().copied().take(MAX_ADDRESSES).collect())
     }
 }
 
@@ -113,18 +91,17 @@ mod tests {
         }
     }
 
-    async fn judged(addresses: &[&str]) -> Option<Vec<SocketAddr>> {
+    async fn judged(addresses: &[&str]) -> Option<Vec<IpAddr>> {
         let addresses = addresses.iter().map(|address| address.parse().unwrap());
         let resolver = Arc::new(Answers(addresses.collect()));
-        let resolver = JudgingResolver::new(resolver, EndpointPolicy::public());
-        let name = "receiver.example.com".parse().unwrap();
-        Some(resolver.resolve(name).await.ok()?.collect())
+        let resolver = JudgingResolver::new(resolver, EndpointPolicy::public(), 1);
+        resolver.resolve("receiver.example.com").await.ok()
     }
 
     #[tokio::test]
-    async fn addresses_are_capped_and_have_no_port() {
+    async fn addresses_are_capped() {
         let found = judged(&["93.184.216.34"; 20]).await.unwrap();
-        assert_eq!(found, vec!["93.184.216.34:0".parse().unwrap(); 8]);
+        assert_eq!(found, vec!["93.184.216.34".parse::<IpAddr>().unwrap(); 8]);
         let found = judged(&["2606:4700::1", "93.184.216.34"]).await.unwrap();
         assert_eq!(found.len(), 2);
     }

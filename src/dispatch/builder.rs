@@ -42,8 +42,9 @@ use crate::{
 /// | [webhooks under way](Self::with_max_outstanding) | 4,096 | |
 /// | [of one endpoint host](Self::with_max_outstanding_per_host) | 1,024 | |
 /// | [of one caller](Self::with_max_outstanding_per_caller), where they are told apart | 512 | |
-/// | [attempts under way](Self::with_max_attempts) | 512 | half of what a process may open by default on Linux |
+/// | [attempts under way](Self::with_max_attempts) | 512, and half of the sockets at most | |
 /// | [of one endpoint host](Self::with_max_attempts_per_host) | 64 | |
+/// | [sockets](Self::with_max_sockets) | half of the limit of open files, 1,536 at most | `RLIMIT_NOFILE`, the soft limit |
 #[must_use = "a builder does nothing until it is built"]
 pub struct DispatcherBuilder {
     store: Store,
@@ -294,12 +295,19 @@ impl DispatcherBuilder {
         self
     }
 
-    /// How many attempts may be under way, at least one. Default: 512. At most as many connections
-    /// are open, those that are kept for later attempts included; only while one is being opened may
-    /// a second address be tried beside it.
+    /// How many attempts may be under way, at least one. Default: 512. With the crate's own client they
+    /// are never more than half of the [sockets](Self::with_max_sockets) that it may open. At most as
+    /// many connections are open, those that are kept for later attempts included; only while one is
+    /// being opened may a second address be tried beside it.
     ///
     /// Hosts that are not known to answer share at most half of them: however many hosts stall,
     /// those that answer are attempted.
+    ///
+    /// However many hosts lead to one IP address (of IPv6, to one /64), three quarters of the
+    /// attempts at most wait for a first answer from it. Where it has not answered for a minute that
+    /// is a quarter, and a sixteenth for one port of it, at least 4. An attempt for which there is no
+    /// room is put off, for up to the time of an attempt, and then
+    /// [fails](crate::event::AttemptError::Crowded).
     pub fn with_max_attempts(mut self, number: usize) -> Self {
         self.attempts.attempts = number.max(1);
         self
@@ -353,6 +361,32 @@ impl DispatcherBuilder {
         self
     }
 
+    /// How many sockets the crate's own client may have open, at least 8. Default: half of the files
+    /// that this process may open (the soft limit `RLIMIT_NOFILE` when the dispatcher is built, or
+    /// 1,024 on systems without one), but not more than 1,536, or three for each attempt that may be
+    /// under way. The other half is the service's own.
+    ///
+    /// Every socket counts. A half of them is for connections, those that are kept for later attempts
+    /// included; a quarter for second addresses, which are tried beside one that is silent; and a
+    /// quarter for look-ups, of which each takes up to four, and 80 at most are under way. Where there
+    /// is no room the oldest connection that is kept is closed, a second address waits for the first
+    /// one, and a name waits for its turn.
+    ///
+    /// What a [resolver](Self::with_resolver) or a [client](Self::with_client) of one's own opens is
+    /// not counted.
+    ///
+    /// ```
+    /// use tower_webhook::Dispatcher;
+    ///
+    /// // 100 attempts at the same time, in a process that has other use for its files.
+    /// let dispatcher = Dispatcher::builder().with_max_sockets(200).build();
+    /// ```
+    #[cfg(feature = "client")]
+    pub fn with_max_sockets(mut self, number: usize) -> Self {
+        self.guarded.max_sockets = Some(number);
+        self
+    }
+
     /// Trusts the certificates of this PEM text as well as the public roots. Without effect on a
     /// [client of one's own](Self::with_client).
     ///
@@ -367,16 +401,20 @@ impl DispatcherBuilder {
 
     /// The dispatcher. Nothing runs yet: it starts with the first webhook.
     #[must_use]
-    pub fn build(self) -> Dispatcher {
+    #[cfg_attr(not(feature = "client"), allow(unused_mut))]
+    pub fn build(mut self) -> Dispatcher {
         let events = Events::new(self.subscribers);
         let admission = Arc::new(Admission::new(&self.limits, events.clone()));
         #[cfg(feature = "client")]
         let client = self.client.unwrap_or_else(|| {
+            let sockets = self.guarded.sockets(self.attempts.attempts);
+            self.attempts.attempts = sockets.attempts;
             Client::guarded(
                 &self.policy,
                 self.guarded,
+                sockets,
                 self.attempts.time,
-                (self.attempts.attempts, self.attempts.per_host),
+                self.attempts.per_host,
             )
         });
         #[cfg(not(feature = "client"))]

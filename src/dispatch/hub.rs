@@ -1,4 +1,9 @@
-use std::{collections::HashMap, sync::Arc, task::Waker, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 
@@ -41,6 +46,10 @@ pub(super) struct Hub {
     /// The longest that an attempt in another runtime can take, unless nobody drives that one.
     longest_attempt: Duration,
 }
+
+/// How long an attempt is put off: for longer each time, between these.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// How a dispatcher is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +194,23 @@ impl Hub {
         let UnderWay { job, .. } = self.under_way.remove(&permit)?;
         let failures = self.scheduler.end(job.host(), ended, now);
         Some((job, failures))
+    }
+
+    /// An attempt could not begin, as too many others wait for an answer of the same address: it is
+    /// due again in a moment. `false` once it has been put off for as long as an attempt may take.
+    pub(super) fn put_off(&mut self, permit: u64, now: Instant) -> bool {
+        let Entry::Occupied(mut under_way) = self.under_way.entry(permit) else {
+            return false;
+        };
+        let since = *under_way.get_mut().job.put_off_since.get_or_insert(now);
+        let waited = now.saturating_duration_since(since);
+        if waited >= self.longest_attempt {
+            return false;
+        }
+        let UnderWay { job, .. } = under_way.remove();
+        self.scheduler
+            .put_off(job, now + waited.clamp(SHORTEST_WAIT, LONGEST_WAIT));
+        true
     }
 
     /// The permit is given back, or taken away: what it was given for is due again.

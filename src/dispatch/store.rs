@@ -40,6 +40,8 @@ pub(super) struct Job {
     pub(super) attempt: u32,
     pub(super) lease: Lease,
     pub(super) which: Which,
+    /// Since when it has been put off instead of attempted.
+    pub(super) put_off_since: Option<Instant>,
 }
 
 /// What this process holds of a store, and when it asks it for more.
@@ -428,6 +430,7 @@ impl Job {
             attempt: 1,
             lease,
             which,
+            put_off_since: None,
         }
     }
 

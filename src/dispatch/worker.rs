@@ -175,7 +175,7 @@ impl<'w> Permit<'w> {
         };
         let took = begun.started.elapsed();
         self.has_ended = true;
-        let (ended, next) = self.worker.end(self.number, ended(outcome));
+        let (ended, next) = self.worker.end(self.number, outcome);
         if let Some((job, failures)) = ended {
             self.worker.conclude(job, begun, outcome, took, failures);
         }
@@ -195,11 +195,14 @@ impl Drop for Permit<'_> {
 }
 
 impl Worker {
-    /// The attempt's permit is free: who starts in its place?
-    fn end(&self, permit: u64, ended: AttemptEnd) -> (Option<(Job, u32)>, Option<NextAttempt>) {
+    /// The attempt's permit is free: who starts in its place? `None` for a job that is somebody else's, or that was put off.
+    fn end(&self, permit: u64, outcome: Outcome) -> (Option<(Job, u32)>, Option<NextAttempt>) {
         let now = Instant::now();
         let mut hub = self.core.hub();
-        let ended = hub.end(permit, ended, now);
+        let ended = match outcome {
+            Outcome::Failed(AttemptError::Crowded) if hub.put_off(permit, now) => None,
+            _ => hub.end(permit, ended(outcome), now),
+        };
         let next = hub.start(self.link.id, now);
         // An answer may make room for more than one.
         let bring = match next {
@@ -232,6 +235,7 @@ impl Worker {
             attempt,
             lease,
             which,
+            ..
         } = job;
         let policy = core.retry.of(delivery.endpoint().host_key().name());
         let verdict = policy.verdict(delivery.request_id(), attempt, outcome);
@@ -300,6 +304,8 @@ impl Worker {
 fn ended(outcome: Outcome) -> AttemptEnd {
     match outcome {
         Outcome::Answered { .. } => AttemptEnd::Answered,
+        // It was not asked.
+        Outcome::Failed(AttemptError::Crowded) => AttemptEnd::CutOff,
         Outcome::Failed(_) => AttemptEnd::Failed,
     }
 }

@@ -28,6 +28,10 @@ pub enum AttemptError {
     Forbidden,
     /// No connection could be opened.
     Connect,
+    /// Too many attempts waited for an answer of the address that the name is resolved to, and did
+    /// so for the time of an attempt: many names lead to one address that does not answer. Nothing
+    /// was sent.
+    Crowded,
     /// The TLS handshake failed.
     Tls,
     /// The attempt's time was over.
@@ -60,6 +64,7 @@ impl AttemptError {
         Self::Resolve,
         Self::Forbidden,
         Self::Connect,
+        Self::Crowded,
         Self::Tls,
         Self::TimedOut,
         Self::ConnectionLost,
@@ -83,6 +88,7 @@ impl AttemptError {
             Self::Resolve => "resolve",
             Self::Forbidden => "forbidden",
             Self::Connect => "connect",
+            Self::Crowded => "crowded",
             Self::Tls => "tls",
             Self::TimedOut => "timed-out",
             Self::ConnectionLost => "connection-lost",
@@ -114,6 +120,7 @@ impl fmt::Display for AttemptError {
             Self::Resolve => "the name could not be resolved",
             Self::Forbidden => "the endpoint is not permitted",
             Self::Connect => "could not connect",
+            Self::Crowded => "too many attempts to one address",
             Self::Tls => "the TLS handshake failed",
             Self::TimedOut => "timed out",
             Self::ConnectionLost => "the connection was lost",

@@ -169,3 +169,27 @@ async fn attempts_at_the_same_time_share_a_look_up() {
     no_task_is_left().await;
     assert_eq!(lookups.under_way(), 0);
 }
+
+/// Names of one domain cost nothing, and neither do their name servers.
+#[tokio::test]
+async fn a_new_host_is_looked_up_within_a_second_however_many_names_stall() {
+    pause();
+    let lookups = Lookups::default();
+    let mut api = Api::resolving(answering(&lookups));
+    for at in 0..512 {
+        api.send(&format!("https://stalls-{at}.example.com/")).await;
+    }
+    for at in 0..3 {
+        sleep(Duration::from_millis(700)).await;
+        api.send(&format!("https://receiver.other-{at}.example/"))
+            .await;
+        let attempted = resolved(&mut api).await;
+        assert_eq!(attempted.attempt, 1, "{attempted:?}");
+        assert!(attempted.took < Duration::from_secs(1), "{attempted:?}");
+    }
+    assert!(lookups.most() <= 80);
+    api.dispatcher.shutdown(Duration::ZERO).await;
+    drop(api);
+    no_task_is_left().await;
+    assert_eq!(lookups.under_way(), 0);
+}

@@ -6,12 +6,14 @@ mod authority;
 mod hostile;
 
 mod addresses;
+mod crowded;
 mod environment;
 mod literals;
 mod lookups;
 mod names;
 mod permits;
 mod rebinding;
+mod sockets;
 
 use http::StatusCode;
 use tower_webhook::event::{AttemptError, Outcome};

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use rustls::server::Acceptor;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc::unbounded_channel,
+};
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
     TAKEN, TAKES,
+    authority::{Authority, named},
     hostile::{Api, Receiver, found, header, within},
 };
 
@@ -61,5 +65,33 @@ async fn the_handshake_asks_for_the_normal_form() {
         let name = within(heard.recv()).await.unwrap();
         let expected = (host != "127.0.0.1").then_some("receiver.example.com");
         assert_eq!(name.as_deref(), expected, "{host}");
+    }
+}
+
+/// They are no host names, but they are names, and there are certificates for them.
+#[tokio::test]
+async fn a_name_with_an_underscore_is_delivered_to() {
+    let authority = Authority::new();
+    for (name, certified) in [
+        ("my_app.example.com", "my_app.example.com"),
+        ("my_app.example.com", "*.example.com"),
+        ("_a._b.example.com", "_a._b.example.com"),
+    ] {
+        let acceptor = authority.certify(&named(certified));
+        let receiver = Receiver::new(move |mut conn| {
+            let acceptor = acceptor.clone();
+            async move {
+                let mut tls = acceptor.accept(&mut conn.tcp).await.unwrap();
+                let mut head = Vec::new();
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    assert_ne!(tls.read_buf(&mut head).await.unwrap(), 0);
+                }
+                tls.write_all(TAKES.as_bytes()).await.unwrap();
+                tls.shutdown().await.unwrap();
+            }
+        });
+        let endpoint = format!("https://{name}:{}/hook", receiver.address.port());
+        let attempted = authority.trusted().attempt(&endpoint).await;
+        assert_eq!(attempted.outcome, TAKEN, "{name} as {certified}");
     }
 }

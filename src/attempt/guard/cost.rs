@@ -1,7 +1,7 @@
 //! The cost of the guard and the capped socket, compared with hyper-util's plain connector, both
 //! under hyper's connections.
 
-use std::{convert::Infallible, sync::Arc, thread, time::Instant};
+use std::{convert::Infallible, thread, time::Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,8 +13,9 @@ use hyper::{
     server,
     service::service_fn,
 };
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use tokio::{net::TcpListener, runtime::Builder};
+use tower::ServiceExt;
 
 use super::*;
 use crate::attempt::{capped::Reception, system_resolver::SystemResolver};
@@ -81,11 +82,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn beside_a_plain_connector() {
     let endpoint = receiver();
     let policy = EndpointPolicy::public().with_insecure_private_networks();
-    let resolver = Arc::new(SystemResolver::default());
+    let resolver = Arc::new(SystemResolver::new(64));
     let guard = Guard::new(
-        JudgingResolver::new(resolver, policy.clone()),
+        JudgingResolver::new(resolver, policy.clone(), 1),
         policy,
         Duration::from_secs(15),
+        SocketShares::of(64),
     );
     let mut plain = HttpConnector::new();
     plain.set_nodelay(true);

@@ -212,6 +212,22 @@ impl<J: Due> Scheduler<J> {
         failures
     }
 
+    /// An attempt could not begin for now: its permit is free, and its host pauses. The delivery stays
+    /// the first of its host.
+    pub(super) fn put_off(&mut self, job: J, until: Instant) {
+        let host = job.host().clone();
+        self.leave_line(&host);
+        let Some(queue) = self.hosts.get_mut(&host) else {
+            return;
+        };
+        queue.running -= 1;
+        queue.due.push_front(job);
+        queue.place = self.line.pause(&host, until);
+        self.running -= 1;
+        self.running_by[queue.standing.index()] -= 1;
+        self.waiting_by[queue.standing.index()] += 1;
+    }
+
     /// When [`start`](Self::start) may have something by the passing of time alone. What it has now
     /// already, and what waits for a permit, needs no time.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {

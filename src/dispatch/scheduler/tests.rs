@@ -25,6 +25,8 @@ enum Step {
     Arrive(u8, Source),
     Start,
     End(usize, AttemptEnd),
+    /// For so many milliseconds.
+    PutOff(usize, u64),
     /// In milliseconds.
     Pass(u64),
     Evict,
@@ -41,6 +43,7 @@ fn step(hosts: u8) -> impl Strategy<Value = Step> {
         4 => (0..hosts, source).prop_map(|(host, source)| Step::Arrive(host, source)),
         4 => Just(Step::Start),
         3 => (any::<usize>(), ended).prop_map(|(which, ended)| Step::End(which, ended)),
+        1 => (any::<usize>(), 0..1_500_u64).prop_map(|(which, time)| Step::PutOff(which, time)),
         1 => (0..1_500_u64).prop_map(Step::Pass),
         1 => Just(Step::Evict),
     ]
@@ -162,7 +165,13 @@ proptest! {
                     let job = model.running.swap_remove(which % model.running.len());
                     scheduler.end(&job.host, ended, now);
                 }
-                Step::End(..) => {}
+                Step::PutOff(which, ms) if !model.running.is_empty() => {
+                    let job = model.running.swap_remove(which % model.running.len());
+                    model.waiting.entry(job.host.clone()).or_default().push_front(job.number);
+                    model.started -= 1;
+                    scheduler.put_off(job, now + Duration::from_millis(ms));
+                }
+                Step::End(..) | Step::PutOff(..) => {}
                 Step::Evict => {
                     if let Some(job) = scheduler.evict() {
                         let last = model.waiting.get_mut(&job.host).unwrap().pop_back();
