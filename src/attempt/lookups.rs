@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Resolve,
-    turns::{SLOW, Ticket, Turns},
+    turns::{SLOW, Started, Ticket, Turns},
 };
 use crate::sync::lock;
 
@@ -35,7 +35,7 @@ pub(super) struct Lookups {
 /// Who waits for a turn.
 struct Line {
     turns: Turns,
-    waiting: HashMap<u64, oneshot::Sender<()>>,
+    waiting: HashMap<u64, oneshot::Sender<Started>>,
 }
 
 /// A turn, or a place in the line.
@@ -43,6 +43,7 @@ struct Turn<'a> {
     lookups: &'a Lookups,
     ticket: Ticket,
     began: Option<Instant>,
+    is_of_reserve: bool,
     has_ended: bool,
 }
 
@@ -67,7 +68,7 @@ impl Lookups {
     /// Has so many look-ups under way at once, at most.
     pub(super) fn new(resolver: Arc<dyn Resolve>, most: usize) -> Self {
         let line = Line {
-            turns: Turns::new(most, LOOKUP_TIMEOUT),
+            turns: Turns::new(most),
             waiting: HashMap::new(),
         };
         Self {
@@ -85,12 +86,20 @@ impl Lookups {
     }
 
     async fn look_up(&self, name: &str) -> Addresses {
-        let mut turn = self.turn(name).await;
-        let found = timeout(LOOKUP_TIMEOUT, self.resolver.resolve(name)).await;
-        turn.has_ended = true;
-        match found {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Some(addresses.into()),
-            _ => None,
+        loop {
+            let mut turn = self.turn(name).await;
+            let time = match turn.is_of_reserve {
+                true => SLOW,
+                false => LOOKUP_TIMEOUT,
+            };
+            let found = timeout(time, self.resolver.resolve(name)).await;
+            turn.has_ended = true;
+            match found {
+                Ok(Ok(addresses)) if !addresses.is_empty() => return Some(addresses.into()),
+                // It is known to be slow now, and waits for a turn of the others.
+                Err(_elapsed) if turn.is_of_reserve => {}
+                Ok(_) | Err(_) => return None,
+            }
         }
     }
 
@@ -106,6 +115,7 @@ impl Lookups {
             lookups: self,
             ticket,
             began: None,
+            is_of_reserve: false,
             has_ended: false,
         };
         loop {
@@ -118,12 +128,14 @@ impl Lookups {
             };
             tokio::select! {
                 biased;
-                _ = &mut told => break,
+                started = &mut told => {
+                    turn.began = Some(Instant::now());
+                    turn.is_of_reserve = started.is_ok_and(|started| started.is_of_reserve);
+                    return turn;
+                }
                 () = time_has_come => {}
             }
         }
-        turn.began = Some(Instant::now());
-        turn
     }
 
     /// Tells everybody whose turn it is, and says when to look again.
@@ -132,14 +144,14 @@ impl Lookups {
         let mut line = lock(&self.line);
         let Line { turns, waiting } = &mut *line;
         let mut started = Vec::new();
-        while let Some(number) = turns.start(now) {
-            started.extend(waiting.remove(&number));
+        while let Some(next) = turns.start(now) {
+            started.extend(waiting.remove(&next.number).map(|tell| (tell, next)));
         }
         let next_reserve = turns.next_reserve(now);
         drop(line);
-        for tell in started {
+        for (tell, next) in started {
             // Whoever is gone gives the turn back.
-            let _ = tell.send(());
+            let _ = tell.send(next);
         }
         next_reserve
     }

@@ -5,9 +5,10 @@
 //! many whichever has waited the longest. Domains whose last look-up was slow come after the others.
 //!
 //! Beyond the turns that anybody can have there is a reserve for domains that have nothing under way
-//! and are not slow. Half of it is for those only that are known to be fast; the rest is given out one
-//! turn at a time, in the time of a look-up, to the domain that came last. So however many names
-//! stall, another domain's name is soon looked up.
+//! and are not slow. A look-up has a turn of it for [`SLOW`] only. Half of the reserve is for domains
+//! that are known to be fast; the rest is given out one turn at a time, all of it within [`SLOW`], to
+//! the domain that came last. So however many names stall, and however many domains, another domain's
+//! name is soon looked up.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 use super::remembered::Remembered;
 
-/// A look-up that took as long was slow, whatever came of it.
+/// A look-up that took as long was slow, whatever came of it. It has lost a turn of the reserve then.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 /// So many domains are remembered at least.
 const REMEMBERED: usize = 4_096;
@@ -35,14 +36,20 @@ pub(super) struct Turns {
     /// For anybody; and beyond them.
     open: usize,
     reserve: usize,
-    /// The time of a look-up.
-    time: Duration,
     /// Those that have something under way, or that wait.
     domains: HashMap<Arc<str>, Domain>,
     running: usize,
     is_slow: Remembered<Arc<str>, bool>,
     next_reserve: Option<Instant>,
     last_number: u64,
+}
+
+/// A turn that has begun.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Started {
+    /// Whose it is.
+    pub(super) number: u64,
+    pub(super) is_of_reserve: bool,
 }
 
 /// Somebody who waits for a turn, or has one.
@@ -61,14 +68,13 @@ struct Domain {
 }
 
 impl Turns {
-    /// So many look-ups at once, each of which takes this time at most.
-    pub(super) fn new(turns: usize, time: Duration) -> Self {
+    /// So many look-ups at once.
+    pub(super) fn new(turns: usize) -> Self {
         let turns = turns.max(1);
         let reserve = (turns / 5).max(2).min(turns - 1);
         Self {
             open: turns - reserve,
             reserve,
-            time,
             domains: HashMap::new(),
             running: 0,
             is_slow: Remembered::new(REMEMBERED),
@@ -96,10 +102,11 @@ impl Turns {
 
     /// Whose turn it is now; `None` when nobody may have one. To be asked until then, after each of
     /// the other calls, and at [`next_reserve`](Self::next_reserve).
-    pub(super) fn start(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn start(&mut self, now: Instant) -> Option<Started> {
+        let is_of_reserve = self.running >= self.open;
         let waiting = self.domains.iter();
         let waiting = waiting.filter(|(_, domain)| !domain.waiting.is_empty());
-        let next = if self.running < self.open {
+        let next = if !is_of_reserve {
             waiting.min_by_key(|(key, domain)| {
                 let is_slow = self.is_slow.get(*key) == Some(&true);
                 (is_slow, domain.running, domain.place)
@@ -131,7 +138,10 @@ impl Turns {
         domain.place = place;
         domain.running += 1;
         self.running += 1;
-        Some(number)
+        Some(Started {
+            number,
+            is_of_reserve,
+        })
     }
 
     /// When [`start`](Self::start) may give somebody a turn by the passing of time alone.
@@ -164,10 +174,8 @@ impl Turns {
     }
 
     fn between_reserve(&self) -> Duration {
-        self.time
-            / u32::try_from(self.reserve.div_ceil(2))
-                .unwrap_or(u32::MAX)
-                .max(1)
+        let turns = self.reserve.div_ceil(2).max(1);
+        SLOW / u32::try_from(turns).unwrap_or(u32::MAX)
     }
 
     fn next_number(&mut self) -> u64 {

@@ -11,11 +11,14 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     process::{Child, Command},
 };
-use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer};
+use tower_webhook::{
+    Dispatcher, EndpointPolicy, WebhookLayer,
+    event::{AttemptError, Outcome},
+};
 
 use crate::{
     TAKES,
-    hostile::{Receiver, Stub, found, within},
+    hostile::{Api, Receiver, Stub, found, pause, within},
 };
 
 const OPEN_FILES: usize = 256;
@@ -115,6 +118,41 @@ async fn a_service_that_may_open_few_files_accepts_while_a_thousand_deliveries_g
     })
     .await;
     assert_eq!(call(receiver.url()).await, 200);
+}
+
+/// A half of the sockets is for connections, however many hosts stall and wherever they are.
+#[tokio::test]
+async fn connections_have_half_of_the_sockets() {
+    const HOSTS: usize = 100;
+    let mut receiver = Receiver::at("0.0.0.0:0", |mut conn| async move {
+        conn.request().await;
+        conn.here();
+        conn.closed().await;
+    });
+    let mut api = Api::with(|builder| {
+        let policy = EndpointPolicy::public().with_insecure_http();
+        builder
+            .with_endpoint_policy(policy.with_allowed_network("127.0.0.0/8").unwrap())
+            .with_max_sockets(16)
+            .with_resolver(Stub(|name: &str| {
+                let host = name.split('.').next().unwrap_or(name);
+                found([format!("127.2.0.{host}")])
+            }))
+    });
+    for host in 1..=HOSTS {
+        api.send(&receiver.url_at(&format!("{host}.example.com")))
+            .await;
+    }
+    receiver.reached().await;
+    pause();
+    for _ in 0..HOSTS {
+        assert_eq!(
+            api.attempted().await.outcome,
+            Outcome::Failed(AttemptError::TimedOut)
+        );
+        // Those that were given up are closed, though the receiver may not have seen it.
+        assert!(receiver.open() <= 2 * 8, "{}", receiver.open());
+    }
 }
 
 #[tokio::test]

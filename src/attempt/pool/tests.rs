@@ -1,5 +1,6 @@
-use std::{sync::atomic::AtomicBool, thread};
+use std::{pin::pin, sync::atomic::AtomicBool, thread};
 
+use futures::poll;
 use tokio::runtime::Handle;
 
 use super::*;
@@ -104,6 +105,28 @@ async fn those_in_use_count_as_well() {
     pool.put(&origin("b"), third);
     drop(fourth);
     assert_eq!((number(&pool), names(&pool, "b")), (1, vec![3]));
+}
+
+/// Those that were given up elsewhere count until they are closed.
+#[tokio::test]
+async fn no_more_are_open_than_there_is_room_for() {
+    let pool = Pool::<Fake>::new(2, 9);
+    let first = pool.room(&origin("a")).await;
+    let _second = pool.room(&origin("b")).await;
+    let host = origin("c");
+    let mut third = pin!(pool.room(&host));
+    assert!(poll!(third.as_mut()).is_pending());
+    // What is free now is not kept, as somebody waits.
+    pool.put(
+        &origin("a"),
+        Fake {
+            name: 1,
+            open: Arc::default(),
+            _counted: first,
+        },
+    );
+    assert!(names(&pool, "a").is_empty());
+    assert!(poll!(third).is_ready());
 }
 
 struct Socket {
