@@ -1,6 +1,5 @@
 use std::{
     collections::HashMap,
-    future::pending,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,6 +21,9 @@ pub(super) const MAX_LOOKUPS: usize = 80;
 /// How long one may take once its turn has come. Waiting for that turn counts against the attempt's
 /// own deadline only.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often whoever waits looks whether the reserve has a turn by now, at least.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Looks names up. Attempts that need the same name share one look-up, so a name that stalls takes
 /// one turn, however many attempts ask for it; and names of one domain wait for each other rather
@@ -119,13 +121,8 @@ impl Lookups {
             has_ended: false,
         };
         loop {
-            let next_reserve = self.start_next();
-            let time_has_come = async {
-                match next_reserve {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            // Somebody else's turn may set a time before which this would not look again.
+            let next_look = self.start_next().unwrap_or_else(|| Instant::now() + LOOK);
             tokio::select! {
                 biased;
                 started = &mut told => {
@@ -133,7 +130,7 @@ impl Lookups {
                     turn.is_of_reserve = started.is_ok_and(|started| started.is_of_reserve);
                     return turn;
                 }
-                () = time_has_come => {}
+                () = sleep_until(next_look) => {}
             }
         }
     }

@@ -59,7 +59,8 @@ struct Inner<C> {
 type Shard<C> = HostMap<Origin, Vec<(Instant, C)>>;
 
 impl<C: Idle> Pool<C> {
-    /// Has at most `limit` connections open in all, and keeps at most `limit_per_origin` idle ones to each origin.
+    /// Has at most `limit` connections open in all, and keeps at most `limit_per_origin` idle ones to
+    /// each origin.
     pub(super) fn new(limit: usize, limit_per_origin: usize) -> Self {
         Self {
             inner: Arc::new(Inner {

@@ -34,7 +34,12 @@ pub trait Resolve: Send + Sync + 'static {
     /// Dropping the future must end the look-up.
     ///
     /// The attempt fails with [`AttemptError::Resolve`](crate::event::AttemptError::Resolve) on an
-    /// error, without any address, and after 5 seconds.
+    /// error, without any address, and after 5 seconds. 80 names at most are looked up at the same
+    /// time, fewer where there are fewer [sockets]. Domains take turns, so that one whose names all
+    /// stall does not delay the others; while many stall, a name may be asked for once more after it
+    /// was not answered within a second.
+    ///
+    /// [sockets]: crate::dispatch::DispatcherBuilder::with_max_sockets
     fn resolve(&self, name: &str) -> ResolveFuture;
 }
 

@@ -100,8 +100,8 @@ impl Turns {
         }
     }
 
-    /// Whose turn it is now; `None` when nobody may have one. To be asked until then, after each of
-    /// the other calls, and at [`next_reserve`](Self::next_reserve).
+    /// Whose turn it is now; `None` when nobody may have one. To be asked until then, after
+    /// [`join`](Self::join) and [`end`](Self::end), and at [`next_reserve`](Self::next_reserve).
     pub(super) fn start(&mut self, now: Instant) -> Option<Started> {
         let is_of_reserve = self.running >= self.open;
         let waiting = self.domains.iter();
