@@ -57,9 +57,10 @@ impl Problem {
         match self.refusal() {
             Refusal::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
             Refusal::Loop => (StatusCode::LOOP_DETECTED, "Loop Detected"),
-            Refusal::NoRoom | Refusal::NoRoomForHost | Refusal::NoRoomForCaller => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-            }
+            Refusal::NoRoom
+            | Refusal::NoRoomForHost
+            | Refusal::NoRoomForCaller
+            | Refusal::OutboxAway => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
 
@@ -78,6 +79,9 @@ impl Problem {
             }
             Self::NoRoom(Refusal::NoRoomForCaller) => {
                 "too many webhooks of this caller are under way, try again later"
+            }
+            Self::NoRoom(Refusal::OutboxAway) => {
+                "webhooks cannot be kept safe at this moment, try again later"
             }
             Self::NoRoom(_) => "too many webhooks are under way, try again later",
             Self::Loop => "the request is itself a webhook and asks for another one",
@@ -111,6 +115,7 @@ mod tests {
             (Problem::NoRoom(Refusal::NoRoom), 503),
             (Problem::NoRoom(Refusal::NoRoomForHost), 503),
             (Problem::NoRoom(Refusal::NoRoomForCaller), 503),
+            (Problem::NoRoom(Refusal::OutboxAway), 503),
             (Problem::Loop, 508),
         ] {
             let response = problem.response();

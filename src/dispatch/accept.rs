@@ -48,8 +48,8 @@ enum State {
     HandingOver(BoxFuture<'static, Result<(), BoxError>>),
     /// An outbox in memory that does not answer at once.
     Asked(Which, OutboxFuture<Vec<Option<Lease>>>),
-    /// A durable outbox, with the runtime in which its answer is waited for.
-    Grouped(oneshot::Receiver<Result<(), BoxError>>),
+    /// A durable outbox, and since when.
+    Grouped(oneshot::Receiver<Result<(), BoxError>>, Instant),
     Done,
 }
 
@@ -95,7 +95,8 @@ impl AcceptFuture {
         if !given.takes(&self.delivery) {
             return self.fall_back(&"the payload is too large for the outbox".into());
         }
-        State::Grouped(insert_together(core, &link, &self.delivery))
+        let now = Instant::now();
+        State::Grouped(insert_together(core, &link, &self.delivery, now), now)
     }
 
     /// An outbox in memory. What it gets is leased at once: it is in memory anyway.
@@ -156,7 +157,7 @@ impl AcceptFuture {
         let delivery = &self.delivery;
         tracing::error!(
             id = %delivery.id(), endpoint = ?delivery.endpoint(), %error,
-            "the outbox did not take a delivery"
+            "the outbox did not take a delivery: it is made from memory, and lost with the process"
         );
         delivery.report(EventKind::OutboxFailed);
         if self.core.is_stopped() {
@@ -231,13 +232,18 @@ impl Future for AcceptFuture {
                         }
                     }
                 }
-                State::Grouped(answer) => match Pin::new(answer).poll(cx) {
+                State::Grouped(answer, since) => match Pin::new(answer).poll(cx) {
                     Poll::Ready(Ok(Ok(()))) => State::Done,
-                    Poll::Ready(Ok(Err(error))) => this.fall_back(&error),
+                    Poll::Ready(Ok(Err(error))) => {
+                        this.core.away.has_failed(*since);
+                        this.fall_back(&error)
+                    }
                     // The runtime in which it was to be written has ended.
                     Poll::Ready(Err(_gone)) => State::New,
                     Poll::Pending => {
+                        let since = *since;
                         ready!(this.poll_deadline(cx));
+                        this.core.away.has_failed(since);
                         this.fall_back(&"it took too long".into())
                     }
                 },

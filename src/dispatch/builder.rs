@@ -31,6 +31,7 @@ use crate::{
 /// | setting | default | where it comes from |
 /// | --- | --- | --- |
 /// | [outbox](Self::with_outbox) | in memory | |
+/// | [while it is away](Self::with_required_durability) | delivered from memory | |
 /// | [endpoints](Self::with_endpoint_policy) | https, public addresses | |
 /// | [retries](Self::with_retry_policy) | 3 attempts, at most 5 s between two | Cerebrium |
 /// | [attempt's time](Self::with_attempt_timeout) | 15 s | Standard Webhooks: 15 to 30 s |
@@ -58,6 +59,7 @@ pub struct DispatcherBuilder {
     attempts: SchedulerLimits,
     payload_memory: usize,
     accept_timeout: Duration,
+    requires_durability: bool,
     subscribers: Vec<Subscriber>,
     client: Option<Client>,
     #[cfg(feature = "client")]
@@ -94,6 +96,7 @@ impl DispatcherBuilder {
             },
             payload_memory: 256 << 20,
             accept_timeout: Duration::from_secs(5),
+            requires_durability: false,
             subscribers: Vec::new(),
             client: None,
             #[cfg(feature = "client")]
@@ -214,8 +217,42 @@ impl DispatcherBuilder {
     /// How long the end of a response is held back for a durable outbox to take the delivery.
     /// Default: 5 seconds. An outbox in memory takes it at once. A response that is read outside a
     /// Tokio runtime is held back for as long as it takes: there is no timer.
+    ///
+    /// An outbox that fails is asked again until that time is over. What it has not taken then is
+    /// reported as [`OutboxFailed`](crate::event::EventKind::OutboxFailed), counted, and delivered from
+    /// memory: it is lost if the process ends first. From then on the outbox is known to be *away*,
+    /// until it takes something: it is still asked for each delivery, but once only, and no response
+    /// waits for it to come back.
     pub fn with_accept_timeout(mut self, timeout: Duration) -> Self {
         self.accept_timeout = timeout;
+        self
+    }
+
+    /// Accepts nothing while a durable outbox is known to be
+    /// [away](Self::with_accept_timeout): a request that asks for a webhook is then answered with 503
+    /// and `Retry-After` before its handler runs. Default: such a request is handled, and its webhook
+    /// delivered from memory.
+    ///
+    /// One request a second is let through, to see whether the outbox is back: the first delivery that
+    /// it takes ends this. Nobody can know beforehand that an outbox is about to fail. Those requests,
+    /// and whatever was being handled when the outbox failed, are delivered from memory where it does
+    /// not take them; so is a payload that is [too large](crate::outbox::Limits::max_payload) for it.
+    /// Each is [reported and counted](crate::event::Counts::outbox_failed).
+    ///
+    /// An outbox in memory, or a sink, is never away.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, outbox::Outbox};
+    ///
+    /// fn dispatcher(outbox: impl Outbox) -> Dispatcher {
+    ///     Dispatcher::builder()
+    ///         .with_outbox(outbox)
+    ///         .with_required_durability()
+    ///         .build()
+    /// }
+    /// ```
+    pub fn with_required_durability(mut self) -> Self {
+        self.requires_durability = true;
         self
     }
 
@@ -438,6 +475,7 @@ impl DispatcherBuilder {
                     events,
                     admission,
                     accept_timeout: self.accept_timeout,
+                    requires_durability: self.requires_durability,
                     limits: self.attempts,
                     payload_memory: self.payload_memory,
                 })),

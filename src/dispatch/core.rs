@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    away::Away,
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
     keeper,
     retry::RetryPolicies,
@@ -19,9 +20,9 @@ use super::{
     worker,
 };
 use crate::{
-    admission::Admission,
+    admission::{Admission, Reservation, SharedTally},
     attempt::Post,
-    event::Events,
+    event::{Events, Refusal},
     outbox::{Lease, MemoryOutbox, Settlement, Verdict},
     sync::lock,
 };
@@ -36,6 +37,9 @@ pub(super) struct Core {
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
     pub(super) accept_timeout: Duration,
+    /// What is accepted has to be durable, as far as can be known beforehand.
+    requires_durability: bool,
+    pub(super) away: Away,
     /// Told when a worker ends, or settlements are noted, once the dispatcher is to stop.
     pub(super) has_ended_some: Notify,
 }
@@ -47,6 +51,7 @@ pub(super) struct CoreSettings {
     pub(super) events: Events,
     pub(super) admission: Arc<Admission>,
     pub(super) accept_timeout: Duration,
+    pub(super) requires_durability: bool,
     pub(super) limits: SchedulerLimits,
     pub(super) payload_memory: usize,
 }
@@ -66,6 +71,7 @@ impl Core {
             events,
             admission,
             accept_timeout,
+            requires_durability,
             limits,
             payload_memory,
         } = settings;
@@ -89,8 +95,23 @@ impl Core {
             events,
             admission,
             accept_timeout,
+            requires_durability,
+            away: Away::default(),
             has_ended_some: Notify::new(),
         }
+    }
+
+    /// Takes a reservation for a webhook to a host, and of a caller where they are told apart.
+    pub(super) fn reserve(
+        &self,
+        of_host: SharedTally,
+        caller: Option<&str>,
+    ) -> Result<Reservation, Refusal> {
+        let reservation = self.admission.try_reserve(of_host, caller)?;
+        if self.requires_durability && !self.away.lets_through(Instant::now()) {
+            return Err(Refusal::OutboxAway);
+        }
+        Ok(reservation)
     }
 
     pub(super) fn hub(&self) -> MutexGuard<'_, Hub> {

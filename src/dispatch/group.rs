@@ -42,6 +42,13 @@ impl<T> Group<T> {
         std::mem::take(&mut waiting.things)
     }
 
+    /// Of those that wait at most so many more, for whoever writes already.
+    pub(super) fn more(&self, at_most: usize) -> Vec<T> {
+        let things = &mut lock(&self.waiting).things;
+        let number = at_most.min(things.len());
+        things.drain(..number).collect()
+    }
+
     /// Looks at each that waits.
     pub(super) fn map_waiting<R>(&self, look: impl FnMut(&mut T) -> R) -> Vec<R> {
         lock(&self.waiting).things.iter_mut().map(look).collect()
@@ -70,6 +77,17 @@ mod tests {
         assert_eq!(group.next(2), [5]);
         assert_eq!(group.next(2), [0; 0]);
         assert!(group.push([6]), "nobody writes any more");
+    }
+
+    #[test]
+    fn whoever_writes_takes_more() {
+        let group = Group::new();
+        let _ = group.push([1, 2, 3]);
+        assert_eq!(group.next(1), [1]);
+        assert_eq!(group.more(1), [2]);
+        assert_eq!(group.more(9), [3]);
+        assert_eq!(group.more(9), [0; 0]);
+        assert!(!group.push([4]), "it still writes");
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! How deliveries get into a durable outbox: together with all others that wait in a runtime.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     core::Core,
     hub::{RuntimeLink, Stop},
     scheduler::Source,
-    settle::settle,
+    settle::{release, settle},
     store::{Expected, Job, Which},
 };
 use crate::{
+    attempt::deadline,
     delivery::Delivery,
     error::BoxError,
     event::EventKind,
@@ -22,6 +26,8 @@ use crate::{
 /// A delivery that waits to be written with others.
 pub(super) struct Insertion {
     delivery: Delivery,
+    /// It is tried for so long.
+    until: Instant,
     /// Dropped with the task that writes, it has whoever waits try anew.
     reply: oneshot::Sender<Result<(), BoxError>>,
 }
@@ -29,16 +35,21 @@ pub(super) struct Insertion {
 /// What one call inserts at most, in number and in bytes of payloads.
 const MOST_AT_ONCE: usize = 1_024;
 
+/// How long it is until an outbox that has failed is asked again: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+
 /// Has it written with those of this runtime that wait for their turn. The answer is dropped when the
 /// runtime ends first.
 pub(super) fn insert_together(
     core: &Arc<Core>,
     link: &Arc<RuntimeLink>,
     delivery: &Delivery,
+    now: Instant,
 ) -> oneshot::Receiver<Result<(), BoxError>> {
     let (reply, answer) = oneshot::channel();
     let insertion = Insertion {
         delivery: delivery.clone(),
+        until: deadline(now, core.accept_timeout),
         reply,
     };
     if link.insertions.push([insertion]) {
@@ -52,13 +63,11 @@ pub(super) fn insert_together(
 async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
     let guard = Guard(&link);
     loop {
-        let mut batch = link.insertions.next(MOST_AT_ONCE);
+        let batch = link.insertions.next(MOST_AT_ONCE);
         if batch.is_empty() {
             std::mem::forget(guard);
             return;
         }
-        // Whoever does not wait any more has gone another way.
-        batch.retain(|insertion| !insertion.reply.is_closed());
         insert(&core, &link, batch).await;
     }
 }
@@ -72,35 +81,80 @@ impl Drop for Guard<'_> {
     }
 }
 
-async fn insert(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>) {
-    if batch.is_empty() {
-        return;
+/// Until each one is kept, or was tried for as long as its response may wait. Those that come meanwhile
+/// are tried with them: what the outbox does not take keeps nobody else from it.
+async fn insert(core: &Arc<Core>, link: &Arc<RuntimeLink>, mut batch: Vec<Insertion>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let (mut left, error) = insert_some(core, link, batch).await;
+        let again_at = Instant::now() + pause;
+        let is_in_time = |insertion: &mut Insertion| insertion.until > again_at;
+        let over = match core.away.is_away() {
+            true => std::mem::take(&mut left),
+            false => left
+                .extract_if(.., |insertion| !is_in_time(insertion))
+                .collect(),
+        };
+        refused(over, &error);
+        if left.is_empty() {
+            return;
+        }
+        sleep_until(again_at).await;
+        pause = (2 * pause).min(PAUSES.1);
+        left.extend(
+            link.insertions
+                .more(MOST_AT_ONCE.saturating_sub(left.len())),
+        );
+        batch = left;
     }
-    match insert_all(core, &batch).await {
-        Ok(inserted) => accepted(core, link, batch, inserted),
-        // One of them may be the reason.
-        Err(_) if batch.len() > 1 => {
-            let mut failures = 0;
-            for insertion in batch {
-                let one = vec![insertion];
-                let answer = match failures {
-                    0..2 => insert_all(core, &one).await,
-                    _ => Err("the outbox takes nothing".into()),
-                };
-                match answer {
-                    Ok(inserted) => {
-                        failures = 0;
-                        accepted(core, link, one, inserted);
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        refused(one, error);
-                    }
-                }
+}
+
+/// Gives back those that may be taken another time, with the reason.
+async fn insert_some(
+    core: &Arc<Core>,
+    link: &Arc<RuntimeLink>,
+    mut batch: Vec<Insertion>,
+) -> (Vec<Insertion>, String) {
+    // Whoever does not wait any more has gone another way.
+    batch.retain(|insertion| !insertion.reply.is_closed());
+    if batch.is_empty() {
+        return Default::default();
+    }
+    let mut error = match insert_all(core, &batch).await {
+        Ok(inserted) => {
+            accepted(core, link, batch, inserted);
+            return Default::default();
+        }
+        Err(error) => error.to_string(),
+    };
+    if batch.len() == 1 {
+        return (batch, error);
+    }
+    // One of them may be the reason.
+    let (mut failed, mut in_a_row, mut has_taken_some) = (Vec::new(), 0, false);
+    let mut one_by_one = batch.into_iter();
+    while in_a_row < 2
+        && let Some(insertion) = one_by_one.next()
+    {
+        let one = vec![insertion];
+        match insert_all(core, &one).await {
+            Ok(inserted) => {
+                (in_a_row, has_taken_some) = (0, true);
+                accepted(core, link, one, inserted);
+            }
+            Err(reason) => {
+                in_a_row += 1;
+                error = reason.to_string();
+                failed.extend(one);
             }
         }
-        Err(error) => refused(batch, error),
     }
+    let mut left: Vec<_> = one_by_one.collect();
+    match has_taken_some {
+        true => refused(failed, &error),
+        false => left.extend(failed),
+    }
+    (left, error)
 }
 
 async fn insert_all(core: &Arc<Core>, batch: &[Insertion]) -> Result<Inserted, BoxError> {
@@ -149,11 +203,14 @@ impl Drop for ExpectedLeases {
 
 /// They are safe: they hold no reservation any more, and whoever waits for them goes on.
 fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, inserted: Inserted) {
+    core.away.has_taken(Instant::now());
     let durability = core.store(Which::Given).limits.durability;
     let mut jobs = Vec::with_capacity(batch.len());
     let mut is_waiting = false;
     for (insertion, lease) in batch.into_iter().zip(inserted.leases) {
-        let Insertion { delivery, reply } = insertion;
+        let Insertion {
+            delivery, reply, ..
+        } = insertion;
         if reply.is_closed() {
             take_back(core, link, &delivery, lease);
             continue;
@@ -172,6 +229,11 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
                 is_waiting = true;
             }
         }
+    }
+    if core.is_stopped() {
+        // Nobody attempts them any more here.
+        release(core, link, Which::Given, jobs.iter().map(|job| job.lease));
+        return;
     }
     core.arrive(link, jobs, Source::Call);
     if is_waiting {
@@ -197,12 +259,9 @@ fn take_back(core: &Arc<Core>, link: &Arc<RuntimeLink>, delivery: &Delivery, lea
     }
 }
 
-fn refused(batch: Vec<Insertion>, error: BoxError) {
-    let sentence = error.to_string();
-    let mut error = Some(error);
+fn refused(batch: Vec<Insertion>, error: &str) {
     for Insertion { reply, .. } in batch {
-        let error = error.take().unwrap_or_else(|| sentence.clone().into());
-        let _ = reply.send(Err(error));
+        let _ = reply.send(Err(error.into()));
     }
 }
 

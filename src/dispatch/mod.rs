@@ -6,6 +6,7 @@
 //! delivery are not known here.
 
 mod accept;
+mod away;
 mod begin;
 mod builder;
 mod core;
@@ -179,20 +180,22 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// The reason for which there is no room, as for a call.
+    /// The reason for which there is no room, or nothing is accepted, as for a call.
     pub async fn deliver(&self, mut parts: DeliveryParts) -> Result<DeliveryId, Refusal> {
         let core = &self.shared.core;
         let of_host = core.admission.of_host(parts.endpoint.host_key());
         let len = parts.payload.len();
         let reservation = core
-            .admission
-            .try_reserve(of_host, None)
+            .reserve(of_host, None)
             .and_then(|mut reservation| match reservation.grow_to(len, len) {
                 true => Ok(reservation),
                 false => Err(Refusal::NoRoom),
             });
         let reservation = reservation.inspect_err(|refusal| {
-            let reason = "no room for another webhook";
+            let reason = match refusal {
+                Refusal::OutboxAway => "the outbox takes nothing",
+                _ => "no room for another webhook",
+            };
             core.events.refused(Some(&parts.endpoint), *refusal, reason);
         })?;
         parts
@@ -325,7 +328,7 @@ impl Dispatcher {
         of_host: SharedTally,
         caller: Option<&str>,
     ) -> Result<Reservation, Refusal> {
-        self.shared.core.admission.try_reserve(of_host, caller)
+        self.shared.core.reserve(of_host, caller)
     }
 
     pub(crate) fn events(&self) -> &Events {

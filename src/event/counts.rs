@@ -18,6 +18,9 @@ pub struct Counts {
     pub noticed: u64,
     /// Webhooks whose process, runtime or dispatcher ended first.
     pub abandoned: u64,
+    /// Deliveries that the outbox, or a sink, did not take. A durable outbox that does not is stood in
+    /// for by memory: each of these is lost if the process ends before its delivery does.
+    pub outbox_failed: u64,
 }
 
 impl Counts {
@@ -31,6 +34,7 @@ impl Counts {
             failed: self.failed - earlier.failed,
             noticed: self.noticed - earlier.noticed,
             abandoned: self.abandoned - earlier.abandoned,
+            outbox_failed: self.outbox_failed - earlier.outbox_failed,
         }
     }
 }

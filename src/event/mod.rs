@@ -60,7 +60,8 @@ pub enum EventKind {
         /// What the delivery survives from now on.
         durability: Durability,
     },
-    /// The outbox did not take the delivery, or not in time.
+    /// The outbox did not take the delivery, or not in time: a durable one is stood in for by memory,
+    /// and the delivery is lost if the process ends first.
     OutboxFailed,
     /// One attempt has ended.
     Attempted {
@@ -110,6 +111,9 @@ pub enum Refusal {
     /// 503: there is no room for another webhook of this
     /// [caller](crate::layer::WebhookLayer::with_caller_key).
     NoRoomForCaller,
+    /// 503: the outbox takes nothing, and the dispatcher was
+    /// [told](crate::dispatch::DispatcherBuilder::with_required_durability) to accept nothing then.
+    OutboxAway,
     /// 508: the request is itself a delivery.
     Loop,
 }
@@ -121,6 +125,7 @@ impl fmt::Display for Refusal {
             Self::NoRoom => "there is no room for another webhook",
             Self::NoRoomForHost => "there is no room for another webhook to this host",
             Self::NoRoomForCaller => "there is no room for another webhook of this caller",
+            Self::OutboxAway => "the outbox takes nothing",
             Self::Loop => "the request is itself a delivery",
         })
     }

@@ -34,6 +34,7 @@ struct Inner {
     noticed: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
+    outbox_failed: AtomicU64,
 }
 
 impl Events {
@@ -136,9 +137,8 @@ impl Events {
             EventKind::Noticed(_) => &self.inner.noticed,
             EventKind::Failed(_) => &self.inner.failed,
             EventKind::Abandoned => &self.inner.abandoned,
-            EventKind::Queued { .. } | EventKind::OutboxFailed | EventKind::Attempted { .. } => {
-                return;
-            }
+            EventKind::OutboxFailed => &self.inner.outbox_failed,
+            EventKind::Queued { .. } | EventKind::Attempted { .. } => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -154,6 +154,7 @@ impl Events {
             noticed: read(&self.inner.noticed),
             failed: read(&self.inner.failed),
             abandoned: read(&self.inner.abandoned),
+            outbox_failed: read(&self.inner.outbox_failed),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The dispatcher through the layer, with a client that the test holds the strings of.
 
 mod admission;
+mod away;
 mod dead_letters;
 mod faults;
 mod held;

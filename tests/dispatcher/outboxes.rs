@@ -1,6 +1,10 @@
 //! Outboxes that do something wrong, around one that does not.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower_webhook::{
     BoxError,
@@ -22,11 +26,31 @@ pub(crate) enum Answer {
     Silence,
 }
 
+/// An answer that a test can change.
+#[derive(Clone)]
+pub(crate) struct Switch(Arc<Mutex<Answer>>);
+
+impl Switch {
+    pub(crate) fn set(&self, answer: Answer) {
+        *self.0.lock().unwrap() = answer;
+    }
+
+    fn get(&self) -> Answer {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Answer::AsItIs)))
+    }
+}
+
 /// In memory, though it may say that it is durable.
 pub(crate) struct Faulty {
     inner: MemoryOutbox,
     durability: Durability,
-    insert: Answer,
+    insert: Switch,
     settle: Answer,
     sealing: Sealing,
 }
@@ -36,7 +60,7 @@ impl Faulty {
         Self {
             inner: MemoryOutbox::new(),
             durability: Durability::LocalDisk,
-            insert: Answer::AsItIs,
+            insert: Switch::default(),
             settle: Answer::AsItIs,
             sealing: Sealing::in_memory(),
         }
@@ -50,7 +74,13 @@ impl Faulty {
     }
 
     pub(crate) fn insert(self, insert: Answer) -> Self {
-        Self { insert, ..self }
+        self.insert.set(insert);
+        self
+    }
+
+    /// To change what becomes of inserts.
+    pub(crate) fn inserts(&self) -> Switch {
+        self.insert.clone()
     }
 
     pub(crate) fn sealing(self, sealing: Sealing) -> Self {
@@ -93,7 +123,7 @@ impl Outbox for Faulty {
     }
 
     async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
-        answer(self.insert, self.inner.insert(batch)).await
+        answer(self.insert.get(), self.inner.insert(batch)).await
     }
 
     async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
