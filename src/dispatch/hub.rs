@@ -136,6 +136,13 @@ impl Hub {
         }
     }
 
+    /// Whether nothing is asked of the outboxes any more that leases something or gives a lease back.
+    pub(super) fn is_quiet(&self) -> bool {
+        let stores = [&self.given, &self.fallback];
+        let is_quiet = |store: &&StoreState| store.unsettled == 0 && !store.is_being_asked();
+        stores.iter().all(is_quiet)
+    }
+
     pub(super) fn store(&mut self, which: Which) -> &mut StoreState {
         match which {
             Which::Given => &mut self.given,

@@ -183,9 +183,13 @@ impl FetchRound {
         let mut hub = self.core.hub();
         let store = hub.store(self.which);
         store.end_fetch(self.expected, found, more, next_due, Instant::now());
+        let is_stopping = hub.stop != Stop::No;
         let keepers = hub.other_keepers(None);
         drop(hub);
         wake(keepers);
+        if is_stopping {
+            self.core.has_ended_some.notify_waiters();
+        }
     }
 }
 
@@ -240,5 +244,6 @@ struct RenewRound<'c>(&'c Core);
 impl Drop for RenewRound<'_> {
     fn drop(&mut self) {
         self.0.hub().given.end_renewal();
+        self.0.has_ended_some.notify_waiters();
     }
 }

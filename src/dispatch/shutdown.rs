@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Dispatcher,
     core::{Core, wake},
-    hub::Stop,
+    hub::{Hub, Stop},
     store::Which,
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Dispatcher {
     ///
     /// With a durable outbox deliveries that wait are not waited for and not given up: they are
     /// handed back, for the next start or another process, and everything is written when this
-    /// returns, or 5 seconds after its time. Dead letters that are being redelivered from memory are
+    /// returns, at the latest 10 seconds after its time: the process can exit then. Dead letters that are being redelivered from memory are
     /// not waited for, but are given up.
     pub async fn shutdown(&self, within: Duration) -> Shutdown {
         let core = &self.shared.core;
@@ -59,8 +59,8 @@ impl Dispatcher {
             let _ = timeout(GRACE, have_ended).await;
         }
         let grace = attempt::deadline(deadline, GRACE);
-        let are_noted = core.until(|hub| hub.given.unsettled + hub.fallback.unsettled == 0);
-        if timeout_at(grace, are_noted).await.is_err() {
+        // What is leased after it was closed would be nobody's until the lease runs out.
+        if timeout_at(grace, core.until(Hub::is_quiet)).await.is_err() {
             tracing::error!("the outbox has not noted how some attempts ended");
         }
         let abandoned = core.close().await;

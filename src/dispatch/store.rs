@@ -415,6 +415,11 @@ impl StoreState {
         held.chain(runs).collect()
     }
 
+    /// Whether a call is under way that leases something, or renews leases.
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.fetching.is_some() || self.renewing.is_some()
+    }
+
     pub(super) fn end_renewal(&mut self) {
         self.renewing = None;
     }
