@@ -10,7 +10,8 @@ use tower_webhook::outbox::{Sealing, SealingKey};
 use crate::{
     SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
     clock::Clock,
-    schema,
+    dead_letters::DeadLetterBounds,
+    schema, writable,
     writer::{self, WriterSettings},
 };
 
@@ -20,18 +21,20 @@ use crate::{
 /// | --- | --- |
 /// | [key](Self::with_key) | none: it has to be given |
 /// | [dead letters](Self::with_dead_letters_kept) | kept for 30 days |
+/// | [their number](Self::with_max_dead_letters) | 1,000,000 |
+/// | [their payloads](Self::with_max_dead_letter_bytes) | 1 GiB |
 /// | [lease](Self::with_lease) | 10 s |
 /// | [wait for the lock](Self::with_lock_timeout) | 2 s |
-/// | [largest size](Self::with_max_file_size) | none |
+/// | [largest size](Self::with_max_file_size) | 4 GiB |
 #[must_use = "a builder does nothing until it is opened"]
 pub struct SqliteOutboxBuilder {
     path: PathBuf,
     sealing: Option<Sealing>,
     lost_keys: bool,
-    keep_dead: Duration,
+    dead_letters: DeadLetterBounds,
     lease: Duration,
     lock_timeout: Duration,
-    max_file_size: Option<u64>,
+    max_file_size: u64,
     clock: Clock,
 }
 
@@ -41,10 +44,14 @@ impl SqliteOutboxBuilder {
             path: path.to_owned(),
             sealing: None,
             lost_keys: false,
-            keep_dead: Duration::from_secs(30 * 24 * 3_600),
+            dead_letters: DeadLetterBounds {
+                number: 1_000_000,
+                bytes: 1 << 30,
+                time: Duration::from_secs(30 * 24 * 3_600),
+            },
             lease: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(2),
-            max_file_size: None,
+            max_file_size: 4 << 30,
             clock: Clock::system(),
         }
     }
@@ -73,7 +80,21 @@ impl SqliteOutboxBuilder {
 
     /// How long dead letters are kept, by the wall clock. Default: 30 days.
     pub fn with_dead_letters_kept(mut self, time: Duration) -> Self {
-        self.keep_dead = time;
+        self.dead_letters.time = time;
+        self
+    }
+
+    /// How many dead letters are kept; the oldest go first. Default: 1,000,000. Where several processes
+    /// have the file open, each knows of what the others add within a minute.
+    pub fn with_max_dead_letters(mut self, number: usize) -> Self {
+        self.dead_letters.number = number;
+        self
+    }
+
+    /// The bytes of all dead letters' payloads; the oldest go first. Default: 1 GiB, a quarter of the
+    /// [largest size](Self::with_max_file_size).
+    pub fn with_max_dead_letter_bytes(mut self, bytes: u64) -> Self {
+        self.dead_letters.bytes = bytes;
         self
     }
 
@@ -91,16 +112,21 @@ impl SqliteOutboxBuilder {
 
     /// How long another connection may hold the file's lock before what waits for it fails.
     /// Default: 2 seconds, less than the dispatcher's
-    /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout).
+    /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout), until which the
+    /// dispatcher tries again. Other processes that have the file open give way after each commit.
     pub fn with_lock_timeout(mut self, time: Duration) -> Self {
         self.lock_timeout = time;
         self
     }
 
-    /// How large the file may become, in bytes, without its write-ahead log. Default: as large as
-    /// the disk. Beyond it the outbox takes no delivery.
+    /// How large the file may become, in bytes, without what is [beside it](crate#the-file). Default:
+    /// 4 GiB.
+    ///
+    /// An eighth of it is for noting what becomes of deliveries. Where a delivery would take some of
+    /// that, dead letters make room for it, the oldest first; where there are none, the outbox does
+    /// not take it. On a disk that is full the same holds of the size that the file has then.
     pub fn with_max_file_size(mut self, bytes: u64) -> Self {
-        self.max_file_size = Some(bytes);
+        self.max_file_size = bytes;
         self
     }
 
@@ -114,7 +140,9 @@ impl SqliteOutboxBuilder {
     /// [`kind`](SqliteOutboxError::kind) says what is wrong with the settings or the file.
     pub fn open(self) -> Result<SqliteOutbox, SqliteOutboxError> {
         let sealing = self.sealing.ok_or(SqliteOutboxErrorKind::NoKey)?;
+        writable::refuse_read_only(&self.path)?;
         let conn = schema::open(&self.path, self.lock_timeout, self.max_file_size)?;
+        writable::check(&conn, self.lock_timeout)?;
         let unknown = schema::waits_for_key(&conn, |name| !sealing.can_open(name))?;
         if unknown && !self.lost_keys {
             return Err(SqliteOutboxErrorKind::UnknownKey.into());
@@ -127,7 +155,10 @@ impl SqliteOutboxBuilder {
         let settings = WriterSettings {
             clock: self.clock,
             lease: self.lease,
-            keep_dead: self.keep_dead,
+            dead_letters: self.dead_letters,
+            lock_timeout: self.lock_timeout,
+            path: self.path.clone(),
+            max_file_size: self.max_file_size,
         };
         Ok(SqliteOutbox {
             commands: writer::start(conn, settings)?,

@@ -1,17 +1,19 @@
-use std::sync::mpsc;
+use std::{sync::mpsc, thread::JoinHandle};
 
 use tokio::sync::oneshot;
-use tower_webhook::outbox::{
-    DeliveryFilter, DueDeliveries, Lease, NewDelivery, SettleOutcome, Settlement, Want,
-};
+use tower_webhook::outbox::{DueDeliveries, Lease, NewDelivery, SettleOutcome, Settlement, Want};
 
-use crate::{SqliteOutboxError, SqliteOutboxErrorKind};
+use crate::{SqliteOutboxError, SqliteOutboxErrorKind, sweep::Sweep};
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SqliteOutboxError>>;
 
-/// How the outbox speaks with its thread, which ends when the last of these is gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Commands(mpsc::Sender<Command>);
+/// How the outbox speaks with its thread. Dropped, it waits until that has written everything and has
+/// handed back what it had leased: a process may exit then.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    sender: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 /// What the thread is asked to do. Commands that wait together are committed together.
 pub(crate) enum Command {
@@ -24,17 +26,12 @@ pub(crate) enum Command {
     Close(Reply<()>),
 }
 
-/// A change to all deliveries that a filter lets through: some at a time, in turn with others.
-pub(crate) struct Sweep {
-    pub(crate) filter: DeliveryFilter,
-    pub(crate) done: usize,
-    pub(crate) reply: Reply<usize>,
-}
-
 impl Commands {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, received) = mpsc::channel();
-        (Self(commands), received)
+    pub(crate) fn new(sender: mpsc::Sender<Command>, thread: JoinHandle<()>) -> Self {
+        Self {
+            sender: Some(sender),
+            thread: Some(thread),
+        }
     }
 
     /// Asks, and waits for the answer.
@@ -44,17 +41,18 @@ impl Commands {
     ) -> Result<T, SqliteOutboxError> {
         let (reply, answer) = oneshot::channel();
         let gone = SqliteOutboxErrorKind::Gone;
-        self.0.send(command(reply)).map_err(|_| gone)?;
+        let sender = self.sender.as_ref().ok_or(gone)?;
+        sender.send(command(reply)).map_err(|_| gone)?;
         answer.await.map_err(|_| gone)?
     }
 }
 
-impl Sweep {
-    pub(crate) fn new(filter: DeliveryFilter, reply: Reply<usize>) -> Self {
-        Self {
-            filter,
-            done: 0,
-            reply,
+impl Drop for Commands {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take() {
+            // It has caught its panics, and said so.
+            let _ = thread.join();
         }
     }
 }
@@ -74,6 +72,24 @@ impl Command {
 
     pub(crate) fn is_fetch(&self) -> bool {
         matches!(self, Self::Fetch(..))
+    }
+
+    pub(crate) fn is_insert(&self) -> bool {
+        matches!(self, Self::Insert(..))
+    }
+
+    pub(crate) fn is_sweep(&self) -> bool {
+        matches!(self, Self::Redeliver(_) | Self::Cancel(_))
+    }
+
+    /// In which order those of one group are carried out: what is fetched sees what the others make
+    /// due, and what is handed back is not leased again.
+    pub(crate) fn order(&self) -> u8 {
+        match self {
+            Self::Close(_) => 2,
+            Self::Fetch(..) => 1,
+            _ => 0,
+        }
     }
 
     /// Whether nobody waits for its answer any more, and nothing has to be done for it.

@@ -51,15 +51,28 @@
 //!
 //! When the file does not take a delivery (the disk is full, the lock is held), the response
 //! completes all the same, the failure is [reported](tower_webhook::EventKind::OutboxFailed), and the
-//! delivery is attempted from memory.
+//! delivery is attempted from memory: until it is, it is lost if the process ends.
+//! [`with_required_durability`](tower_webhook::dispatch::DispatcherBuilder::with_required_durability)
+//! accepts nothing instead, from when that is known.
+//!
+//! What was taken is delivered on a full disk, too. There is room for noting what becomes of
+//! deliveries, of which no new one takes anything; dead letters make room before a delivery is refused.
 //!
 //! Two calls with the same request id are two deliveries: request ids are chosen by callers, and one
 //! caller must not be able to take another's webhook by asking with its id first.
 //!
 //! # The file
 //!
-//! It must be on a local disk: not on NFS or another network share. Beside it there are `-wal` and
-//! `-shm`, which belong to it. Several processes on one machine may have it open, as in a rolling
+//! It must be on a local disk: not on NFS or another network share. Beside it there are `-wal`, its log,
+//! and `-shm`, which belong to it; and `-spare`, a file of zeros that is as long as the log has been. It
+//! is removed when the disk is full, for what has to be written then, and may be removed at any time.
+//!
+//! The file has at most 4 GiB ([setting](SqliteOutboxBuilder::with_max_file_size)). Log and spare file
+//! have some 16 MiB each, and 64 MiB at most while deliveries are taken, one group of deliveries more:
+//! nothing new is taken where something reads an old view of the file for so long that its log cannot
+//! begin anew.
+//!
+//! Several processes on one machine may have it open, as in a rolling
 //! restart; each leases deliveries for itself, and what a process that is gone had leased is due
 //! again after the [lease](SqliteOutboxBuilder::with_lease).
 //!
@@ -86,6 +99,7 @@
 mod builder;
 mod clock;
 mod command;
+mod dead_letters;
 mod error;
 mod fetch;
 mod filter;
@@ -94,12 +108,17 @@ mod lease;
 mod outbox;
 mod owner;
 mod read;
+mod room;
 mod schema;
 mod settle;
+mod spare;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turns;
 mod upkeep;
+mod writable;
 mod writer;
 
 pub use self::{

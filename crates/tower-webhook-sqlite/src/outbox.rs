@@ -15,13 +15,15 @@ use tower_webhook::{
 
 use crate::{
     SqliteOutboxBuilder, SqliteOutboxError,
-    command::{Command, Commands, Sweep},
+    command::{Command, Commands},
     read,
+    sweep::Sweep,
 };
 
 /// Deliveries wait in a SQLite file; see the [crate](crate).
 ///
-/// A thread of its own writes, until the outbox is dropped.
+/// A thread of its own writes, until the outbox is dropped. That waits for the thread: what was asked
+/// of it is written then, and what it had leased is handed back.
 pub struct SqliteOutbox {
     pub(crate) commands: Commands,
     pub(crate) sealing: Sealing,

@@ -9,14 +9,15 @@ use tower_webhook::{DeliveryId, outbox::Lease};
 /// Who has leased what: this process, and the others that have the file open.
 ///
 /// An owner with leases writes a growing number, its beat, into its row whenever they are renewed.
-/// One whose beat stands still for the time of a lease, by this process's own steady clock, is gone,
-/// and what it had leased is due again. No wall clock is asked: setting one takes nothing from
-/// anybody.
+/// Others note in that row how many seconds they have seen the beat stand still, each second once,
+/// however many look, and by a steady clock. Once that is the time of a lease the owner is gone, and
+/// what it had leased is due again: also where nobody lives for long enough to see all of it. No wall
+/// clock is asked: setting one takes nothing from anybody.
 pub(crate) struct Owner<'c> {
-    conn: &'c Connection,
     beat: Statement<'c>,
     enter: Statement<'c>,
     others: Statement<'c>,
+    mark: Statement<'c>,
     leave: Statement<'c>,
     free: Statement<'c>,
     me: i64,
@@ -31,25 +32,30 @@ pub(crate) struct Owner<'c> {
 /// Within this time a beat serves all that is leased.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// How many deliveries of an owner that is gone are freed at once.
+const FREED: usize = 256;
+
 struct Seen {
     beat: i64,
+    silent: i64,
     since: Instant,
-    /// When the file's lock was to be had: an owner that waits for the lock is not gone.
-    could_write: Option<Instant>,
 }
 
 impl<'c> Owner<'c> {
     pub(crate) fn new(conn: &'c Connection, lease: Duration) -> rusqlite::Result<Self> {
         Ok(Self {
-            conn,
-            beat: conn.prepare("UPDATE owner SET beat = beat + 1 WHERE id = ?1")?,
+            beat: conn.prepare("UPDATE owner SET beat = beat + 1, silent = 0 WHERE id = ?1")?,
             enter: conn
                 .prepare("INSERT INTO owner (id, pid, since, beat) VALUES (?1, ?2, ?3, 0)")?,
-            others: conn.prepare("SELECT id, beat FROM owner WHERE id <> ?1")?,
-            leave: conn.prepare("DELETE FROM owner WHERE id = ?1 AND (?2 IS NULL OR beat = ?2)")?,
+            others: conn.prepare("SELECT id, beat, silent FROM owner WHERE id <> ?1")?,
+            mark: conn.prepare(
+                "UPDATE owner SET silent = silent + 1 WHERE id = ?1 AND beat = ?2 AND silent = ?3",
+            )?,
+            leave: conn.prepare("DELETE FROM owner WHERE id = ?1")?,
             free: conn.prepare(
                 "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL
-                 WHERE state = 'leased' AND owner = ?1",
+                 WHERE seq IN (SELECT seq FROM delivery WHERE state = 'leased' AND owner = ?1
+                               LIMIT ?2)",
             )?,
             me: new_id(),
             token: fastrand::u64(..1 << 62),
@@ -106,8 +112,8 @@ impl<'c> Owner<'c> {
 
     /// Within a transaction.
     pub(crate) fn leave(&mut self) -> rusqlite::Result<()> {
-        self.free.execute([self.me])?;
-        self.leave.execute(params![self.me, None::<i64>])?;
+        self.free.execute([self.me, -1])?;
+        self.leave.execute([self.me])?;
         // Whatever it leases later, it leases as another one.
         self.me = new_id();
         self.entered = false;
@@ -119,51 +125,61 @@ impl<'c> Owner<'c> {
         self.entered
     }
 
-    /// Frees what owners that are gone had leased.
-    pub(crate) fn take_over(&mut self) -> rusqlite::Result<()> {
-        let others = self
-            .others
-            .query_map([self.me], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let others: Vec<(i64, i64)> = others.collect::<Result<_, _>>()?;
-        self.seen
-            .retain(|id, _| others.iter().any(|(other, _)| other == id));
-        for (id, beat) in others {
-            let now = Instant::now();
-            let fresh = |_| Seen {
+    /// Looks at the others. Says whether one has been silent for long enough to note that.
+    pub(crate) fn sees_silence(&mut self) -> rusqlite::Result<bool> {
+        let others = self.others.query_map([self.me], |row| {
+            Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+        })?;
+        let others: HashMap<i64, (i64, i64)> = others.collect::<Result<_, _>>()?;
+        self.seen.retain(|id, _| others.contains_key(id));
+        let now = Instant::now();
+        for (id, (beat, silent)) in others {
+            let fresh = Seen {
                 beat,
+                silent,
                 since: now,
-                could_write: None,
             };
-            let seen = self.seen.entry(id).or_insert_with(|| fresh(()));
-            if seen.beat != beat {
-                *seen = fresh(());
-            }
-            if now.duration_since(seen.since) < self.lease {
-                continue;
-            }
-            match seen.could_write {
-                None => {
-                    self.conn.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
-                    seen.could_write = Some(Instant::now());
-                }
-                Some(could_write) if now.duration_since(could_write) >= 2 * BEAT => {
-                    self.free_all_of(id, beat)?;
-                }
-                Some(_) => {}
+            let seen = self.seen.entry(id).or_insert(fresh);
+            if (seen.beat, seen.silent) != (beat, silent) {
+                (seen.beat, seen.silent, seen.since) = (beat, silent, now);
             }
         }
-        Ok(())
+        Ok(self.seen.values().any(|seen| seen.is_silent(now)))
     }
 
-    fn free_all_of(&mut self, id: i64, beat: i64) -> rusqlite::Result<()> {
-        let transaction = self.conn.unchecked_transaction()?;
-        let gone = self.leave.execute([id, beat])? > 0;
-        let freed = if gone { self.free.execute([id])? } else { 0 };
-        transaction.commit()?;
-        if freed > 0 {
-            tracing::warn!(freed, "deliveries of a process that is gone are due again");
+    /// Within a transaction: notes a second of silence, and frees what owners that are gone had leased.
+    /// Says whether there is more to free.
+    pub(crate) fn take_over(&mut self) -> rusqlite::Result<bool> {
+        // An owner that waits for the lock is not gone: whoever has waited for it as well has seen
+        // nothing.
+        let now = Instant::now();
+        let gone_after = i64::try_from(self.lease.as_secs()).map_or(i64::MAX, |lease| lease + 1);
+        let mut has_more = false;
+        for (id, seen) in self.seen.iter_mut().filter(|(_, seen)| seen.is_silent(now)) {
+            if now.duration_since(seen.since) > 3 * BEAT {
+                seen.since = now;
+                continue;
+            }
+            if seen.silent < gone_after {
+                self.mark.execute([*id, seen.beat, seen.silent])?;
+                continue;
+            }
+            let freed = self.free.execute(params![id, FREED as i64])?;
+            if freed > 0 {
+                tracing::warn!(freed, "deliveries of a process that is gone are due again");
+            }
+            match freed < FREED {
+                true => drop(self.leave.execute([id])?),
+                false => has_more = true,
+            }
         }
-        Ok(())
+        Ok(has_more)
+    }
+}
+
+impl Seen {
+    fn is_silent(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= BEAT
     }
 }
 

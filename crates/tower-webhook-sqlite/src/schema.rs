@@ -11,7 +11,7 @@ use crate::{SqliteOutboxError, SqliteOutboxErrorKind as Kind};
 
 /// "twhk", in the file's header.
 const APPLICATION_ID: i64 = 0x7477_686b;
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Up to this size the whole file is checked when it is opened.
 const CHECKED_BYTES: i64 = 64 << 20;
@@ -20,7 +20,7 @@ const CHECKED_BYTES: i64 = 64 << 20;
 pub(crate) fn open(
     path: &Path,
     busy_timeout: Duration,
-    max_bytes: Option<u64>,
+    max_bytes: u64,
 ) -> Result<Connection, SqliteOutboxError> {
     refuse_lone_log(path)?;
     create_file(path)?;
@@ -131,7 +131,7 @@ fn check(conn: &Connection) -> Result<(), SqliteOutboxError> {
     Ok(())
 }
 
-fn configure(conn: &Connection, max_bytes: Option<u64>) -> Result<(), SqliteOutboxError> {
+fn configure(conn: &Connection, max_bytes: u64) -> Result<(), SqliteOutboxError> {
     write_ahead(conn)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -16_384)?; // KiB
@@ -139,10 +139,8 @@ fn configure(conn: &Connection, max_bytes: Option<u64>) -> Result<(), SqliteOutb
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?; // pages, 16 MiB
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    if let Some(bytes) = max_bytes {
-        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / pragma(conn, "page_size")?;
-        conn.pragma_update(None, "max_page_count", pages.clamp(1, 0xffff_fffe))?;
-    }
+    let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / pragma(conn, "page_size")?;
+    conn.pragma_update(None, "max_page_count", pages.clamp(1, 0xffff_fffe))?;
     Ok(())
 }
 

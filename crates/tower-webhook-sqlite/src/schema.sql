@@ -24,7 +24,7 @@ CREATE INDEX delivery_request ON delivery (request_id);
 CREATE INDEX delivery_due ON delivery (due_at, host, payload_len) WHERE state = 'waiting';
 CREATE INDEX delivery_host ON delivery (host, due_at, payload_len) WHERE state = 'waiting';
 CREATE INDEX delivery_owner ON delivery (owner) WHERE state = 'leased';
-CREATE INDEX delivery_dead ON delivery (died_at) WHERE state = 'dead';
+CREATE INDEX delivery_dead ON delivery (died_at, payload_len) WHERE state = 'dead';
 
 -- Apart, so that leasing a delivery does not write its payload again.
 CREATE TABLE payload (
@@ -46,8 +46,9 @@ CREATE INDEX attempt_delivery ON attempt (delivery);
 
 -- The processes that have leased deliveries. One whose beat stands still is gone.
 CREATE TABLE owner (
-    id    INTEGER PRIMARY KEY,
-    pid   INTEGER NOT NULL,
-    since INTEGER NOT NULL,
-    beat  INTEGER NOT NULL
+    id     INTEGER PRIMARY KEY,
+    pid    INTEGER NOT NULL,
+    since  INTEGER NOT NULL,
+    beat   INTEGER NOT NULL,
+    silent INTEGER NOT NULL DEFAULT 0       -- for how many seconds others saw it stand still
 ) STRICT;

@@ -1,11 +1,11 @@
-use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 use tower_webhook::outbox::{
     AttemptRecord, DeliveryFilter, DeliveryState, Lease, SettleOutcome, Settlement, Verdict,
 };
 
 use crate::{
     clock::{duration_to_ms, to_ms},
-    filter,
+    sweep::Progress,
     text::OutcomeColumns,
 };
 
@@ -21,16 +21,19 @@ pub(crate) struct Settle<'c> {
     holds: Statement<'c>,
     revive: Statement<'c>,
     cancel: Statement<'c>,
+    /// Dead letters that there are more, and the bytes of their payloads, since somebody asked.
+    more_dead: (i64, i64),
+    /// Attempts are recorded: not where the file has room for nothing else than what becomes of a
+    /// delivery.
+    pub(crate) keeps_records: bool,
 }
-
-/// So many deliveries at once are redelivered or cancelled: accepting waits no longer than that.
-const SWEPT: usize = 256;
 
 impl<'c> Settle<'c> {
     pub(crate) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         let leased = |change: &str| {
             conn.prepare(&format!(
-                "{change} WHERE id = ?1 AND token = ?2 AND state = 'leased' RETURNING seq"
+                "{change} WHERE id = ?1 AND token = ?2 AND state = 'leased'
+                 RETURNING seq, payload_len"
             ))
         };
         Ok(Self {
@@ -60,10 +63,16 @@ impl<'c> Settle<'c> {
             revive: conn.prepare(
                 "UPDATE delivery SET state = 'waiting', attempt = 1, due_at = ?2, delay = 0,
                      died_at = NULL, reason = NULL
-                 WHERE seq = ?1 AND state = 'dead'",
+                 WHERE seq = ?1 AND state = 'dead' RETURNING payload_len",
             )?,
             cancel: conn.prepare("DELETE FROM delivery WHERE seq = ?1 AND state = 'waiting'")?,
+            more_dead: (0, 0),
+            keeps_records: true,
         })
+    }
+
+    pub(crate) fn take_more_dead(&mut self) -> (i64, i64) {
+        std::mem::take(&mut self.more_dead)
     }
 
     pub(crate) fn run(
@@ -73,7 +82,10 @@ impl<'c> Settle<'c> {
     ) -> rusqlite::Result<SettleOutcome> {
         let id = settlement.lease.delivery.to_string();
         let token = settlement.lease.token as i64;
-        let seq = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let seq = |row: &rusqlite::Row<'_>| {
+            let bytes = row.get_ref(1)?.as_i64().unwrap_or(0);
+            Ok((row.get::<_, i64>(0)?, bytes))
+        };
         let changed = match settlement.verdict {
             Verdict::Delivered => self.delivered.query_row(params![id, token], seq),
             Verdict::AgainIn(delay) => {
@@ -87,12 +99,16 @@ impl<'c> Settle<'c> {
             }
             Verdict::Released => self.release.query_row(params![id, token], seq),
         };
-        let Some(seq) = changed.optional()? else {
+        let Some((seq, bytes)) = changed.optional()? else {
             return Ok(SettleOutcome::LeaseLost);
         };
+        if let Verdict::Dead(_) = settlement.verdict {
+            self.more_dead.0 += 1;
+            self.more_dead.1 += bytes;
+        }
         if settlement.verdict == Verdict::Delivered {
             self.forget(seq)?;
-        } else if let Some(record) = &settlement.record {
+        } else if let Some(record) = settlement.record.as_ref().filter(|_| self.keeps_records) {
             self.write_record(seq, record)?;
         }
         Ok(SettleOutcome::Done)
@@ -103,34 +119,39 @@ impl<'c> Settle<'c> {
         self.holds.exists(params![id, lease.token as i64])
     }
 
-    /// Makes some dead letters due, the oldest first, and says how many.
-    pub(crate) fn revive(&mut self, wanted: &DeliveryFilter, now: i64) -> rusqlite::Result<usize> {
+    /// Makes some dead letters due.
+    pub(crate) fn revive(
+        &mut self,
+        wanted: &DeliveryFilter,
+        mut progress: Progress,
+        now: i64,
+    ) -> rusqlite::Result<Progress> {
         let dead = wanted.clone().with_state(DeliveryState::Dead);
-        let mut revived = 0;
-        for seq in self.some(&dead, "TRUE")? {
-            revived += self.revive.execute([seq, now])?;
+        for seq in progress.step(self.conn, &dead, "dead")? {
+            let bytes: Option<i64> = self
+                .revive
+                .query_row([seq, now], |row| Ok(row.get_ref(0)?.as_i64().unwrap_or(0)))
+                .optional()?;
+            if let Some(bytes) = bytes {
+                progress.done += 1;
+                self.more_dead.0 -= 1;
+                self.more_dead.1 -= bytes;
+            }
         }
-        Ok(revived)
+        Ok(progress)
     }
 
-    /// Forgets some that wait, the oldest first, and says how many.
-    pub(crate) fn cancel(&mut self, wanted: &DeliveryFilter) -> rusqlite::Result<usize> {
-        let mut cancelled = 0;
-        for seq in self.some(wanted, "state = 'waiting'")? {
-            cancelled += self.cancel.execute([seq])?;
+    /// Forgets some that wait.
+    pub(crate) fn cancel(
+        &mut self,
+        wanted: &DeliveryFilter,
+        mut progress: Progress,
+    ) -> rusqlite::Result<Progress> {
+        for seq in progress.step(self.conn, wanted, "waiting")? {
+            progress.done += self.cancel.execute([seq])?;
             self.forget(seq)?;
         }
-        Ok(cancelled)
-    }
-
-    fn some(&self, filter: &DeliveryFilter, also: &str) -> rusqlite::Result<Vec<i64>> {
-        let (condition, values) = filter::to_sql(filter);
-        let mut statement = self.conn.prepare(&format!(
-            "SELECT seq FROM delivery WHERE {condition} AND {also} ORDER BY seq LIMIT {SWEPT}"
-        ))?;
-        let values = values.iter().map(|value| &**value as &dyn ToSql);
-        let seqs = statement.query_map(params_from_iter(values), |row| row.get(0))?;
-        seqs.collect()
+        Ok(progress)
     }
 
     fn forget(&mut self, seq: i64) -> rusqlite::Result<()> {

@@ -3,98 +3,115 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Statement, params};
 
 use crate::{
-    clock::{Clock, Watch, duration_to_ms},
+    clock::{Clock, Watch},
+    dead_letters::DeadLetters,
     schema::pragma,
 };
 
-/// What is done now and then, a little at a time: dead letters that were kept long enough are
-/// removed, free pages are given back, and due times follow a clock that was set back.
+/// What is done now and then, a little at a time, and in turn with what is asked for: dead letters that
+/// were kept long enough are removed, free pages are given back, and due times follow a clock that was
+/// set back.
 pub(crate) struct Upkeep<'c> {
     conn: &'c Connection,
-    expired: Statement<'c>,
-    remove: [Statement<'c>; 3],
-    bring_forward: [Statement<'c>; 2],
-    keep: Duration,
+    later: Statement<'c>,
+    bring_forward: Statement<'c>,
+    bring_forward_all: [Statement<'c>; 2],
     watch: Watch,
     next_look: Instant,
-    /// At first, as the clock may have been set back while nobody looked.
-    may_be_late: bool,
+    /// What is due before this, and after now, was not looked at yet. At first that is all, as the clock
+    /// may have been set back while nobody looked.
+    may_be_late: Option<i64>,
 }
 
 const EVERY: Duration = Duration::from_secs(60);
-/// The most dead letters that are removed at once.
-const LETTERS: i64 = 256;
 /// Free pages that are left for what comes next, and how many others are given back at once.
 const SPARE_PAGES: i64 = 1_024;
-const PAGES: i64 = 1_024;
+const PAGES: i64 = 512;
+/// So many due times are looked at at once.
+const TIMES: usize = 1_024;
 
 impl<'c> Upkeep<'c> {
-    pub(crate) fn new(
-        conn: &'c Connection,
-        keep: Duration,
-        clock: &Clock,
-    ) -> rusqlite::Result<Self> {
+    pub(crate) fn new(conn: &'c Connection, clock: &Clock) -> rusqlite::Result<Self> {
         // One for each state, so that an index spares it the dead letters.
-        let bring_forward = |state| {
+        let bring_forward = |condition| {
             conn.prepare(&format!(
-                "UPDATE delivery SET due_at = ?1 + delay
-                 WHERE state = '{state}' AND due_at > ?1 + delay"
+                "UPDATE delivery SET due_at = ?1 + delay WHERE {condition} AND due_at > ?1 + delay"
             ))
         };
         Ok(Self {
             conn,
-            expired: conn.prepare(
-                "SELECT seq FROM delivery WHERE state = 'dead' AND died_at <= ?1 LIMIT ?2",
+            later: conn.prepare(
+                "SELECT seq, due_at, delay FROM delivery INDEXED BY delivery_due
+                 WHERE state = 'waiting' AND due_at > ?1 AND due_at < ?2
+                 ORDER BY due_at DESC LIMIT ?3",
             )?,
-            remove: [
-                conn.prepare("DELETE FROM delivery WHERE seq = ?1")?,
-                conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
-                conn.prepare("DELETE FROM attempt WHERE delivery = ?1")?,
+            bring_forward: bring_forward("seq = ?2")?,
+            bring_forward_all: [
+                bring_forward("state = 'waiting' AND due_at = ?2")?,
+                bring_forward("state = 'leased'")?,
             ],
-            bring_forward: [bring_forward("waiting")?, bring_forward("leased")?],
-            keep,
             watch: Watch::new(clock),
             next_look: Instant::now(),
-            may_be_late: true,
+            may_be_late: Some(i64::MAX),
         })
     }
 
-    pub(crate) fn run(&mut self, clock: &Clock) -> rusqlite::Result<()> {
-        self.may_be_late |= self.watch.was_set_back(clock);
-        if self.may_be_late {
-            for statement in &mut self.bring_forward {
-                statement.execute([clock.now_ms()])?;
-            }
-            self.may_be_late = false;
+    /// Whether there is something to do now.
+    pub(crate) fn is_due(&mut self, clock: &Clock) -> bool {
+        if self.watch.was_set_back(clock) {
+            self.may_be_late = Some(i64::MAX);
         }
-        if Instant::now() >= self.next_look {
-            let all = self.remove_expired(clock)? & self.give_back_pages()?;
-            if all {
-                self.next_look = Instant::now() + EVERY;
-            }
+        self.may_be_late.is_some() || Instant::now() >= self.next_look
+    }
+
+    /// Some of it, within a transaction.
+    pub(crate) fn run(
+        &mut self,
+        dead: &mut DeadLetters<'_>,
+        clock: &Clock,
+        may_shrink: bool,
+    ) -> rusqlite::Result<()> {
+        let now = clock.now_ms();
+        if let Some(before) = self.may_be_late {
+            self.may_be_late = self.bring_forward(now, before)?;
+            return Ok(());
+        }
+        dead.count()?;
+        let all = dead.keep_to_bounds(now)? && (!may_shrink || self.give_back_pages()?);
+        if all {
+            self.next_look = Instant::now() + EVERY;
         }
         Ok(())
     }
 
-    /// Whether there are no more.
-    fn remove_expired(&mut self, clock: &Clock) -> rusqlite::Result<bool> {
-        let until = clock.now_ms() - duration_to_ms(self.keep);
-        let expired = self
-            .expired
-            .query_map(params![until, LETTERS], |row| row.get(0))?;
-        let expired: Vec<i64> = expired.collect::<Result<_, _>>()?;
-        if expired.is_empty() {
-            return Ok(true);
+    /// From the latest due time on; gives where to go on.
+    fn bring_forward(&mut self, now: i64, before: i64) -> rusqlite::Result<Option<i64>> {
+        if before == i64::MAX {
+            self.bring_forward_all[1].execute([now])?;
         }
-        let transaction = self.conn.unchecked_transaction()?;
-        for seq in &expired {
-            for statement in &mut self.remove {
-                statement.execute([seq])?;
+        let rows = self
+            .later
+            .query_map(params![now, before, TIMES as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        let rows: Vec<(i64, i64, i64)> = rows.collect::<Result<_, _>>()?;
+        for (seq, due_at, delay) in &rows {
+            if *due_at > now.saturating_add(*delay) {
+                self.bring_forward.execute([now, *seq])?;
             }
         }
-        transaction.commit()?;
-        tracing::info!(removed = expired.len(), "old dead letters removed");
-        Ok(expired.len() < LETTERS as usize)
+        let (Some(&(_, latest, _)), Some(&(_, earliest, _))) = (rows.first(), rows.last()) else {
+            return Ok(None);
+        };
+        Ok(match rows.len() {
+            // There may be others that are due at the same time.
+            TIMES if latest > earliest => Some(earliest + 1),
+            TIMES => {
+                self.bring_forward_all[0].execute([now, earliest])?;
+                Some(earliest)
+            }
+            _ => None,
+        })
     }
 
     /// Whether there are no more.

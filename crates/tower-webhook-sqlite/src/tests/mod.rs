@@ -1,6 +1,7 @@
 //! What cannot be seen from outside: the clock, and how much is looked at.
 
 mod hosts;
+mod owners;
 mod time;
 
 use std::time::Duration;

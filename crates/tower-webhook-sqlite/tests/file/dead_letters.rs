@@ -149,3 +149,68 @@ async fn old_dead_letters_go_and_the_file_shrinks() {
     .await;
     drop(outbox);
 }
+
+#[tokio::test]
+async fn dead_letters_are_bounded_in_number_and_bytes() {
+    for (number, bytes, kept) in [
+        (10, 1 << 30, 10),
+        (1_000, 200, 200 / "the result of 00".len()),
+    ] {
+        let (folder, receiver) = (Folder::new(), Receiver::start(400).await);
+        let outbox = SqliteOutbox::builder(folder.file())
+            .with_key(key(1))
+            .with_max_dead_letters(number)
+            .with_max_dead_letter_bytes(bytes)
+            .open();
+        let dispatcher = crate::scene::dispatcher()
+            .with_outbox(outbox.unwrap())
+            .build();
+        for n in 0..40 {
+            call(&dispatcher, &format!("{n:02}"), &receiver.url()).await;
+            until(|| dispatcher.counts().dead == n + 1).await;
+        }
+        assert_eq!(folder.count("state = 'dead'"), kept as i64);
+        assert_eq!(folder.count("request_id = '39'"), 1);
+        assert_eq!(folder.count("request_id = '00'"), 0);
+    }
+}
+
+/// However many there are when it begins: they were kept by a process with other bounds.
+#[tokio::test]
+async fn dead_letters_beyond_the_bounds_go_at_the_start() {
+    let folder = Folder::new();
+    drop(folder.outbox());
+    dead_rows(&folder, 5_000);
+    let outbox = SqliteOutbox::builder(folder.file())
+        .with_key(key(1))
+        .with_max_dead_letters(100)
+        .open()
+        .unwrap();
+    until_in_file(|| folder.count("TRUE") == 100).await;
+    assert_eq!(folder.count("id = 'old-5000'"), 1);
+    drop(outbox);
+}
+
+/// Each is revived once, though it dies again at once.
+#[tokio::test]
+async fn a_redelivery_of_very_many_ends() {
+    let folder = Folder::new();
+    drop(folder.outbox());
+    dead_rows(&folder, 3_000);
+    let dispatcher = folder.dispatcher();
+    dispatcher.start();
+    // None of them can be read.
+    assert_eq!(dispatcher.redeliver_all(&dead()).await.unwrap(), 3_000);
+}
+
+fn dead_rows(folder: &Folder, number: usize) {
+    let columns =
+        "id, request_id, state, host, status, envelope, payload_len, accepted_at, due_at, died_at";
+    folder.sql(&format!(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {number})
+         INSERT INTO delivery ({columns})
+             SELECT 'old-' || n, 'a', 'dead', 'a', 200, x'', 4, 0, 0,
+                    unixepoch() * 1000 - {number} + n FROM n;
+         INSERT INTO payload SELECT seq, x'01020304' FROM delivery WHERE id LIKE 'old-%';"
+    ));
+}

@@ -50,7 +50,7 @@ fn something_else_is_left_alone() {
 #[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let folder = filled().await;
-    folder.sql("PRAGMA user_version = 3");
+    folder.sql("PRAGMA user_version = 4");
     assert_eq!(refusal(&folder.file()), Kind::NewerSchema);
     assert!(folder.count("TRUE") > 0);
     folder.sql("PRAGMA user_version = 1");
@@ -120,6 +120,38 @@ fn a_folder_that_cannot_be_written_is_told() {
     );
     fs::create_dir(folder.file()).unwrap();
     assert_eq!(refusal(&folder.file()), Kind::CannotOpen);
+}
+
+/// Each delivery would fall back to memory.
+#[tokio::test]
+async fn a_file_that_can_only_be_read_is_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = |options: &str| {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
+        mount.arg(folder.path()).status()
+    };
+    if !mount("size=1m").is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: a test of a file that can only be read needs to mount a tmpfs");
+        return;
+    }
+    let file = folder.path().join("webhooks.db");
+    for has_log in [false, true] {
+        let outbox = SqliteOutbox::open(&file, key(1)).unwrap();
+        let log = fs::read(file.with_extension("db-wal")).unwrap();
+        drop(outbox);
+        if has_log {
+            fs::write(file.with_extension("db-wal"), log).unwrap();
+        }
+        assert!(mount("remount,ro").unwrap().success());
+        let kind = refusal(&file);
+        assert!(mount("remount,rw").unwrap().success());
+        assert_eq!(kind, Kind::ReadOnly, "with a log: {has_log}");
+    }
+    let _ = std::process::Command::new("umount")
+        .arg("-l")
+        .arg(folder.path())
+        .status();
 }
 
 #[tokio::test]

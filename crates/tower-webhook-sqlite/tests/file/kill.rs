@@ -179,8 +179,43 @@ async fn receive(State(record): State<Arc<Record>>, headers: HeaderMap) {
     record.received(id);
 }
 
+/// A server on the file, and where it listens.
+struct Server {
+    child: Child,
+    address: watch::Sender<SocketAddr>,
+}
+
+impl Server {
+    fn start(file: &Path) -> Self {
+        let (child, address) = start(file);
+        let (address, _) = watch::channel(address);
+        Self { child, address }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self, file: &Path) {
+        let (child, address) = start(file);
+        self.child = child;
+        self.address.send_replace(address);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_answered_is_lost() {
+    kill_again_and_again(1).await;
+}
+
+/// Each has the lock when the other one wants it: neither falls back to memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_two_processes_on_one_file_answered_is_lost() {
+    kill_again_and_again(2).await;
+}
+
+async fn kill_again_and_again(servers: usize) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("webhooks.db");
     let record = Arc::new(Record::default());
@@ -192,22 +227,22 @@ async fn nothing_that_was_answered_is_lost() {
     tokio::spawn(async { axum::serve(listener, app).await });
 
     let began = Instant::now();
-    let (mut child, address) = start(&file);
-    let (server, servers) = watch::channel(address);
+    let mut servers: Vec<_> = (0..servers).map(|_| Server::start(&file)).collect();
     let callers: Vec<_> = (0..CALLERS)
-        .map(|_| tokio::spawn(caller(Arc::clone(&record), servers.clone(), receiver)))
+        .map(|caller_number| {
+            let server = servers[caller_number % servers.len()].address.subscribe();
+            tokio::spawn(caller(Arc::clone(&record), server, receiver))
+        })
         .collect();
     let answered = || record.answered.lock().unwrap().len();
-    for _ in 0..kills() {
+    for kill in 0..kills() {
         // Anywhere in a stretch in which the file is full of work.
         let so_many = answered() + calls() / kills() + fastrand::usize(0..500);
         let went_on = record.until(|record| record.answered.lock().unwrap().len() >= so_many);
         assert!(went_on.await, "the server answers nobody");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let (next, address) = start(&file);
-        child = next;
-        server.send_replace(address);
+        let number = kill % servers.len();
+        servers[number].kill();
+        servers[number].restart(&file);
     }
     record.done.store(true, Ordering::SeqCst);
     record.moved.notify_waiters();
@@ -216,8 +251,7 @@ async fn nothing_that_was_answered_is_lost() {
     }
 
     record.until(|record| record.missing() == 0).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
+    servers.iter_mut().for_each(Server::kill);
     let posts = record.posts.load(Ordering::SeqCst);
     let distinct = record.received.lock().unwrap().len();
     println!(

@@ -7,3 +7,4 @@ mod kill;
 mod restart;
 mod scene;
 mod secrets;
+mod stop;

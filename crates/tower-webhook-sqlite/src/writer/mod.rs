@@ -1,23 +1,30 @@
+mod commit;
+
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, Statement};
-use tower_webhook::outbox::{DueDeliveries, Lease, SettleOutcome, Want};
+use tower_webhook::outbox::{DueDeliveries, Lease, SettleOutcome};
 
 use crate::{
     SqliteOutboxError, SqliteOutboxErrorKind,
     clock::Clock,
-    command::{Command, Commands, Sweep},
+    command::{Command, Commands},
+    dead_letters::{DeadLetterBounds, DeadLetters},
     fetch::Fetch,
     insert::Insert,
     lease::LeaseRows,
     owner::Owner,
+    room::Room,
     settle::Settle,
+    sweep::{Progress, Sweep},
+    turns::Turns,
     upkeep::Upkeep,
 };
 
@@ -26,7 +33,7 @@ use crate::{
 pub(crate) struct Writer<'c> {
     conn: &'c Connection,
     begin: Statement<'c>,
-    commit: Statement<'c>,
+    end: Statement<'c>,
     rollback: Statement<'c>,
     savepoint: [Statement<'c>; 3],
     insert: Insert<'c>,
@@ -35,8 +42,15 @@ pub(crate) struct Writer<'c> {
     settle: Settle<'c>,
     owner: Owner<'c>,
     upkeep: Upkeep<'c>,
+    dead: DeadLetters<'c>,
+    room: Room<'c>,
+    turns: Turns,
     clock: Clock,
     next_tick: Instant,
+    /// Upkeep goes on with the next turn.
+    is_untidy: bool,
+    /// Nothing new is taken meanwhile.
+    is_log_long: bool,
     /// What goes on with the next group.
     unfinished: VecDeque<Command>,
 }
@@ -44,8 +58,13 @@ pub(crate) struct Writer<'c> {
 pub(crate) struct WriterSettings {
     pub(crate) clock: Clock,
     pub(crate) lease: Duration,
-    pub(crate) keep_dead: Duration,
+    pub(crate) dead_letters: DeadLetterBounds,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) path: PathBuf,
+    pub(crate) max_file_size: u64,
 }
+
+type Answer = Result<Done, SqliteOutboxError>;
 
 /// What a command came to. It is told once the group is on the disk.
 enum Done {
@@ -53,8 +72,8 @@ enum Done {
     Fetched(DueDeliveries),
     Settled(Vec<SettleOutcome>),
     Lost(Vec<Lease>),
-    /// So many more were changed, and there may be others.
-    Swept(usize),
+    /// Some more were changed.
+    Swept(Progress),
     Closed,
     /// It goes on with the next group.
     Unfinished,
@@ -74,7 +93,7 @@ pub(crate) fn start(
     conn: Connection,
     settings: WriterSettings,
 ) -> Result<Commands, SqliteOutboxError> {
-    let (commands, received) = Commands::new();
+    let (commands, received) = mpsc::channel();
     let (ready, is_ready) = mpsc::channel();
     let run = move || {
         let mut writer = match Writer::new(&conn, settings) {
@@ -90,12 +109,12 @@ pub(crate) fn start(
             tracing::error!("the thread of the SQLite outbox panicked: it takes nothing any more");
         }
     };
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("webhook-outbox".to_owned())
         .spawn(run)
         .map_err(|error| SqliteOutboxError::with_source(SqliteOutboxErrorKind::Other, error))?;
     is_ready.recv().map_err(|_| SqliteOutboxErrorKind::Gone)??;
-    Ok(commands)
+    Ok(Commands::new(commands, thread))
 }
 
 impl<'c> Writer<'c> {
@@ -103,12 +122,15 @@ impl<'c> Writer<'c> {
         let WriterSettings {
             clock,
             lease,
-            keep_dead,
+            dead_letters,
+            lock_timeout,
+            path,
+            max_file_size,
         } = settings;
-        Ok(Self {
+        let writer = Self {
             conn,
             begin: conn.prepare("BEGIN IMMEDIATE")?,
-            commit: conn.prepare("COMMIT")?,
+            end: conn.prepare("COMMIT")?,
             rollback: conn.prepare("ROLLBACK")?,
             savepoint: [
                 conn.prepare("SAVEPOINT command")?,
@@ -120,35 +142,45 @@ impl<'c> Writer<'c> {
             lease: LeaseRows::new(conn)?,
             settle: Settle::new(conn)?,
             owner: Owner::new(conn, lease)?,
-            upkeep: Upkeep::new(conn, keep_dead, &clock)?,
+            upkeep: Upkeep::new(conn, &clock)?,
+            dead: DeadLetters::new(conn, dead_letters)?,
+            room: Room::new(conn, &path, max_file_size)?,
+            turns: Turns::new(lock_timeout),
             clock,
             next_tick: Instant::now(),
+            is_untidy: false,
+            is_log_long: false,
             unfinished: VecDeque::new(),
-        })
+        };
+        // From now on it waits for its turn by itself.
+        conn.busy_timeout(Duration::ZERO)?;
+        Ok(writer)
     }
 
     /// Until the last sender of commands is gone.
     fn serve(&mut self, commands: &Receiver<Command>) {
         loop {
-            let wait = match self.unfinished.is_empty() {
+            let wait = match self.unfinished.is_empty() && !self.is_untidy {
                 true => self.next_tick.saturating_duration_since(Instant::now()),
                 false => Duration::ZERO,
             };
             let first = commands.recv_timeout(wait);
             let is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
+            if is_over {
+                // Nobody waits for these any more, however many are left.
+                self.unfinished.retain(|command| !command.is_sweep());
+            }
             let group = self.gather(first.ok(), commands);
             if !group.is_empty() {
                 self.run(group);
             } else if is_over {
                 break;
             }
-            if Instant::now() >= self.next_tick {
+            if self.is_untidy || Instant::now() >= self.next_tick {
                 self.tick();
-                self.next_tick = Instant::now() + TICK;
             }
         }
         if let Err(error) = self.leave() {
-            self.roll_back();
             tracing::warn!(%error, "the SQLite outbox could not hand back its leases");
         }
     }
@@ -168,8 +200,7 @@ impl<'c> Writer<'c> {
             (number, bytes) = (number + more, bytes + more_bytes);
             group.push(next);
         }
-        // Last, so that they see what the others make due.
-        group.sort_by_key(Command::is_fetch);
+        group.sort_by_key(Command::order);
         group
     }
 
@@ -177,14 +208,15 @@ impl<'c> Writer<'c> {
         let Some(mut group) = self.look_only(group) else {
             return;
         };
-        match self.transact(&group) {
+        match self.commit(&group) {
             Ok(done) => {
                 for (command, done) in group.into_iter().zip(done) {
                     match done {
                         Ok(done) => self.tell(command, done),
-                        Err(error) => command.fail(error.into()),
+                        Err(error) => command.fail(error),
                     }
                 }
+                self.turns.give_way();
             }
             Err(error) => {
                 let error = SqliteOutboxError::from(error);
@@ -214,101 +246,6 @@ impl<'c> Writer<'c> {
         None
     }
 
-    /// All of the commands that can be carried out, or none.
-    fn transact(&mut self, group: &[Command]) -> rusqlite::Result<Vec<rusqlite::Result<Done>>> {
-        let done = self.begin.execute([]).and_then(|_| {
-            let now = self.clock.now_ms();
-            let done = group.iter().map(|command| self.apply_alone(command, now));
-            let done = done.collect::<rusqlite::Result<Vec<_>>>()?;
-            self.commit.execute([])?;
-            Ok(done)
-        });
-        match &done {
-            Ok(_) => self.owner.beat_is_kept(),
-            Err(_) => self.roll_back(),
-        }
-        done
-    }
-
-    /// A command that fails takes no other one with it, unless nothing works any more.
-    fn apply_alone(
-        &mut self,
-        command: &Command,
-        now: i64,
-    ) -> rusqlite::Result<rusqlite::Result<Done>> {
-        self.savepoint[0].execute([])?;
-        let done = self.apply(command, now);
-        if done.is_err() {
-            if self.conn.is_autocommit() {
-                // SQLite has rolled all of it back by itself.
-                return done.map(Ok);
-            }
-            self.savepoint[2].execute([])?;
-        }
-        self.savepoint[1].execute([])?;
-        Ok(done)
-    }
-
-    fn apply(&mut self, command: &Command, now: i64) -> rusqlite::Result<Done> {
-        if command.is_abandoned() {
-            return Ok(Done::Nothing);
-        }
-        Ok(match command {
-            Command::Insert(batch, _) => {
-                if batch.iter().any(|new| new.lease) {
-                    self.owner.beat_if_due(now)?;
-                }
-                let Self { insert, owner, .. } = self;
-                let leases = batch.iter().map(|new| insert.run(new, owner, now));
-                Done::Inserted(leases.collect::<rusqlite::Result<_>>()?)
-            }
-            Command::Fetch(want, _) => self.fetch(want, now)?,
-            Command::Settle(batch, _) => {
-                let settled = batch
-                    .iter()
-                    .map(|settlement| self.settle.run(settlement, now));
-                Done::Settled(settled.collect::<rusqlite::Result<_>>()?)
-            }
-            Command::Renew(leases, _) => {
-                self.owner.beat(now)?;
-                let mut lost = Vec::new();
-                for &lease in leases {
-                    if !self.settle.holds(lease)? {
-                        lost.push(lease);
-                    }
-                }
-                Done::Lost(lost)
-            }
-            Command::Redeliver(sweep) => Done::Swept(self.settle.revive(&sweep.filter, now)?),
-            Command::Cancel(sweep) => Done::Swept(self.settle.cancel(&sweep.filter)?),
-            Command::Close(_) => {
-                self.owner.leave()?;
-                Done::Closed
-            }
-        })
-    }
-
-    fn fetch(&mut self, want: &Want, now: i64) -> rusqlite::Result<Done> {
-        let choice = self.fetch.choose(want, now)?;
-        if choice.is_unfinished {
-            return Ok(Done::Unfinished);
-        }
-        let mut found = DueDeliveries::default();
-        found.more = choice.has_left_some;
-        if choice.rows.is_empty() {
-            found.next_due = self.fetch.until_next_due(now)?;
-        } else {
-            // Before anything is leased in its name.
-            self.owner.beat_if_due(now)?;
-        }
-        for seq in choice.rows {
-            found
-                .deliveries
-                .extend(self.lease.run(seq, &mut self.owner, now)?);
-        }
-        Ok(Done::Fetched(found))
-    }
-
     /// Whoever does not wait any more needs no answer: what was leased runs out, or is settled by
     /// whoever asks again.
     fn tell(&mut self, command: Command, done: Done) {
@@ -321,11 +258,11 @@ impl<'c> Writer<'c> {
             }
             (Command::Settle(_, reply), Done::Settled(settled)) => drop(reply.send(Ok(settled))),
             (Command::Renew(_, reply), Done::Lost(lost)) => drop(reply.send(Ok(lost))),
-            (Command::Redeliver(sweep), Done::Swept(number)) => {
-                self.go_on(sweep, number, Command::Redeliver);
+            (Command::Redeliver(sweep), Done::Swept(progress)) => {
+                self.go_on(sweep, progress, Command::Redeliver);
             }
-            (Command::Cancel(sweep), Done::Swept(number)) => {
-                self.go_on(sweep, number, Command::Cancel);
+            (Command::Cancel(sweep), Done::Swept(progress)) => {
+                self.go_on(sweep, progress, Command::Cancel);
             }
             (Command::Close(reply), Done::Closed) => drop(reply.send(Ok(()))),
             (command, Done::Unfinished) => self.unfinished.push_back(command),
@@ -334,12 +271,11 @@ impl<'c> Writer<'c> {
     }
 
     /// Some at a time: what was accepted meanwhile has its turn in between.
-    fn go_on(&mut self, mut sweep: Sweep, number: usize, command: impl Fn(Sweep) -> Command) {
-        sweep.done += number;
-        if number == 0 {
-            let _ = sweep.reply.send(Ok(sweep.done));
-        } else {
-            self.unfinished.push_back(command(sweep));
+    fn go_on(&mut self, mut sweep: Sweep, progress: Progress, command: impl Fn(Sweep) -> Command) {
+        sweep.progress = progress;
+        match progress.is_over {
+            true => drop(sweep.reply.send(Ok(progress.done))),
+            false => self.unfinished.push_back(command(sweep)),
         }
     }
 
@@ -356,29 +292,57 @@ impl<'c> Writer<'c> {
             .push_back(Command::Settle(released.collect(), reply));
     }
 
+    /// Looks after what nobody asks for, a little at a time.
     fn tick(&mut self) {
-        let kept = self.upkeep.run(&self.clock);
-        if let Err(error) = kept.and_then(|()| self.owner.take_over()) {
-            self.roll_back();
-            tracing::warn!(%error, "the SQLite outbox could not be tidied up");
+        let now = Instant::now();
+        let is_on_time = now >= self.next_tick;
+        if is_on_time {
+            self.next_tick = now + TICK;
         }
+        self.is_untidy = match self.tidy_up(is_on_time) {
+            Ok(is_untidy) => is_untidy,
+            Err(error) => {
+                tracing::warn!(%error, "the SQLite outbox could not be tidied up");
+                false
+            }
+        };
+    }
+
+    /// Says whether there is more to do.
+    fn tidy_up(&mut self, is_on_time: bool) -> rusqlite::Result<bool> {
+        if is_on_time {
+            self.room.look_after()?;
+            let removed = self.dead.take_removed();
+            if removed > 0 {
+                tracing::info!(removed, "old dead letters removed");
+            }
+        }
+        let is_due = self.upkeep.is_due(&self.clock) || self.dead.is_over();
+        let sees_silence = self.owner.sees_silence()?;
+        if !is_due && !sees_silence {
+            return Ok(false);
+        }
+        let has_more = self.within_transaction(|writer| {
+            if is_due {
+                let may_shrink = !writer.room.disk_is_full();
+                let Self {
+                    upkeep,
+                    dead,
+                    clock,
+                    ..
+                } = writer;
+                upkeep.run(dead, clock, may_shrink)?;
+            }
+            writer.owner.take_over()
+        })?;
+        self.turns.give_way();
+        Ok(has_more || self.upkeep.is_due(&self.clock) || self.dead.is_over())
     }
 
     fn leave(&mut self) -> rusqlite::Result<()> {
-        if self.owner.has_entered() {
-            self.begin.execute([])?;
-            self.owner.leave()?;
-            self.commit.execute([])?;
-        }
-        Ok(())
-    }
-
-    fn roll_back(&mut self) {
-        self.owner.beat_is_lost();
-        if !self.conn.is_autocommit()
-            && let Err(error) = self.rollback.execute([])
-        {
-            tracing::error!(%error, "the SQLite outbox cannot roll back");
+        match self.owner.has_entered() {
+            true => self.within_transaction(|writer| writer.owner.leave()),
+            false => Ok(()),
         }
     }
 }
