@@ -2,13 +2,14 @@
 //! groups where it has a disk or a network to wait for. No attempt waits for it.
 
 use std::{
+    collections::VecDeque,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     core::{Core, wake},
@@ -167,6 +168,8 @@ pub(super) fn settle_together(
             core: Arc::clone(core),
             link: Arc::clone(link),
             batch: Vec::new(),
+            late: VecDeque::new(),
+            late_at: Instant::now(),
         };
         link.handle.spawn(writer.run());
     }
@@ -178,28 +181,54 @@ struct Writer {
     core: Arc<Core>,
     link: Arc<RuntimeLink>,
     batch: Vec<Conclusion>,
+    /// What was not noted is tried again every now and then, and keeps nothing else waiting: a single
+    /// row may be the reason. Until then its lease is renewed, so that it is not sent again.
+    late: VecDeque<Conclusion>,
+    late_at: Instant,
 }
 
 impl Writer {
     async fn run(mut self) {
         loop {
-            self.batch = self.link.conclusions.next(MOST_AT_ONCE);
-            if self.batch.is_empty() {
+            self.batch = match self.late.is_empty() {
+                true => self.link.conclusions.next(MOST_AT_ONCE),
+                false => self.link.conclusions.more(MOST_AT_ONCE),
+            };
+            if self.batch.is_empty() && self.late.is_empty() {
                 return;
             }
-            while let Err(error) = settle_all(&self.core, &mut self.batch).await {
-                tracing::error!(%error, "the outbox did not note how attempts ended");
-                // One of them may be the reason.
-                if self.batch.len() > 1 {
-                    self.settle_one_by_one().await;
-                }
-                if self.batch.is_empty() {
-                    break;
-                }
-                sleep(PAUSE).await;
-            }
+            let is_noted = !self.batch.is_empty() && self.settle_batch().await;
             self.batch.clear();
+            if self.late.is_empty() {
+                continue;
+            }
+            if !is_noted {
+                sleep_until(self.late_at).await;
+            }
+            if Instant::now() >= self.late_at {
+                self.settle_late().await;
+                self.late_at = Instant::now() + PAUSE;
+            }
         }
+    }
+
+    /// Says whether the outbox noted any of it.
+    async fn settle_batch(&mut self) -> bool {
+        let number = self.batch.len();
+        let Err(error) = settle_all(&self.core, &mut self.batch).await else {
+            return true;
+        };
+        tracing::error!(%error, "the outbox did not note how attempts ended");
+        // One of them may be the reason.
+        if number > 1 {
+            self.settle_one_by_one().await;
+        }
+        let is_noted = self.batch.len() < number;
+        if self.late.is_empty() {
+            self.late_at = Instant::now() + PAUSE;
+        }
+        self.late.extend(self.batch.drain(..));
+        is_noted
     }
 
     /// Leaves those that were not noted.
@@ -210,6 +239,35 @@ impl Writer {
                 Ok(()) => drop(self.batch.swap_remove(at)),
                 Err(_) if failures > 1 => return,
                 Err(_) => failures += 1,
+            }
+        }
+    }
+
+    /// All together, or one by one until some have failed: the others have their turn the next time.
+    async fn settle_late(&mut self) {
+        let mut failures = 0;
+        let late = self.late.make_contiguous();
+        let Err(error) = settle_all(&self.core, late).await else {
+            self.late.clear();
+            return;
+        };
+        tracing::error!(%error, late = self.late.len(), "the outbox still did not note how attempts ended");
+        if self.late.len() < 2 {
+            return;
+        }
+        for _ in 0..self.late.len() {
+            let Some(first) = self.late.front_mut() else {
+                return;
+            };
+            match settle_all(&self.core, std::slice::from_mut(first)).await {
+                Ok(()) => drop(self.late.pop_front()),
+                Err(_) => {
+                    self.late.rotate_left(1);
+                    failures += 1;
+                }
+            }
+            if failures > 1 {
+                return;
             }
         }
     }
@@ -242,11 +300,12 @@ fn report_all(core: &Core, batch: &mut [Conclusion]) {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && self.late.is_empty() {
             return;
         }
         let mut hub = self.core.hub();
         hub.orphans.append(&mut self.batch);
+        hub.orphans.extend(self.late.drain(..));
         hub.orphans.extend(self.link.conclusions.abandon());
         let keepers = hub.other_keepers(None);
         drop(hub);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tower_webhook::{
-    BoxError,
+    BoxError, DeliveryId,
     outbox::{
         DeliveryFilter, DeliveryRecord, DueDeliveries, Durability, Lease, Limits, MemoryOutbox,
         NewDelivery, Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Want,
@@ -53,6 +53,9 @@ pub(crate) struct Faulty {
     insert: Switch,
     settle: Answer,
     sealing: Sealing,
+    /// The ends of so many deliveries, the first ones, are never noted.
+    never_noted: usize,
+    inserted: Mutex<Vec<DeliveryId>>,
 }
 
 impl Faulty {
@@ -63,6 +66,8 @@ impl Faulty {
             insert: Switch::default(),
             settle: Answer::AsItIs,
             sealing: Sealing::in_memory(),
+            never_noted: 0,
+            inserted: Mutex::default(),
         }
     }
 
@@ -85,6 +90,13 @@ impl Faulty {
 
     pub(crate) fn sealing(self, sealing: Sealing) -> Self {
         Self { sealing, ..self }
+    }
+
+    pub(crate) fn never_noting(self, never_noted: usize) -> Self {
+        Self {
+            never_noted,
+            ..self
+        }
     }
 
     pub(crate) fn settle(self, settle: Answer) -> Self {
@@ -123,6 +135,8 @@ impl Outbox for Faulty {
     }
 
     async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let ids = batch.iter().map(|new| new.stored.id);
+        self.inserted.lock().unwrap().extend(ids);
         answer(self.insert.get(), self.inner.insert(batch)).await
     }
 
@@ -131,6 +145,14 @@ impl Outbox for Faulty {
     }
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+        let never = |settlement: &Settlement| {
+            let inserted = self.inserted.lock().unwrap();
+            let mut never = inserted.iter().take(self.never_noted);
+            never.any(|id| *id == settlement.lease.delivery)
+        };
+        if batch.iter().any(never) {
+            return Err("a row that cannot be written".into());
+        }
         answer(self.settle, self.inner.settle(batch)).await
     }
 

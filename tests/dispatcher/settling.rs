@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tower_webhook::{Dispatcher, EventKind};
+use tower_webhook::{
+    Dispatcher, EventKind,
+    outbox::{DeliveryFilter, Page},
+};
 
 use crate::{
     outboxes::{Answer, Faulty},
@@ -54,4 +57,25 @@ async fn what_was_not_noted_is_not_sent_again() {
     assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(world.posts.try_recv().is_err());
+}
+
+/// Each is the fault of one row.
+#[tokio::test(start_paused = true)]
+async fn ends_that_cannot_be_noted_delay_no_others() {
+    let outbox = Faulty::durable().never_noting(5);
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    for id in 0..50 {
+        call(&dispatcher, "example.com", &id.to_string()).await;
+        world.post().await.answer(200);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(dispatcher.counts().delivered, 50);
+    let all = DeliveryFilter::new();
+    let left = dispatcher.deliveries(&all, Page::first(99)).await.unwrap();
+    let mut left: Vec<_> = left.iter().map(|one| one.request_id.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["0", "1", "2", "3", "4"]);
+    assert!(world.posts.try_recv().is_err(), "none is sent again");
 }
