@@ -112,9 +112,23 @@ fn parse(text: &[u8]) -> Option<Zeroizing<[u8; LEN]>> {
 #[cfg(unix)]
 fn warn_if_open_to_others(file: &File) {
     use std::os::unix::fs::MetadataExt;
-    if file.metadata().is_ok_and(|file| file.mode() & 0o077 != 0) {
+    let Ok(file) = file.metadata() else { return };
+    if file.mode() & 0o077 != 0 {
         tracing::warn!("others than its owner may read the key file");
     }
+    // Root may read everything anyway.
+    if file.uid() != 0 && our_user().is_some_and(|ours| ours != file.uid()) {
+        tracing::warn!("the key file belongs to another user");
+    }
+}
+
+/// A new pipe belongs to whoever makes it.
+#[cfg(unix)]
+fn our_user() -> Option<u32> {
+    use std::os::{fd::OwnedFd, unix::fs::MetadataExt};
+    let (pipe, _) = std::io::pipe().ok()?;
+    let pipe = File::from(OwnedFd::from(pipe)).metadata().ok()?;
+    Some(pipe.uid())
 }
 
 #[cfg(not(unix))]
