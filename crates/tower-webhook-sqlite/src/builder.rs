@@ -1,7 +1,6 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -130,7 +129,9 @@ impl SqliteOutboxBuilder {
         self
     }
 
-    /// Opens the file, or creates it, and starts the outbox's thread. It blocks for as long as
+    /// Opens the file, or creates it for its owner alone, and starts the outbox's thread. The log has
+    /// a warning where others may read or write the file or its write-ahead log, or where it belongs
+    /// to another user, as it has of the key's file. It blocks for as long as
     /// SQLite needs to look through its log, and through a file of up to 64 MiB.
     ///
     /// Nothing is deleted or written over, whatever is found.
@@ -141,7 +142,7 @@ impl SqliteOutboxBuilder {
     pub fn open(self) -> Result<SqliteOutbox, SqliteOutboxError> {
         let sealing = self.sealing.ok_or(SqliteOutboxErrorKind::NoKey)?;
         writable::refuse_read_only(&self.path)?;
-        let conn = schema::open(&self.path, self.lock_timeout, self.max_file_size)?;
+        let (conn, files) = schema::open(&self.path, self.lock_timeout, self.max_file_size)?;
         writable::check(&conn, self.lock_timeout)?;
         let unknown = schema::waits_for_key(&conn, |name| !sealing.can_open(name))?;
         if unknown && !self.lost_keys {
@@ -159,11 +160,12 @@ impl SqliteOutboxBuilder {
             lock_timeout: self.lock_timeout,
             path: self.path.clone(),
             max_file_size: self.max_file_size,
+            files: files.clone(),
         };
         Ok(SqliteOutbox {
             commands: writer::start(conn, settings)?,
             sealing,
-            path: Arc::new(self.path),
+            files,
             lock_timeout: self.lock_timeout,
             lease: self.lease,
         })

@@ -70,12 +70,12 @@ impl Command {
         }
     }
 
-    pub(crate) fn is_fetch(&self) -> bool {
-        matches!(self, Self::Fetch(..))
-    }
-
     pub(crate) fn is_insert(&self) -> bool {
         matches!(self, Self::Insert(..))
+    }
+
+    pub(crate) fn is_fetch(&self) -> bool {
+        matches!(self, Self::Fetch(..))
     }
 
     pub(crate) fn is_sweep(&self) -> bool {

@@ -38,6 +38,13 @@ pub enum SqliteOutboxErrorKind {
     NewerSchema,
     /// The file was written by a version of this crate from before its first release.
     OlderSchema,
+    /// The file's schema is not the one that this crate creates: it has a trigger, a view, another
+    /// index or another column, or lacks something. The [source](Error::source) says which. It
+    /// was changed by somebody who can write the file.
+    ChangedSchema,
+    /// The file, or its write-ahead log, was deleted or replaced while it was open. Nothing new is
+    /// put into it; what is in it is delivered for as long as the process lives.
+    Replaced,
     /// The file is damaged or cut short, or gone while its write-ahead log is not.
     Corrupt,
     /// The file system cannot do what write-ahead logging needs, as is so with network shares.
@@ -94,6 +101,12 @@ impl SqliteOutboxError {
             }
             SqliteOutboxErrorKind::OlderSchema => {
                 "the SQLite outbox was written by a version from before the first release"
+            }
+            SqliteOutboxErrorKind::ChangedSchema => {
+                "the schema of the SQLite outbox is not the one that it was created with"
+            }
+            SqliteOutboxErrorKind::Replaced => {
+                "the SQLite outbox, or its log, was deleted or replaced while it was open"
             }
             SqliteOutboxErrorKind::Corrupt => "the SQLite outbox is damaged",
             SqliteOutboxErrorKind::NoWal => {

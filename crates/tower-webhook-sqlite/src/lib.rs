@@ -55,6 +55,10 @@
 //! [`with_required_durability`](tower_webhook::dispatch::DispatcherBuilder::with_required_durability)
 //! accepts nothing instead, from when that is known.
 //!
+//! So it is once the file, or what belongs to it, is deleted or replaced under the process: nobody would
+//! find again what is written to it. What it had taken before is delivered for as long as the process
+//! lives; a restart opens, or creates, what is at the path by then.
+//!
 //! What was taken is delivered on a full disk, too. There is room for noting what becomes of
 //! deliveries, of which no new one takes anything; dead letters make room before a delivery is refused.
 //!
@@ -86,7 +90,16 @@
 //! beside them say, are in the clear: the file is created for its owner alone. What is read from it
 //! is not trusted: what is signed and sent is what was accepted, and every endpoint is judged by the
 //! dispatcher's policy before each attempt. What cannot be read any more, as its key is gone or its
-//! row was changed, becomes a dead letter and is never sent.
+//! row was changed, becomes a dead letter and is never sent; so does what was sent and cannot be
+//! removed. A file whose schema is not the one that this crate creates is [refused]: it has a trigger,
+//! a view or another index, say. What is not bound to the envelope is when a delivery is due, how
+//! often it was attempted, and that it is gone: who writes a row back that was delivered has it
+//! delivered once more, and the receiver knows it by its id.
+//!
+//! What is delivered, cancelled or expired is overwritten with zeros, in the file at once and in its
+//! log as soon as nobody writes, or within about a minute.
+//!
+//! [refused]: SqliteOutboxErrorKind::ChangedSchema
 //!
 //! # Time
 //!
@@ -96,6 +109,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod builder;
 mod clock;
 mod command;
@@ -104,12 +118,16 @@ mod error;
 mod fetch;
 mod filter;
 mod insert;
+mod intact;
 mod lease;
+mod log;
+mod open_files;
 mod outbox;
 mod owner;
 mod read;
 mod room;
 mod schema;
+mod schema_check;
 mod settle;
 mod spare;
 mod sweep;

@@ -1,9 +1,4 @@
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use tower_webhook::{
     BoxError, DeliveryId, Payload,
@@ -16,6 +11,7 @@ use tower_webhook::{
 use crate::{
     SqliteOutboxBuilder, SqliteOutboxError,
     command::{Command, Commands},
+    open_files::OpenFiles,
     read,
     sweep::Sweep,
 };
@@ -27,7 +23,7 @@ use crate::{
 pub struct SqliteOutbox {
     pub(crate) commands: Commands,
     pub(crate) sealing: Sealing,
-    pub(crate) path: Arc<PathBuf>,
+    pub(crate) files: OpenFiles,
     pub(crate) lock_timeout: Duration,
     pub(crate) lease: Duration,
 }

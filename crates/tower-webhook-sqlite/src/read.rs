@@ -1,7 +1,7 @@
 //! Reading for people: on a thread and a connection of its own, so that however long a list is,
 //! nothing else waits for it.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,16 +24,18 @@ impl SqliteOutbox {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BoxError> {
         let (reply, answer) = oneshot::channel();
-        let (path, lock_timeout) = (Arc::clone(&self.path), self.lock_timeout);
+        let (files, lock_timeout) = (self.files.clone(), self.lock_timeout);
         thread::Builder::new()
             .name("webhook-read".to_owned())
             .spawn(move || {
-                let conn = schema::connect(&path, lock_timeout);
-                let _ = reply.send(conn.and_then(|conn| read(&conn)));
+                let found = files.check_database().and_then(|()| {
+                    let conn = schema::connect(files.database(), lock_timeout)?;
+                    Ok(read(&conn)?)
+                });
+                let _ = reply.send(found);
             })?;
         let gone = |_| SqliteOutboxError::from(SqliteOutboxErrorKind::Gone);
-        let found = answer.await.map_err(gone)?;
-        Ok(found.map_err(SqliteOutboxError::from)?)
+        Ok(answer.await.map_err(gone)??)
     }
 }
 
@@ -88,7 +90,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
         let value = row.get_ref(index)?;
         Ok(value.as_str().ok())
     };
-    let status = u16::try_from(row.get::<_, i64>(4)?).ok();
+    let number =
+        |index| -> rusqlite::Result<i64> { Ok(row.get_ref(index)?.as_i64().unwrap_or(-1)) };
+    let status = u16::try_from(number(4)?).ok();
     let (Some(id), Some(request_id), Some(host)) = (
         text(1)?.and_then(DeliveryId::parse),
         text(2)?.and_then(RequestId::parse),
@@ -97,8 +101,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
         return Ok(None);
     };
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let len = usize::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
-    let accepted_at = from_ms(row.get(6)?);
+    let len = usize::try_from(number(5)?).unwrap_or(0);
+    let accepted_at = from_ms(number(6)?);
     let mut record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
     if text(7)? == Some("dead") {
         record.state = DeliveryState::Dead;
@@ -106,13 +110,17 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
     Ok(Some(record))
 }
 
+/// Whoever can write the file can make any value of it.
 fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
-    let error: Option<String> = row.get(5)?;
-    let took = Duration::from_micros(u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0));
+    let number = |index| -> rusqlite::Result<Option<i64>> {
+        Ok(row.get_ref(index)?.as_i64_or_null().ok().flatten())
+    };
+    let error = row.get_ref(5)?.as_str_or_null().ok().flatten();
+    let took = u64::try_from(number(2)?.unwrap_or(0)).unwrap_or(0);
     Ok(AttemptRecord::new(
-        row.get(0)?,
-        from_ms(row.get(1)?),
-        took,
-        outcome_from(row.get(3)?, row.get(4)?, error.as_deref()),
+        u32::try_from(number(0)?.unwrap_or(0)).unwrap_or(0),
+        from_ms(number(1)?.unwrap_or(0)),
+        Duration::from_micros(took),
+        outcome_from(number(3)?, number(4)?, error),
     ))
 }

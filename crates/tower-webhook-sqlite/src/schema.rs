@@ -7,11 +7,18 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use crate::{SqliteOutboxError, SqliteOutboxErrorKind as Kind};
+use crate::{
+    SqliteOutboxError, SqliteOutboxErrorKind as Kind,
+    access::warn_if_open_to_others,
+    open_files::{BESIDE, OpenFiles, beside},
+    schema_check::SchemaCheck,
+};
 
 /// "twhk", in the file's header.
 const APPLICATION_ID: i64 = 0x7477_686b;
+/// Another one with each change of a word in [`SQL`]: a file has to agree with it to the letter.
 const VERSION: i64 = 3;
+pub(crate) const SQL: &str = include_str!("schema.sql");
 
 /// Up to this size the whole file is checked when it is opened.
 const CHECKED_BYTES: i64 = 64 << 20;
@@ -21,16 +28,19 @@ pub(crate) fn open(
     path: &Path,
     busy_timeout: Duration,
     max_bytes: u64,
-) -> Result<Connection, SqliteOutboxError> {
+) -> Result<(Connection, OpenFiles), SqliteOutboxError> {
     refuse_lone_log(path)?;
     create_file(path)?;
+    warn_if_open_to_others(path);
     let conn = connect(path, busy_timeout)?;
     if is_new(&conn)? {
         create(&conn)?;
     }
     check(&conn)?;
     configure(&conn, max_bytes)?;
-    Ok(conn)
+    let files = OpenFiles::at(path)
+        .map_err(|error| SqliteOutboxError::with_source(Kind::CannotOpen, error))?;
+    Ok((conn, files))
 }
 
 /// Another connection to a file that was opened before.
@@ -41,6 +51,9 @@ pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<C
     conn.busy_timeout(busy_timeout)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // There are none, and whoever adds one while the file is open changes nothing.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     Ok(conn)
 }
 
@@ -48,11 +61,10 @@ pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<C
 fn refuse_lone_log(path: &Path) -> Result<(), SqliteOutboxError> {
     // The log is beside what a link leads to.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut log = path.clone().into_os_string();
-    log.push("-wal");
+    let log = beside(&path, BESIDE[0]);
     let is_empty = |path: &Path| fs::metadata(path).map_or(true, |file| file.len() == 0);
     // The log first: another process that creates both begins with the file.
-    if !is_empty(log.as_ref()) && is_empty(&path) {
+    if !is_empty(&log) && is_empty(&path) {
         let found = "the file is empty or missing, but its write-ahead log is not";
         let found = io::Error::new(io::ErrorKind::InvalidData, found);
         return Err(SqliteOutboxError::with_source(Kind::Corrupt, found));
@@ -100,7 +112,7 @@ fn create(conn: &Connection) -> Result<(), SqliteOutboxError> {
     let created = (|| {
         // Another process may have been faster.
         if is_new(conn)? {
-            conn.execute_batch(include_str!("schema.sql"))?;
+            conn.execute_batch(SQL)?;
             conn.pragma_update(None, "application_id", APPLICATION_ID)?;
             conn.pragma_update(None, "user_version", VERSION)?;
         }
@@ -121,6 +133,7 @@ fn check(conn: &Connection) -> Result<(), SqliteOutboxError> {
         newer if newer > VERSION => return Err(Kind::NewerSchema.into()),
         _ => return Err(Kind::OlderSchema.into()),
     }
+    SchemaCheck::new()?.run(conn)?;
     if pragma(conn, "page_count")? * pragma(conn, "page_size")? <= CHECKED_BYTES {
         let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
@@ -137,6 +150,8 @@ fn configure(conn: &Connection, max_bytes: u64) -> Result<(), SqliteOutboxError>
     conn.pragma_update(None, "cache_size", -16_384)?; // KiB
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "cell_size_check", true)?;
+    // What is deleted is written over: payloads are in the clear.
+    conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "wal_autocheckpoint", 4_000)?; // pages, 16 MiB
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / pragma(conn, "page_size")?;

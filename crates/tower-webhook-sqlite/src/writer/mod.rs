@@ -19,7 +19,10 @@ use crate::{
     dead_letters::{DeadLetterBounds, DeadLetters},
     fetch::Fetch,
     insert::Insert,
+    intact::Intact,
     lease::LeaseRows,
+    log::Log,
+    open_files::OpenFiles,
     owner::Owner,
     room::Room,
     settle::Settle,
@@ -45,6 +48,8 @@ pub(crate) struct Writer<'c> {
     dead: DeadLetters<'c>,
     room: Room<'c>,
     turns: Turns,
+    intact: Intact<'c>,
+    log: Log,
     clock: Clock,
     next_tick: Instant,
     /// Upkeep goes on with the next turn.
@@ -62,6 +67,7 @@ pub(crate) struct WriterSettings {
     pub(crate) lock_timeout: Duration,
     pub(crate) path: PathBuf,
     pub(crate) max_file_size: u64,
+    pub(crate) files: OpenFiles,
 }
 
 type Answer = Result<Done, SqliteOutboxError>;
@@ -126,6 +132,7 @@ impl<'c> Writer<'c> {
             lock_timeout,
             path,
             max_file_size,
+            files,
         } = settings;
         let writer = Self {
             conn,
@@ -146,6 +153,8 @@ impl<'c> Writer<'c> {
             dead: DeadLetters::new(conn, dead_letters)?,
             room: Room::new(conn, &path, max_file_size)?,
             turns: Turns::new(lock_timeout),
+            log: Log::new(files.clone()),
+            intact: Intact::new(conn, files)?,
             clock,
             next_tick: Instant::now(),
             is_untidy: false,
@@ -205,6 +214,7 @@ impl<'c> Writer<'c> {
     }
 
     fn run(&mut self, group: Vec<Command>) {
+        let group = self.refuse_unless_intact(group);
         let Some(mut group) = self.look_only(group) else {
             return;
         };
@@ -225,6 +235,22 @@ impl<'c> Writer<'c> {
                     .for_each(|command| command.fail(error.clone()));
             }
         }
+    }
+
+    /// Nothing is put into a file in which nobody would find it again.
+    fn refuse_unless_intact(&mut self, group: Vec<Command>) -> Vec<Command> {
+        if !group.iter().any(Command::is_insert) {
+            return group;
+        }
+        let Err(error) = self.intact.check() else {
+            return group;
+        };
+        let (inserts, others) = group.into_iter().partition(Command::is_insert);
+        let inserts: Vec<Command> = inserts;
+        for insert in inserts {
+            insert.fail(error.clone());
+        }
+        others
     }
 
     /// Answers without a transaction when nothing is due: an idle outbox writes nothing.
@@ -298,6 +324,7 @@ impl<'c> Writer<'c> {
         let is_on_time = now >= self.next_tick;
         if is_on_time {
             self.next_tick = now + TICK;
+            self.intact.report();
         }
         self.is_untidy = match self.tidy_up(is_on_time) {
             Ok(is_untidy) => is_untidy,
@@ -306,6 +333,13 @@ impl<'c> Writer<'c> {
                 false
             }
         };
+        // A full disk may have no room for another log.
+        if is_on_time
+            && !self.room.disk_is_full()
+            && let Err(error) = self.log.tidy()
+        {
+            tracing::warn!(%error, "the log of the SQLite outbox could not be emptied");
+        }
     }
 
     /// Says whether there is more to do.

@@ -1,10 +1,15 @@
 //! The SQLite outbox: real files, a real dispatcher, a real receiver on loopback.
 
+#[cfg(unix)]
+mod access;
 mod dead_letters;
 mod files;
 mod full;
 mod kill;
+#[cfg(unix)]
+mod replaced;
 mod restart;
 mod scene;
 mod secrets;
 mod stop;
+mod traces;

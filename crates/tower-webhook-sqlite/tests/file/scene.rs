@@ -1,10 +1,11 @@
 //! What the tests share: a folder, a receiver, and calls through the layer.
 
 use std::{
+    io::{Seek, SeekFrom, Write},
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +24,8 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_webhook::{
-    DeliveryId, Dispatcher, EndpointPolicy, RequestId, Verifier, WebhookLayer,
+    DeliveryId, Dispatcher, EndpointPolicy, EventKind, RequestId, RetryPolicy, Verifier,
+    WebhookLayer,
     dispatch::DispatcherBuilder,
     outbox::{DeliveryFilter, Page, SealingKey},
 };
@@ -71,6 +73,10 @@ impl Folder {
         self.file().with_extension("db-wal")
     }
 
+    pub(crate) fn shared_memory(&self) -> PathBuf {
+        self.file().with_extension("db-shm")
+    }
+
     pub(crate) fn outbox(&self) -> SqliteOutbox {
         SqliteOutbox::open(self.file(), key(1)).unwrap()
     }
@@ -88,6 +94,27 @@ impl Folder {
         let conn = Connection::open(self.file()).unwrap();
         let sql = format!("SELECT count(*) FROM delivery WHERE {condition}");
         conn.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// One text out of the file.
+    pub(crate) fn text(&self, query: &str) -> String {
+        let conn = Connection::open(self.file()).unwrap();
+        conn.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Spoils the first page of a table, in a file so large that it is not looked through when it is
+    /// opened. It must not be open.
+    pub(crate) fn damage(&self, table: &str) {
+        self.sql("INSERT INTO payload VALUES (1000, zeroblob(70000000))");
+        let conn = Connection::open(self.file()).unwrap();
+        let query = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: i64 = conn.query_row(query, [table], |row| row.get(0)).unwrap();
+        drop(conn);
+        let file = std::fs::OpenOptions::new().write(true).open(self.file());
+        let mut file = file.unwrap();
+        file.seek(SeekFrom::Start((page as u64 - 1) * 4_096))
+            .unwrap();
+        file.write_all(&[0xa5; 4_096]).unwrap();
     }
 
     /// All bytes that are on the disk: the file, its log and so on.
@@ -109,6 +136,22 @@ pub(crate) fn dispatcher() -> DispatcherBuilder {
     Dispatcher::builder()
         .with_endpoint_policy(policy)
         .on_event(|_| moved())
+}
+
+/// A dispatcher, and how often its outbox did not take a delivery.
+pub(crate) fn counting(outbox: SqliteOutbox) -> (Dispatcher, Arc<AtomicUsize>) {
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&failures);
+    let dispatcher = dispatcher()
+        .with_outbox(outbox)
+        .on_event(move |event| {
+            if *event.kind() == EventKind::OutboxFailed {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            moved();
+        })
+        .build();
+    (dispatcher, failures)
 }
 
 impl Receiver {
@@ -185,6 +228,23 @@ async fn receive(
     }
 }
 
+/// Leaves deliveries in a file that is closed then: each has had one attempt, and is due.
+pub(crate) async fn leave(folder: &Folder, receiver: &Receiver, requests: &[&str]) {
+    let dispatcher = dispatcher()
+        .with_outbox(folder.outbox())
+        .with_retry_policy(RetryPolicy::standard_webhooks())
+        .build();
+    for request in requests {
+        call(&dispatcher, request, &receiver.url()).await;
+    }
+    let number = requests.len() as i64;
+    until_in_file(|| folder.count("state = 'waiting' AND attempt = 2") == number).await;
+    dispatcher.shutdown(Duration::from_secs(5)).await;
+    drop(dispatcher);
+    until_in_file(|| !folder.log().exists()).await;
+    folder.sql("UPDATE delivery SET due_at = 0");
+}
+
 /// The id of the one delivery of this request.
 pub(crate) async fn delivery_id(dispatcher: &Dispatcher, request: &str) -> DeliveryId {
     let of_request = DeliveryFilter::new().with_request_id(RequestId::parse(request).unwrap());
@@ -197,13 +257,23 @@ pub(crate) async fn delivery_id(dispatcher: &Dispatcher, request: &str) -> Deliv
 
 /// One call through the layer, read to its end.
 pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> StatusCode {
+    call_with(dispatcher, id, endpoint, format!("the result of {id}")).await
+}
+
+/// The response is this text.
+pub(crate) async fn call_with(
+    dispatcher: &Dispatcher,
+    id: &str,
+    endpoint: &str,
+    text: String,
+) -> StatusCode {
     let app = Router::new()
         .route("/run", post(|body: Bytes| async { body }))
         .layer(WebhookLayer::new().with_dispatcher(dispatcher.clone()));
     let request = Request::post(format!("/run?webhookEndpoint={endpoint}"))
         .header("x-request-id", id)
         .header("x-webhook-secret", SECRET)
-        .body(Body::from(format!("the result of {id}")))
+        .body(Body::from(text))
         .unwrap();
     let response = app.oneshot(request).await.unwrap();
     let status = response.status();

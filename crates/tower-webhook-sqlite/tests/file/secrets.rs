@@ -7,18 +7,7 @@ use tower_webhook::{
 };
 use tower_webhook_sqlite::{SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind as Kind};
 
-use crate::scene::{Folder, Receiver, SECRET, call, dispatcher, key, until, until_in_file};
-
-/// Leaves one delivery that waits, sealed with the first key.
-async fn leave_one(folder: &Folder, receiver: &Receiver) {
-    let dispatcher = dispatcher()
-        .with_outbox(folder.outbox())
-        .with_retry_policy(RetryPolicy::standard_webhooks())
-        .build();
-    call(&dispatcher, "sealed", &receiver.url()).await;
-    until_in_file(|| folder.count("state = 'waiting' AND attempt = 2") == 1).await;
-    folder.sql("UPDATE delivery SET due_at = 0");
-}
+use crate::scene::{Folder, Receiver, SECRET, call, dispatcher, key, leave, until, until_in_file};
 
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes
@@ -33,7 +22,7 @@ fn kind(opened: Result<SqliteOutbox, SqliteOutboxError>) -> Kind {
 #[tokio::test]
 async fn a_sealed_secret_is_nowhere_in_the_files() {
     let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-    leave_one(&folder, &receiver).await;
+    leave(&folder, &receiver, &["sealed"]).await;
     let bytes = folder.bytes();
     assert!(contains(&bytes, "the result of sealed"));
     assert!(!contains(&bytes, SECRET));
@@ -68,7 +57,7 @@ async fn without_a_key_it_does_not_start_unless_told_otherwise() {
 #[tokio::test]
 async fn a_new_key_opens_what_an_older_one_has_sealed() {
     let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-    leave_one(&folder, &receiver).await;
+    leave(&folder, &receiver, &["sealed"]).await;
     receiver.answer(200);
     let outbox = SqliteOutbox::open(folder.file(), key(2).with_older_key(key(1))).unwrap();
     let dispatcher = dispatcher().with_outbox(outbox).build();
@@ -81,7 +70,7 @@ async fn a_new_key_opens_what_an_older_one_has_sealed() {
 #[tokio::test]
 async fn a_wrong_key_is_an_error_at_the_start() {
     let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-    leave_one(&folder, &receiver).await;
+    leave(&folder, &receiver, &["sealed"]).await;
     assert_eq!(
         kind(SqliteOutbox::open(folder.file(), key(2))),
         Kind::UnknownKey
@@ -92,7 +81,7 @@ async fn a_wrong_key_is_an_error_at_the_start() {
 #[tokio::test]
 async fn what_a_lost_key_has_sealed_dies_unsent_and_comes_back_with_the_key() {
     let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-    leave_one(&folder, &receiver).await;
+    leave(&folder, &receiver, &["sealed"]).await;
     let lost = SqliteOutbox::builder(folder.file())
         .with_key(key(2))
         .with_lost_keys()
@@ -130,7 +119,7 @@ async fn a_changed_row_dies_unsent() {
         "DELETE FROM payload",
     ] {
         let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-        leave_one(&folder, &receiver).await;
+        leave(&folder, &receiver, &["sealed"]).await;
         folder.sql(change);
         let dispatcher = dispatcher().with_outbox(folder.outbox()).build();
         dispatcher.start();
@@ -150,7 +139,7 @@ async fn what_is_sent_is_what_was_accepted_whatever_the_columns_say() {
         "key = 'x'",
     ] {
         let (folder, receiver) = (Folder::new(), Receiver::start(500).await);
-        leave_one(&folder, &receiver).await;
+        leave(&folder, &receiver, &["sealed"]).await;
         folder.sql(&format!("UPDATE delivery SET {change}"));
         receiver.answer(200);
         let opened = SqliteOutbox::builder(folder.file())
