@@ -1,7 +1,7 @@
 use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer};
+use tower_webhook::{Dispatcher, EndpointPolicy, RetryPolicy, WebhookLayer};
 
 use crate::{outbox::Outbox, upstream::Upstream};
 
@@ -33,6 +33,22 @@ pub(crate) struct Args {
     #[arg(long)]
     cancel_on_disconnect: bool,
 
+    /// How long a call may run that nobody waits for any more; then it ends, and its endpoint is told
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = some_time)]
+    max_run: Duration,
+
+    /// Answer calls that ask for it (async=true, or Prefer: respond-async) with a 202 at once
+    #[arg(long)]
+    async_requests: bool,
+
+    /// How long such a call waits for its response at most, whatever it prefers
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    longest_wait: Duration,
+
+    /// Do not tell endpoints of webhooks whose response never becomes a delivery
+    #[arg(long)]
+    no_failure_notices: bool,
+
     /// How long a caller that has closed its sending side may wait while nothing moves; then it has
     /// hung up
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
@@ -41,6 +57,10 @@ pub(crate) struct Args {
     /// How long one attempt to deliver a webhook may take
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = some_time)]
     attempt_timeout: Duration,
+
+    /// When a delivery is tried again: cerebrium, patient or standard-webhooks
+    #[arg(long, value_name = "POLICY", default_value = "cerebrium", value_parser = retry_policy)]
+    retry: RetryPolicy,
 
     /// The largest response that is forwarded, up to 1GiB
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
@@ -53,6 +73,11 @@ pub(crate) struct Args {
     /// Where webhooks wait to be delivered: memory, or sqlite:PATH, which outlives the proxy
     #[arg(long, value_name = "OUTBOX", default_value = "memory")]
     outbox: Outbox,
+
+    /// Answer calls that ask for a webhook with 503 while the outbox takes nothing; otherwise their
+    /// webhooks wait in memory, and are lost with the proxy
+    #[arg(long)]
+    required_durability: bool,
 
     /// The key that seals secrets in the outbox; made when there is none. Default: PATH.key
     #[arg(long, value_name = "FILE")]
@@ -69,16 +94,28 @@ impl Args {
         if self.insecure_private_endpoints {
             policy = policy.with_insecure_http().with_insecure_private_networks();
         }
-        let builder = Dispatcher::builder()
+        let mut builder = Dispatcher::builder()
             .with_endpoint_policy(policy)
             .with_attempt_timeout(self.attempt_timeout)
+            .with_retry_policy(self.retry.clone())
             .with_body_limit(self.body_limit);
+        if self.required_durability {
+            builder = builder.with_required_durability();
+        }
         self.outbox
             .dispatcher(self.outbox_key_file.as_deref(), builder)
     }
 
     pub(crate) fn layer(&self, dispatcher: &Dispatcher) -> WebhookLayer {
-        let mut layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+        let mut layer = WebhookLayer::new()
+            .with_dispatcher(dispatcher.clone())
+            .with_run_limit(self.max_run);
+        if self.async_requests {
+            layer = layer.with_longest_wait(self.longest_wait);
+        }
+        if self.no_failure_notices {
+            layer = layer.without_failure_notices();
+        }
         if self.required_secret {
             layer = layer.with_required_secret();
         }
@@ -86,6 +123,15 @@ impl Args {
             layer = layer.with_cancel_on_disconnect();
         }
         layer
+    }
+}
+
+fn retry_policy(text: &str) -> Result<RetryPolicy, &'static str> {
+    match text {
+        "cerebrium" => Ok(RetryPolicy::cerebrium()),
+        "patient" => Ok(RetryPolicy::patient()),
+        "standard-webhooks" => Ok(RetryPolicy::standard_webhooks()),
+        _ => Err("must be cerebrium, patient or standard-webhooks"),
     }
 }
 

@@ -49,7 +49,7 @@
 //! to a client, but has no way for a server to send it. Who sends `Expect: 100-continue` hears
 //! `100` from the proxy.
 //!
-//! A call runs on when its caller hangs up, as the layer has it, and ends with
+//! A call runs on when its caller hangs up, for `--max-run` at most, and ends with
 //! `--cancel-on-disconnect`; one that wants no webhook always ends. The connection to the service
 //! ends with the call. A caller that only closes its sending side gets its answer: as TCP does not
 //! tell the two apart, it counts as gone once nothing has moved for `--half-close-timeout`.

@@ -25,6 +25,8 @@ async fn bad_arguments_are_named() {
         ("--upstream", "http://", "invalid value"),
         ("--upstream-timeout", "0s", "longer"),
         ("--upstream-timeout", "5", "time unit needed"),
+        ("--max-run", "0s", "longer"),
+        ("--retry", "never", "must be cerebrium, patient or"),
         ("--half-close-timeout", "soon", "expected number"),
         ("--attempt-timeout", "0s", "longer"),
         ("--attempt-timeout", "15", "time unit needed"),

@@ -152,3 +152,15 @@ async fn an_answer_in_time_may_take_long() {
     service.write("ok").await;
     assert_eq!(caller.exactly(2).await, b"ok");
 }
+
+#[tokio::test]
+async fn a_run_that_takes_too_long_ends_with_its_connection() {
+    let args = ["--max-run", "1s", "--half-close-timeout", "0s"];
+    let leaving = Leaving::start(&args).await;
+    let (mut caller, mut service) = leaving.call().await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n";
+    service.write(head).await;
+    caller.until("2\r\nok\r\n").await;
+    drop(caller);
+    assert_eq!(service.rest().await, "", "its connection ends");
+}
