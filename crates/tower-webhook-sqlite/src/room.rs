@@ -34,7 +34,8 @@ const FOR_SETTLEMENTS: i64 = 8;
 const A_ROW: usize = 600;
 /// A log that is longer cannot begin anew, as somebody reads an old view of the file.
 const LONGEST_LOG: u64 = 64 << 20;
-const TINY: u64 = 512 << 10;
+/// Of a log, and of a spare file, that have found no room to become longer on a disk of a few MiB.
+const TINY: u64 = 1 << 20;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl<'c> Room<'c> {

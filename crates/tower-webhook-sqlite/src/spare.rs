@@ -18,6 +18,7 @@ pub(crate) struct Spare {
 /// deliveries are taken.
 const STEP: u64 = 128 << 10;
 const LONGEST: u64 = 64 << 20;
+const LONG: u64 = 1 << 20;
 
 impl Spare {
     pub(crate) fn beside(file: &Path) -> Self {
@@ -54,8 +55,9 @@ impl Spare {
         if log < self.len || self.len >= LONGEST {
             return Ok(());
         }
-        // Half as long again: it has to grow seldom.
-        let wanted = (log + STEP.max(log / 2)).min(LONGEST);
+        // By half of what a long log has: it has to grow seldom.
+        let more = if log > LONG { log / 2 } else { STEP };
+        let wanted = (log + more).min(LONGEST);
         let mut spare = self.open()?;
         // Another process may have made it longer, or have given it up.
         let before = spare.metadata()?.len();

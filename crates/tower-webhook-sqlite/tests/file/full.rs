@@ -2,10 +2,12 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use tower_webhook::{Dispatcher, EventKind, RetryPolicy};
+use tower_webhook::{
+    Dispatcher, EndpointPolicy, EventKind, Payload, RetryPolicy, delivery::DeliveryParts,
+};
 use tower_webhook_sqlite::{SqliteOutbox, SqliteOutboxBuilder, SqliteOutboxErrorKind as Kind};
 
-use crate::scene::{Folder, Receiver, call, dispatcher, key, moved, until};
+use crate::scene::{Folder, Receiver, SILENT, call, dispatcher, key, moved, until};
 
 fn patient(outbox: SqliteOutboxBuilder) -> (Dispatcher, std::sync::mpsc::Receiver<()>) {
     let (failures, failed) = std::sync::mpsc::channel();
@@ -201,4 +203,41 @@ async fn on_a_full_disk_dead_letters_make_room_and_nothing_that_was_taken_is_los
     let sql = "SELECT count(*) FROM delivery WHERE state <> 'dead'";
     let left: i64 = conn.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
+}
+
+/// Whoever reads keeps the log from beginning anew: nothing new is taken before it fills the disk.
+#[tokio::test]
+async fn an_old_view_of_the_file_does_not_let_the_log_grow_for_ever() {
+    const MIB: usize = 1 << 20;
+    let (folder, receiver) = (Folder::new(), Receiver::start(SILENT).await);
+    let dispatcher = dispatcher()
+        .with_outbox(folder.outbox())
+        .with_accept_timeout(Duration::from_millis(500))
+        .build();
+    let policy = EndpointPolicy::public()
+        .with_insecure_http()
+        .with_insecure_private_networks();
+    let deliver = async || {
+        let endpoint = policy.check(&receiver.url()).unwrap();
+        let payload = Payload::from(bytes::Bytes::from(vec![b'x'; MIB]));
+        let parts = DeliveryParts::new(endpoint, payload);
+        dispatcher.deliver(parts).await.unwrap();
+        dispatcher.counts().outbox_failed
+    };
+    deliver().await;
+    let reader = rusqlite::Connection::open(folder.file()).unwrap();
+    let count = "BEGIN; SELECT count(*) FROM delivery;";
+    reader.execute_batch(count).unwrap();
+    let mut taken = 0;
+    while deliver().await == 0 {
+        taken += 1;
+        assert!(taken < 100, "the log has no bound");
+    }
+    let log = std::fs::metadata(folder.log()).unwrap().len() as usize;
+    assert!((32 * MIB..72 * MIB).contains(&log), "{log}");
+
+    reader.execute_batch("COMMIT").unwrap();
+    let failed = dispatcher.counts().outbox_failed;
+    assert_eq!(deliver().await, failed);
+    dispatcher.shutdown(Duration::ZERO).await;
 }
