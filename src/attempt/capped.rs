@@ -141,7 +141,7 @@ mod tests {
             .await
             .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        let place = Arc::new(Places::new(1)).take(far.local_addr().unwrap());
+        let place = Arc::new(Places::new(1, 1)).take(far.local_addr().unwrap());
         (CappedSocket::new(near, place.unwrap()), far)
     }
 

@@ -7,11 +7,14 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
     net::TcpStream,
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use tower::ServiceExt;
 
 use super::{
     error::ConnectError,
@@ -30,16 +33,19 @@ pub(super) struct Dialer {
     within: Duration,
     places: Arc<Places>,
     second_sockets: Semaphore,
+    /// Asked for addresses only, so that it resolves nothing.
+    connector: HttpConnector,
 }
 
 type Dialled = Result<(TcpStream, Place), BoxError>;
 
 impl Dialer {
-    pub(super) fn new(within: Duration, sockets: SocketShares) -> Self {
+    pub(super) fn new(within: Duration, sockets: SocketShares, per_host: usize) -> Self {
         Self {
             within,
-            places: Arc::new(Places::new(sockets.attempts)),
+            places: Arc::new(Places::new(sockets.attempts, per_host)),
             second_sockets: Semaphore::new(sockets.second),
+            connector: connector(),
         }
     }
 
@@ -86,7 +92,7 @@ impl Dialer {
         let mut error: BoxError = ConnectError::Unresolved.into();
         for (at, &address) in addresses.iter().enumerate() {
             let dialled = match self.places.take(address) {
-                Some(place) => connect(address, each).await.map(|tcp| (tcp, place)),
+                Some(place) => self.connect(address, each).await.map(|tcp| (tcp, place)),
                 None => Err(ConnectError::Crowded.into()),
             };
             match dialled {
@@ -97,13 +103,20 @@ impl Dialer {
         }
         Err(error)
     }
+
+    async fn connect(&self, address: SocketAddr, within: Duration) -> Result<TcpStream, BoxError> {
+        let target = Uri::builder().scheme("http").authority(address.to_string());
+        let target = target.path_and_query("/").build()?;
+        let tcp = timeout(within, self.connector.clone().oneshot(target)).await;
+        let tcp = tcp.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(tcp.into_inner())
+    }
 }
 
-async fn connect(address: SocketAddr, within: Duration) -> Result<TcpStream, BoxError> {
-    let tcp = timeout(within, TcpStream::connect(address)).await;
-    let tcp = tcp.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector
 }
 
 /// Of two errors the one to act upon: an address that was not tried may be one that accepts.
@@ -153,8 +166,9 @@ mod tests {
     fn dialer(second: usize) -> Dialer {
         Dialer {
             within: WITHIN,
-            places: Arc::new(Places::new(64)),
+            places: Arc::new(Places::new(64, 4)),
             second_sockets: Semaphore::new(second),
+            connector: connector(),
         }
     }
 

@@ -39,8 +39,10 @@ impl Guard {
         policy: EndpointPolicy,
         attempt_timeout: Duration,
         sockets: SocketShares,
+        attempts_per_host: usize,
     ) -> Self {
-        let dialer = Dialer::new(attempt_timeout / CONNECTING, sockets);
+        let within = attempt_timeout / CONNECTING;
+        let dialer = Dialer::new(within, sockets, attempts_per_host);
         Self {
             resolver,
             dialer: Arc::new(dialer),
@@ -156,7 +158,7 @@ mod tests {
         let judging = JudgingResolver::new(Arc::new(resolver.clone()), policy.clone(), 1);
         let sockets = SocketShares::of(64);
         (
-            Guard::new(judging, policy, ATTEMPT_TIMEOUT, sockets),
+            Guard::new(judging, policy, ATTEMPT_TIMEOUT, sockets, 4),
             resolver,
         )
     }
@@ -225,7 +227,13 @@ mod tests {
         let lax = EndpointPolicy::public().with_insecure_private_networks();
         let judging = JudgingResolver::new(Arc::new(Loopback::default()), lax, 1);
         let sockets = SocketShares::of(64);
-        let guard = Guard::new(judging, EndpointPolicy::public(), ATTEMPT_TIMEOUT, sockets);
+        let guard = Guard::new(
+            judging,
+            EndpointPolicy::public(),
+            ATTEMPT_TIMEOUT,
+            sockets,
+            4,
+        );
         let endpoint: Uri = format!("http://evil.com:{port}/").parse().unwrap();
         let error = guard.connect(endpoint).await.unwrap_err();
         assert_eq!(classify(&*error), AttemptError::Forbidden);

@@ -69,7 +69,13 @@ impl GuardedClient {
             .unwrap_or_else(|| Arc::new(SystemResolver::new(sockets.lookups)));
         let most_lookups = (sockets.lookups / SOCKETS_OF_A_LOOKUP).min(MAX_LOOKUPS);
         let resolver = JudgingResolver::new(resolver, policy.clone(), most_lookups);
-        let guard = Guard::new(resolver, policy.clone(), attempt_timeout, sockets);
+        let guard = Guard::new(
+            resolver,
+            policy.clone(),
+            attempt_timeout,
+            sockets,
+            attempts_per_host,
+        );
         let roots = settings.more_roots.unwrap_or_else(roots::public);
         Self {
             connector: tls(guard, roots),

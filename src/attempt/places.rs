@@ -52,16 +52,18 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// For so many attempts in all. One address may have three quarters of them where it answers:
-    /// hosts that are not known to answer have half of all, so others find a place beside them. Where
-    /// it is not known to answer one port may have a sixteenth, and all ports a quarter.
-    pub(super) fn new(attempts: usize) -> Self {
-        let limits = |part: usize| Limits {
-            answering: (attempts - attempts / 4).max(FEW),
-            others: (attempts / part).max(FEW),
+    /// For so many attempts in all, and to one host. One address may have three quarters of all where
+    /// it answers: hosts that are not known to answer have half of all, so others find a place beside
+    /// them. Where it is not known to answer, one port may have as many as one host, and all its ports
+    /// a quarter of all if that is more.
+    pub(super) fn new(attempts: usize, per_host: usize) -> Self {
+        let per_host = per_host.max(FEW);
+        let limits = |others: usize| Limits {
+            answering: per_host.max(attempts - attempts / 4),
+            others,
         };
         Self {
-            limits: [limits(16), limits(4)],
+            limits: [limits(per_host), limits(per_host.max(attempts / 4))],
             state: Mutex::new(State {
                 taken: HashMap::new(),
                 answered: Remembered::new(REMEMBERED),
@@ -155,9 +157,10 @@ mod tests {
     use super::*;
 
     const ATTEMPTS: usize = 512;
+    const PER_HOST: usize = 64;
 
     fn places() -> Arc<Places> {
-        Arc::new(Places::new(ATTEMPTS))
+        Arc::new(Places::new(ATTEMPTS, PER_HOST))
     }
 
     fn take_all(places: &Arc<Places>, address: &str) -> Vec<Place> {
@@ -169,10 +172,10 @@ mod tests {
     async fn an_address_that_is_not_known_to_answer_has_few() {
         let places = places();
         let taken = take_all(&places, "192.0.2.1:443");
-        assert_eq!(taken.len(), ATTEMPTS / 16);
+        assert_eq!(taken.len(), PER_HOST);
         assert!(places.take("192.0.2.2:443".parse().unwrap()).is_some());
         drop(taken);
-        assert_eq!(take_all(&places, "192.0.2.1:443").len(), ATTEMPTS / 16);
+        assert_eq!(take_all(&places, "192.0.2.1:443").len(), PER_HOST);
         assert!(lock(&places.state).taken.is_empty());
     }
 
@@ -189,7 +192,7 @@ mod tests {
         let places = places();
         let hosts = (0..64).map(|host| take_all(&places, &format!("[2001:db8::{host:x}]:443")));
         let taken: Vec<_> = hosts.flatten().collect();
-        assert_eq!(taken.len(), ATTEMPTS / 16);
+        assert_eq!(taken.len(), PER_HOST);
         assert!(
             places
                 .take("[2001:db8:0:1::]:443".parse().unwrap())
@@ -208,7 +211,7 @@ mod tests {
         assert_eq!(taken.len(), ATTEMPTS / 4 * 3);
         // Those it has it keeps; it is given no more.
         advance(ANSWERS).await;
-        taken.truncate(ATTEMPTS / 16);
+        taken.truncate(PER_HOST);
         assert!(places.take("192.0.2.1:443".parse().unwrap()).is_none());
     }
 }

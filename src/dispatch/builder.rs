@@ -342,8 +342,9 @@ impl DispatcherBuilder {
     ///
     /// However many hosts lead to one IP address (of IPv6, to one /64), three quarters of the
     /// attempts at most wait for a first answer from it. Where it has not answered for a minute that
-    /// is a quarter, and a sixteenth for one port of it, at least 4. An attempt for which there is no
-    /// room is put off, for up to the time of an attempt, and then
+    /// is a quarter, and for one port of it as many as [one
+    /// host](Self::with_max_attempts_per_host) may have. An attempt for which there is no room is put
+    /// off, for up to the time of an attempt, and then
     /// [fails](crate::event::AttemptError::Crowded).
     pub fn with_max_attempts(mut self, number: usize) -> Self {
         self.attempts.attempts = number.max(1);

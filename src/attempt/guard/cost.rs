@@ -88,6 +88,7 @@ fn beside_a_plain_connector() {
         policy,
         Duration::from_secs(15),
         SocketShares::of(64),
+        4,
     );
     let mut plain = HttpConnector::new();
     plain.set_nodelay(true);
