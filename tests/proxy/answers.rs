@@ -210,6 +210,8 @@ async fn a_body_that_breaks_off_is_broken_for_the_caller_and_not_delivered() {
         } else {
             assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
         }
+        let notice = odd.world.webhook().await;
+        assert_eq!(notice.headers["x-webhook-failure"], "body-failed");
     }
     let whole = "HTTP/1.1 200 OK\r\n\r\nto the end";
     let answer = odd.call(&Method::GET, whole).await;
