@@ -161,7 +161,7 @@ async fn the_key_file_can_be_named_and_a_wrong_one_is_an_error() {
 async fn a_file_that_cannot_be_used_is_named_and_kept() {
     let newer = |path: &Path| {
         let conn = Connection::open(path).unwrap();
-        conn.execute_batch("PRAGMA user_version = 3").unwrap();
+        conn.execute_batch("PRAGMA user_version = 1000").unwrap();
     };
     let damaged = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();
