@@ -72,6 +72,16 @@ impl Parameter {
         likely(0) || memchr_iter(b'&', query).any(|end| likely(end + 1))
     }
 
+    /// A query without it, all else as it is written; `None` where nothing else is in it.
+    pub(super) fn taken_out_of(&self, query: &str) -> Option<String> {
+        let others = query.split('&').filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !self.is_named(name.as_bytes())
+        });
+        let others: Vec<&str> = others.collect();
+        (!others.is_empty()).then(|| others.join("&"))
+    }
+
     fn is_named(&self, raw: &[u8]) -> bool {
         let name = self.name.as_bytes();
         raw == name
@@ -171,6 +181,25 @@ mod tests {
         }
         for query in ["a=1&a=1", "a&b&%61", "a=1&a=2&a=3"] {
             assert_eq!(given("a", query), Occurrence::Again, "{query}");
+        }
+    }
+
+    #[test]
+    fn all_else_of_a_query_stays_as_it_is_written() {
+        let parameter = Parameter::new("hook");
+        for (query, rest) in [
+            ("hook=1", None),
+            ("hook", None),
+            ("a=b&hook=1", Some("a=b")),
+            (
+                "a=%20+b&&h%6Fok=1&hooks=2&hook=3=4&c",
+                Some("a=%20+b&&hooks=2&c"),
+            ),
+            ("", Some("")),
+            ("a", Some("a")),
+        ] {
+            let taken = parameter.taken_out_of(query);
+            assert_eq!(taken.as_deref(), rest, "{query}");
         }
     }
 

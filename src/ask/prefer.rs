@@ -32,6 +32,10 @@ impl PromiseReader {
         }
     }
 
+    pub(super) fn parameter(&self) -> &Parameter {
+        &self.parameter
+    }
+
     /// `None` where the call waits for its response, however long that takes.
     pub(crate) fn read(&self, query: &str, headers: &HeaderMap) -> Option<Promise> {
         let preferred = Preferences::read(headers);

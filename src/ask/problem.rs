@@ -12,6 +12,7 @@ pub(crate) enum Problem {
     EndpointTwice,
     EndpointEmpty,
     EndpointUnreadable,
+    EndpointCut,
     Endpoint(EndpointError),
     SecretMissing,
     SecretTwice,
@@ -23,6 +24,8 @@ pub(crate) enum Problem {
 
 /// In seconds: as long as a delivery waits for its next attempt at most.
 const TRY_AGAIN_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// Where each rule is explained, by its name.
+const RULES: &str = "https://github.com/tower-webhook/tower-webhook/blob/main/docs/refusals.md#";
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 impl Problem {
@@ -39,9 +42,9 @@ impl Problem {
     pub(crate) fn response(self) -> Response<Bytes> {
         let (status, title) = self.status();
         let code = status.as_u16();
-        let detail = self.detail();
+        let (rule, detail) = (self.rule(), self.detail());
         let text = format!(
-            r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"}}"#
+            r#"{{"type":"{RULES}{rule}","title":"{title}","status":{code},"detail":"{detail}"}}"#
         );
         let mut response = Response::new(Bytes::from(text));
         *response.status_mut() = status;
@@ -64,11 +67,34 @@ impl Problem {
         }
     }
 
+    /// A short name for the rule, which stays as it is.
+    fn rule(self) -> &'static str {
+        match self {
+            Self::EndpointTwice => "endpoint-twice",
+            Self::EndpointEmpty => "endpoint-empty",
+            Self::EndpointUnreadable => "endpoint-unreadable",
+            Self::EndpointCut => "endpoint-not-encoded",
+            Self::Endpoint(error) => error.rule(),
+            Self::SecretMissing => "secret-missing",
+            Self::SecretTwice => "secret-twice",
+            Self::SecretEmpty => "secret-empty",
+            Self::SecretTooLong => "secret-too-long",
+            Self::NoRoom(Refusal::NoRoomForHost) => "no-room-for-host",
+            Self::NoRoom(Refusal::NoRoomForCaller) => "no-room-for-caller",
+            Self::NoRoom(Refusal::OutboxAway) => "outbox-away",
+            Self::NoRoom(_) => "no-room",
+            Self::Loop => "loop",
+        }
+    }
+
     pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::EndpointTwice => "the endpoint is given more than once",
             Self::EndpointEmpty => "the endpoint is empty",
             Self::EndpointUnreadable => "the endpoint is not UTF-8 text",
+            Self::EndpointCut => {
+                "the endpoint has a query of its own and is not percent-encoded: it ends at its first `&`"
+            }
             Self::Endpoint(error) => error.sentence(),
             Self::SecretMissing => "a secret is required",
             Self::SecretTwice => "the secret is given more than once",
@@ -100,14 +126,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_answer_is_a_problem_in_json() {
+    fn every_answer_is_a_problem_in_json_that_says_where_its_rule_is_explained() {
+        let rules = include_str!("../../docs/refusals.md");
         let policy = crate::endpoint::EndpointPolicy::public();
-        let refused = policy.check("http://10.0.0.1/").unwrap_err();
-        for (problem, status) in [
+        let endpoints = [
+            "http://example.com/",
+            "example.com",
+            "https://10.0.0.1/",
+            "https://localhost/",
+            "https://intranet/",
+            "https://a:b@example.com/",
+            "https://example.com:22/",
+            "https://exa mple.com/",
+            "https://",
+        ];
+        let endpoints = endpoints.map(|endpoint| policy.check(endpoint).unwrap_err());
+        let endpoints = endpoints.map(|error| (Problem::Endpoint(error), 400));
+        let others = [
             (Problem::EndpointTwice, 400),
             (Problem::EndpointEmpty, 400),
             (Problem::EndpointUnreadable, 400),
-            (Problem::Endpoint(refused), 400),
+            (Problem::EndpointCut, 400),
             (Problem::SecretMissing, 400),
             (Problem::SecretTwice, 400),
             (Problem::SecretEmpty, 400),
@@ -117,7 +156,8 @@ mod tests {
             (Problem::NoRoom(Refusal::NoRoomForCaller), 503),
             (Problem::NoRoom(Refusal::OutboxAway), 503),
             (Problem::Loop, 508),
-        ] {
+        ];
+        for (problem, status) in endpoints.into_iter().chain(others) {
             let response = problem.response();
             assert_eq!(response.status().as_u16(), status);
             assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
@@ -125,6 +165,9 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             assert_eq!(json["status"], status);
             assert_eq!(json["detail"], problem.detail());
+            let (_, rule) = json["type"].as_str().unwrap().split_once('#').unwrap();
+            let heading = format!("\n## {rule}\n");
+            assert!(rules.contains(&heading), "{rule} is not explained");
         }
     }
 }

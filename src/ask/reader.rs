@@ -1,13 +1,14 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, ORIGIN, UPGRADE, USER_AGENT},
 };
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use super::{
-    Problem,
+    Problem, PromiseReader,
     parameter::{Occurrence, Parameter, form_decoded},
 };
 use crate::{
@@ -88,6 +89,11 @@ impl Reader {
             (Occurrence::Never, Occurrence::Once(value)) => EndpointText::Header(value),
             _ => return Some(Err(Problem::EndpointTwice)),
         };
+        if let EndpointText::Query(value) = written
+            && is_cut(query.as_bytes(), value)
+        {
+            return Some(Err(Problem::EndpointCut));
+        }
         Some(recent.get_or_read(written, || {
             let text = decode(written).map_err(|NotText| Problem::EndpointUnreadable)?;
             if text.is_empty() {
@@ -95,6 +101,34 @@ impl Reader {
             }
             Ok(make(&text)?)
         }))
+    }
+
+    /// Takes what asks for a webhook out of a request.
+    pub(crate) fn hide<B>(&self, request: &mut Request<B>, promises: Option<&PromiseReader>) {
+        let headers = request.headers_mut();
+        headers.remove(&self.secret_header);
+        if let Some(name) = &self.endpoint_header {
+            headers.remove(name);
+        }
+        let uri = request.uri();
+        let Some(query) = uri.query() else {
+            return;
+        };
+        let mut rest = self.endpoint_parameter.taken_out_of(query);
+        if let (Some(query), Some(promises)) = (&rest, promises) {
+            rest = promises.parameter().taken_out_of(query);
+        }
+        let path = uri.path();
+        let target = match &rest {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = target.parse().ok();
+        // It has no other characters than before, and is not longer.
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
     }
 
     /// In one pass: to look each name up would be to hash it.
@@ -173,6 +207,12 @@ impl HeaderFindings<'_> {
             Occurrence::Never | Occurrence::Again => None,
         }
     }
+}
+
+/// Whether this value, as it is written in a query, has a query of its own that is not encoded, and
+/// something follows it: most likely it goes on there.
+fn is_cut(query: &[u8], value: &[u8]) -> bool {
+    memchr(b'?', value).is_some() && !query.ends_with(value)
 }
 
 /// What is no text, once decoded.

@@ -56,6 +56,26 @@ impl EndpointError {
         self.kind
     }
 
+    /// A short name for the rule, which stays as it is.
+    pub(crate) const fn rule(self) -> &'static str {
+        match self.kind {
+            EndpointErrorKind::TooLong => "endpoint-too-long",
+            EndpointErrorKind::Character => "endpoint-character",
+            EndpointErrorKind::Scheme => "endpoint-scheme",
+            EndpointErrorKind::NoScheme => "endpoint-without-scheme",
+            EndpointErrorKind::UserInfo => "endpoint-user-info",
+            EndpointErrorKind::Malformed => "endpoint-malformed",
+            EndpointErrorKind::Port => "endpoint-port",
+            EndpointErrorKind::SingleLabel => "endpoint-single-label",
+            EndpointErrorKind::LocalName => "endpoint-local-name",
+            EndpointErrorKind::Host => "endpoint-host",
+            EndpointErrorKind::Address => "endpoint-address",
+            EndpointErrorKind::InvalidHost | EndpointErrorKind::InvalidNetwork => {
+                "endpoint-setting"
+            }
+        }
+    }
+
     pub(crate) const fn sentence(self) -> &'static str {
         match self.kind {
             EndpointErrorKind::TooLong => "the endpoint is longer than 2048 bytes",

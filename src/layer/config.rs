@@ -16,6 +16,10 @@ pub(super) struct Config {
     pub(super) cancels: bool,
     pub(super) run_limit: Duration,
     pub(super) tells_failures: bool,
+    /// Whether a response gets the request id where it has none.
+    pub(super) shows_id: bool,
+    /// Whether the handler sees nothing of what asks for a webhook.
+    pub(super) hides_request: bool,
     pub(super) caller_key: Option<CallerKey>,
     /// How calls ask for a 202, where they may.
     pub(super) promises: Option<PromiseReader>,

@@ -222,13 +222,14 @@ where
     B::Error: Send + 'static,
 {
     let plain = |response: Response<B>| Ok(Ok(response.map(ResponseBody::plain)));
-    let response = match answer {
+    let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             pending.fail(FailReason::ServiceFailed);
             return Ok(Err(error));
         }
     };
+    pending.show_id(&mut response);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         pending.fail(FailReason::Upgraded);
         return plain(response);

@@ -109,6 +109,8 @@ impl WebhookLayer {
                 cancels: false,
                 run_limit: RUN_LIMIT,
                 tells_failures: true,
+                shows_id: false,
+                hides_request: false,
                 caller_key: None,
                 promises: None,
                 forwards: |_| true,
@@ -206,6 +208,28 @@ impl WebhookLayer {
     #[must_use]
     pub fn with_longest_wait(mut self, wait: Duration) -> Self {
         self.config_mut().promises = Some(PromiseReader::new(wait));
+        self
+    }
+
+    /// Gives the response of a call with a webhook the request id, as `X-Request-Id`, where it has none.
+    /// Default: the response is the handler's own.
+    ///
+    /// The caller then knows by which id the webhook will come, where it brought none.
+    #[must_use]
+    pub fn with_response_id(mut self) -> Self {
+        self.config_mut().shows_id = true;
+        self
+    }
+
+    /// Takes what asks for a webhook out of what the handler sees: the parameter, the secret's header,
+    /// the [endpoint's header](Self::with_endpoint_header), and `async` where calls can be
+    /// [asynchronous](Self::with_async_requests). Default: the request is as the caller sent it.
+    ///
+    /// For handlers that refuse parameters that they do not know, or that log what they get. All else of
+    /// the query stays byte for byte.
+    #[must_use]
+    pub fn with_hidden_request(mut self) -> Self {
+        self.config_mut().hides_request = true;
         self
     }
 

@@ -86,6 +86,9 @@ where
                 if receipt.is_some() {
                     disconnect = Disconnect::RunOn(config.run_limit);
                 }
+                if config.hides_request {
+                    config.reader.hide(&mut request, config.promises.as_ref());
+                }
                 let (future, pending) = Call::of(pending, || self.inner.call(request));
                 ResponseFuture::running(future, pending, disconnect, config.forwards, receipt)
             }
@@ -156,6 +159,7 @@ impl Config {
             reservation,
             request,
             self.tells_failures,
+            self.shows_id,
         ))
     }
 }

@@ -1,14 +1,14 @@
 use std::task::{Context, Waker};
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 
 use super::{kept, notice, wait_on};
 use crate::{
     admission::{Cut, Reservation},
     delivery::{
         Delivery, DeliveryParts, Payload,
-        wire::{FORWARDED, GRPC_MESSAGE, GRPC_STATUS},
+        wire::{FORWARDED, GRPC_MESSAGE, GRPC_STATUS, REQUEST_ID},
     },
     dispatch::{AcceptFuture, Dispatcher},
     event::{EventKind, FailReason},
@@ -23,6 +23,7 @@ pub(crate) struct PendingWebhook {
     delivery: Delivery,
     dispatcher: Dispatcher,
     tells_failures: bool,
+    shows_id: bool,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
     /// Whether its protocol can carry trailers behind a body of a declared length.
@@ -43,6 +44,7 @@ impl PendingWebhook {
         reservation: Reservation,
         request: &Request<B>,
         tells_failures: bool,
+        shows_id: bool,
     ) -> Self {
         // There is no response yet.
         parts.status = None;
@@ -53,6 +55,7 @@ impl PendingWebhook {
             delivery,
             dispatcher,
             tells_failures,
+            shows_id,
             asked_for_head: request.method() == Method::HEAD,
             may_have_trailers: request.version() > Version::HTTP_11,
             is_promised: false,
@@ -75,6 +78,15 @@ impl PendingWebhook {
 
     pub(crate) fn dispatcher(&self) -> &Dispatcher {
         &self.dispatcher
+    }
+
+    /// Shows the caller the request id, where that is wanted and the response has none.
+    pub(crate) fn show_id<B>(&self, response: &mut Response<B>) {
+        if self.shows_id {
+            let id = HeaderValue::from_str(self.request_id().as_str());
+            let id = id.expect("an id is visible ASCII");
+            response.headers_mut().entry(&REQUEST_ID).or_insert(id);
+        }
     }
 
     /// Notes what is forwarded of the response's head.
