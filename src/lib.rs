@@ -10,6 +10,8 @@ mod error;
 pub mod event;
 mod id;
 pub mod layer;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod outbox;
 mod response;
 mod sync;

@@ -39,6 +39,11 @@ impl Parameter {
         Self { name, rarest }
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its value in a query, as it is written. Most queries have no such thing in them, and are told
     /// by one search.
     #[inline]

@@ -484,6 +484,11 @@ impl DispatcherBuilder {
                 recent_endpoints: RecentEndpoints::new(),
                 sink: self.sink,
                 body_limit: self.limits.body,
+                #[cfg(feature = "openapi")]
+                names: super::describe::Names {
+                    brand: self.brand,
+                    standard_headers: self.standard_headers,
+                },
             }),
         }
     }

@@ -10,6 +10,8 @@ mod away;
 mod begin;
 mod builder;
 mod core;
+#[cfg(feature = "openapi")]
+mod describe;
 mod group;
 mod hub;
 mod insert;
@@ -91,6 +93,8 @@ struct Shared {
     recent_endpoints: RecentEndpoints<Destination>,
     sink: Option<Arc<Sink>>,
     body_limit: usize,
+    #[cfg(feature = "openapi")]
+    names: self::describe::Names,
 }
 
 impl Drop for Shared {

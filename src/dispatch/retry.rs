@@ -237,6 +237,15 @@ impl RetryPolicy {
         }
     }
 
+    /// How many attempts a delivery gets at an endpoint that never answers.
+    #[cfg(feature = "openapi")]
+    pub(super) fn attempts(&self, id: &RequestId) -> u32 {
+        let failed = Outcome::Failed(AttemptError::Connect);
+        let is_last =
+            |&attempt: &u32| !matches!(self.verdict(id, attempt, failed), Verdict::AgainIn(_));
+        (1..u32::MAX).find(is_last).unwrap_or(u32::MAX)
+    }
+
     /// How long it is, in all, until a delivery that cannot be made is given up.
     pub(crate) fn time_to_fail(&self, id: &RequestId) -> Duration {
         let failed = Outcome::Failed(AttemptError::Resolve);

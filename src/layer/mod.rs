@@ -291,6 +291,22 @@ impl WebhookLayer {
         self
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.config.reader
+    }
+
+    #[cfg(feature = "openapi")]
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.config.dispatcher
+    }
+
+    /// Whether a response with this status goes to the endpoint.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn forwards(&self, status: StatusCode) -> bool {
+        (self.config.forwards)(status)
+    }
+
     fn config_mut(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
     }

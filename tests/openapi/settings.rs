@@ -1,0 +1,200 @@
+//! A document says what the layer was told.
+
+use http::{HeaderName, Method, StatusCode};
+use serde_json::{Value, json};
+use tower_webhook::{Dispatcher, RetryPolicy, WebhookLayer, delivery::Brand};
+
+use crate::{
+    api, api_with, assert_valid, delivery, json_response, keys, parameter, parameters, patched_by,
+    run, validator::resolved,
+};
+
+fn plain() -> Value {
+    api_with(json!({ "responses": { "200": json_response("Fine", &json!(true)) } }))
+}
+
+#[test]
+fn names_are_those_of_the_layer() {
+    let layer = WebhookLayer::new()
+        .with_endpoint_parameter("callback url")
+        .with_endpoint_header(HeaderName::from_static("x-acme-callback"))
+        .with_secret_header(HeaderName::from_static("x-acme-key"));
+    let document = patched_by(&layer, &plain());
+    let expected = [
+        "query callback url",
+        "header X-Acme-Callback",
+        "header X-Acme-Key",
+        "header X-Request-Id",
+    ];
+    assert_eq!(parameters(&document, run(&document)), expected);
+    let callback = &run(&document)["callbacks"]["webhook"];
+    let expressions = [
+        "{$request.header.x-acme-callback}",
+        "{$request.query.callback url}",
+    ];
+    assert_eq!(keys(callback), expressions);
+    assert_eq!(callback[expressions[0]], callback[expressions[1]]);
+}
+
+#[test]
+fn headers_have_the_brand_of_the_dispatcher() {
+    let dispatcher = Dispatcher::builder()
+        .with_brand(Brand::new("acme").unwrap())
+        .without_standard_headers()
+        .build();
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher);
+    let document = patched_by(&layer, &plain());
+    let expected = [
+        "header X-Request-Id",
+        "header X-Acme-Webhook-Timestamp",
+        "header X-Acme-Webhook-Signature",
+        "header X-Webhook-Attempt",
+        "header X-Webhook-Failure",
+        "header X-Webhook-Response-Status",
+    ];
+    assert_eq!(parameters(&document, delivery(run(&document))), expected);
+}
+
+#[test]
+fn a_required_secret_makes_signatures_certain() {
+    for (layer, is_required) in [
+        (WebhookLayer::new(), false),
+        (WebhookLayer::new().with_required_secret(), true),
+    ] {
+        let document = patched_by(&layer, &plain());
+        let delivery = delivery(run(&document));
+        for name in ["X-Cerebrium-Webhook-Signature", "webhook-signature"] {
+            let signature = parameter(&document, delivery, name);
+            assert_eq!(signature["required"], is_required, "{name}");
+        }
+        let secret = parameter(&document, run(&document), "X-Webhook-Secret");
+        assert_ne!(
+            secret["required"], true,
+            "a call without a webhook needs none"
+        );
+    }
+}
+
+#[test]
+fn statuses_that_are_not_forwarded_are_not_delivered() {
+    let text = json!({ "description": "Oh", "content": { "text/plain": {} } });
+    let document = api(json!({
+        "/run": { "post": { "responses": {
+            "200": json_response("Fine", &json!(true)),
+            "404": text,
+            "5XX": text,
+        } } },
+        "/fail": { "post": { "responses": { "404": text, "4XX": text } } },
+    }));
+    let layer = WebhookLayer::new().with_forwarded_statuses(|status| status.is_success());
+    let patched = patched_by(&layer, &document);
+    let delivery = delivery(run(&patched));
+    let types = ["application/json", "application/problem+json"];
+    assert_eq!(keys(&delivery["requestBody"]["content"]), types);
+    let status = parameter(&patched, delivery, "X-Webhook-Response-Status");
+    assert_eq!(keys(&status["examples"]), ["200"]);
+    let fail = &patched["paths"]["/fail"]["post"];
+    let notices = &crate::delivery(fail)["requestBody"]["content"];
+    assert_eq!(
+        keys(notices),
+        ["application/problem+json"],
+        "nothing else is forwarded"
+    );
+
+    let layer =
+        WebhookLayer::new().with_forwarded_statuses(|status| status == StatusCode::CONFLICT);
+    let patched = patched_by(&layer, &document);
+    let content = &crate::delivery(&patched["paths"]["/fail"]["post"])["requestBody"]["content"];
+    assert!(content["text/plain"].is_object(), "409 is one of 4XX");
+}
+
+#[test]
+fn an_answer_leads_to_what_the_retry_policy_says() {
+    let delivered = "Delivered.";
+    let dead = "Final: the delivery has failed and is not tried again.";
+    let again = |attempts: u32| {
+        format!("Tried again, as is a delivery that is not answered: {attempts} attempts at most.")
+    };
+    for (policy, expected) in [
+        (
+            RetryPolicy::cerebrium(),
+            json!({
+                "2XX": delivered, "3XX": again(3), "404": again(3), "4XX": dead, "5XX": dead,
+            }),
+        ),
+        (
+            RetryPolicy::standard_webhooks(),
+            json!({
+                "2XX": delivered, "3XX": again(10), "410": dead, "4XX": again(10), "5XX": again(10),
+            }),
+        ),
+    ] {
+        let dispatcher = Dispatcher::builder().with_retry_policy(policy).build();
+        let layer = WebhookLayer::new().with_dispatcher(dispatcher);
+        let document = patched_by(&layer, &plain());
+        let responses = delivery(run(&document))["responses"].as_object().unwrap();
+        let said = responses.iter().map(|(status, response)| {
+            let response = resolved(&document, response);
+            (status.clone(), response["description"].clone())
+        });
+        assert_eq!(Value::Object(said.collect()), expected);
+    }
+}
+
+#[test]
+fn only_selected_operations_are_described() {
+    let operation = json!({ "responses": { "200": json_response("Fine", &json!(true)) } });
+    let document = api(json!({
+        "/runs": { "get": operation, "post": operation },
+        "/runs/{id}": { "post": operation },
+        "/health": { "get": operation },
+    }));
+    let mut patched = document.clone();
+    let layer = WebhookLayer::new();
+    let runs = |method: &Method, path: &str| *method == Method::POST && path.starts_with("/runs");
+    layer
+        .openapi()
+        .with_operations(runs)
+        .patch(&mut patched)
+        .unwrap();
+    assert_valid(&patched);
+    for (path, method, is_described) in [
+        ("/runs", "get", false),
+        ("/runs", "post", true),
+        ("/runs/{id}", "post", true),
+        ("/health", "get", false),
+    ] {
+        let now = &patched["paths"][path][method];
+        assert_eq!(
+            now["callbacks"].is_object(),
+            is_described,
+            "{method} {path}"
+        );
+        assert_eq!(*now == operation, !is_described, "{method} {path}");
+    }
+}
+
+#[test]
+fn two_layers_in_one_document_keep_their_names() {
+    let operation = json!({ "responses": { "200": json_response("Fine", &json!(true)) } });
+    let mut document = api(json!({ "/a": { "post": operation }, "/b": { "post": operation } }));
+    for (path, brand, parameter) in [("/a", "Ada", "adaUrl"), ("/b", "Bob", "bobUrl")] {
+        let dispatcher = Dispatcher::builder().with_brand(Brand::new(brand).unwrap());
+        let layer = WebhookLayer::new()
+            .with_dispatcher(dispatcher.build())
+            .with_endpoint_parameter(parameter);
+        let description = layer
+            .openapi()
+            .with_operations(move |_, other| other == path);
+        description.patch(&mut document).unwrap();
+    }
+    assert_valid(&document);
+    for (path, brand, parameter) in [("/a", "Ada", "adaUrl"), ("/b", "Bob", "bobUrl")] {
+        let operation = &document["paths"][path]["post"];
+        let names = parameters(&document, operation);
+        assert_eq!(names[0], format!("query {parameter}"));
+        let to = format!("{{$request.query.{parameter}}}");
+        let names = parameters(&document, &operation["callbacks"]["webhook"][to]["post"]);
+        assert_eq!(names[1], format!("header X-{brand}-Webhook-Timestamp"));
+    }
+}
