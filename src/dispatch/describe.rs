@@ -1,6 +1,4 @@
-use http::StatusCode;
-
-use super::Dispatcher;
+use super::{Dispatcher, RetryPolicy};
 use crate::{
     delivery::Brand,
     event::Outcome,
@@ -24,19 +22,20 @@ impl Dispatcher {
         self.shared.names.standard_headers
     }
 
-    /// What becomes of a delivery whose first attempt is answered with this status.
-    pub(crate) fn verdict_on(&self, status: StatusCode) -> Verdict {
-        let outcome = Outcome::answered(status, None);
-        self.shared.core.retry.verdict(&any_id(), 1, outcome)
+    /// What a first attempt leads to that ends so, where the endpoint's host has no retry policy of its
+    /// own.
+    pub(crate) fn verdict_on(&self, outcome: Outcome) -> Verdict {
+        // The id is for jitter alone.
+        let id = RequestId::from(DeliveryId::fresh());
+        self.retry_policy().verdict(&id, 1, outcome)
     }
 
-    /// How many attempts a delivery gets at an endpoint that never answers.
+    /// How many attempts a delivery gets at most, where its host has no retry policy of its own.
     pub(crate) fn attempts(&self) -> u32 {
-        self.shared.core.retry.attempts(&any_id())
+        self.retry_policy().attempts()
     }
-}
 
-/// An id is asked for jitter alone.
-fn any_id() -> RequestId {
-    RequestId::from(DeliveryId::fresh())
+    fn retry_policy(&self) -> &RetryPolicy {
+        &self.shared.core.retry.of_all
+    }
 }

@@ -237,13 +237,10 @@ impl RetryPolicy {
         }
     }
 
-    /// How many attempts a delivery gets at an endpoint that never answers.
+    /// How many attempts there are at most.
     #[cfg(feature = "openapi")]
-    pub(super) fn attempts(&self, id: &RequestId) -> u32 {
-        let failed = Outcome::Failed(AttemptError::Connect);
-        let is_last =
-            |&attempt: &u32| !matches!(self.verdict(id, attempt, failed), Verdict::AgainIn(_));
-        (1..u32::MAX).find(is_last).unwrap_or(u32::MAX)
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// How long it is, in all, until a delivery that cannot be made is given up.

@@ -301,6 +301,18 @@ impl WebhookLayer {
         &self.config.dispatcher
     }
 
+    /// How long a call waits at most before it gets a 202; `None` where none does.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
+        let promises = self.config.promises.as_ref();
+        promises.map(|promises| promises.longest_wait)
+    }
+
+    #[cfg(feature = "openapi")]
+    pub(crate) fn has_failure_notices(&self) -> bool {
+        self.config.tells_failures
+    }
+
     /// Whether a response with this status goes to the endpoint.
     #[cfg(feature = "openapi")]
     pub(crate) fn forwards(&self, status: StatusCode) -> bool {

@@ -112,8 +112,8 @@ fn answers(document: &mut Document<'_>, wire: &Wire) -> Result<Vec<Answer>, Open
         problem(
             "WebhookNoRoom",
             "503",
-            "There is no room for another webhook, in all or to this endpoint. The call was not \
-             handled and can be tried again.",
+            "Another webhook cannot be taken on at this moment, in all or to this endpoint. The call \
+             was not handled and can be tried again.",
             json!({ "Retry-After": {
                 "description": "In seconds.",
                 "required": true,
@@ -127,7 +127,7 @@ fn answers(document: &mut Document<'_>, wire: &Wire) -> Result<Vec<Answer>, Open
             json!({}),
         ),
     ];
-    if wire.is_asynchronous {
+    if wire.longest_wait().is_some() {
         answers.push(accepted(document)?);
     }
     Ok(answers)

@@ -46,8 +46,11 @@ fn post(
 ) -> Result<Value, OpenApiError> {
     let mut post = json!({
         "summary": "The response of this call, delivered to the webhook's endpoint",
-        "description": "Sent once the response is complete. It may come more than once: a receiver \
-                        remembers its id.",
+        "description": format!(
+            "Sent once the response is complete. Where it is not answered, it is {}. It may come more than \
+             once: a receiver remembers its id.",
+            receipt::of_no_answer(wire)
+        ),
         // Nothing that the API wants of its callers is sent.
         "security": [],
         "parameters": delivery::headers(document, wire, forwarded)?,
@@ -67,7 +70,7 @@ fn body(
 ) -> Result<Option<Value>, OpenApiError> {
     let mut content = forwarded.content.clone();
     let mut description = "The response's body, byte for byte".to_owned();
-    if wire.has_failure_notices {
+    if wire.has_failure_notices() {
         let schema = document.component("schemas", "WebhookFailure", &delivery::failure())?;
         media::admit(&mut content, "application/problem+json", schema);
         description +=

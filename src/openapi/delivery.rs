@@ -4,18 +4,13 @@ use super::{
     document::Document, error::OpenApiError, parameters::Parameter, responses::Forwarded,
     wire::Wire,
 };
+use crate::event::FailReason;
 
 /// The reasons of a failure notice.
-const REASONS: [&str; 8] = [
-    "body-failed",
-    "body-too-large",
-    "interrupted",
-    "length-mismatch",
-    "no-room",
-    "panicked",
-    "service-failed",
-    "timed-out",
-];
+fn reasons() -> impl Iterator<Item = &'static str> {
+    let told = FailReason::ALL.iter().filter(|reason| reason.is_told());
+    told.map(|reason| reason.name())
+}
 
 /// The headers of a delivery, as parameters of its receiver.
 pub(super) fn headers(
@@ -92,13 +87,13 @@ pub(super) fn headers(
             "schema": { "type": "integer", "minimum": 1 },
         }),
     ));
-    if wire.has_failure_notices {
+    if wire.has_failure_notices() {
         headers.push(header(
             "WebhookFailureReason",
             "X-Webhook-Failure",
             json!({
                 "description": "Why there is no response to deliver; only on such a notice.",
-                "schema": { "type": "string", "enum": REASONS },
+                "schema": { "type": "string", "enum": reasons().collect::<Vec<_>>() },
             }),
         ));
     }
@@ -114,7 +109,7 @@ fn response_status(wire: &Wire, forwarded: &Forwarded) -> Value {
         "name": "X-Webhook-Response-Status",
         "in": "header",
         "description": "The status of the response.",
-        "required": !wire.has_failure_notices,
+        "required": !wire.has_failure_notices(),
         "schema": { "type": "integer", "minimum": 100, "maximum": 999 },
     });
     let mut examples = Map::new();
@@ -135,12 +130,12 @@ fn response_status(wire: &Wire, forwarded: &Forwarded) -> Value {
 
 /// The body of a failure notice (RFC 9457).
 pub(super) fn failure() -> Value {
-    let types = REASONS.map(|reason| format!("urn:tower-webhook:failure:{reason}"));
+    let types = reasons().map(|reason| format!("urn:tower-webhook:failure:{reason}"));
     json!({
         "description": "Why an accepted webhook has no response to deliver.",
         "type": "object",
         "properties": {
-            "type": { "type": "string", "enum": types },
+            "type": { "type": "string", "enum": types.collect::<Vec<_>>() },
             "title": { "type": "string" },
             "run_id": { "description": "The call's request id.", "type": "string" },
         },

@@ -1,10 +1,8 @@
 //! OpenAPI: what the layer adds to an API, written into the document that describes the API.
 //!
-//! `Description` goes through the operations of a document. What an operation gets is in one file
-//! each: `parameters`, `answers` (the layer's own), `callback` with `delivery` (what the endpoint
-//! gets) and `receipt` (what its answer leads to). `wire` knows the layer's settings, `document` follows references and keeps components.
-//!
-//! The document is a [`serde_json::Value`], so it does not matter what has made it:
+//! [`WebhookLayer::openapi`] describes a layer, and [`Description::patch`] writes that into a document: the
+//! parameters and headers of a call, the layer's own answers, and the webhook as a callback of each
+//! operation. The document is a [`serde_json::Value`], so it does not matter what has made it:
 //!
 //! ```
 //! use serde_json::json;
@@ -44,6 +42,10 @@
 //!
 //! The examples `openapi_utoipa` and `openapi_aide` in the repository are whole programs.
 
+// What an operation gets is in `parameters`, `answers` (the layer's own), and `callback`, with `delivery`
+// (what the endpoint gets) and `receipt` (what its answer leads to). `path_item` and `operation` go through
+// what a document has, `responses` reads what is forwarded, `document` follows references and keeps
+// components. The layer's settings are known to `wire` alone.
 mod answers;
 mod callback;
 mod delivery;
@@ -55,8 +57,6 @@ mod parameters;
 mod path_item;
 mod receipt;
 mod responses;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use std::fmt;
@@ -111,9 +111,9 @@ impl Description {
     ///
     /// | what | is |
     /// | --- | --- |
-    /// | parameters | endpoint, secret, request id |
-    /// | responses | 400, 503 and 508, as the layer answers itself: problem details (RFC 9457) |
-    /// | a callback, `webhook` | the POST to `{$request.query.webhookEndpoint}`: its headers, the bodies of all responses of the operation that are forwarded, and what each answer of the endpoint leads to |
+    /// | parameters | endpoint, secret, request id; `async` and `Prefer` where [asynchronous requests](WebhookLayer::with_async_requests) are on |
+    /// | responses | 400, 503 and 508, as the layer answers itself: problem details (RFC 9457); 202 where asynchronous requests are on |
+    /// | a callback, `webhook` | the POST to `{$request.query.webhookEndpoint}`: its headers, the bodies of all responses of the operation that are forwarded, failure notices, and what each answer of the endpoint leads to |
     ///
     /// What the document says already stays. A parameter of the same name is left as it is, and so is a
     /// callback to the same endpoint. A response with the same status is united with the layer's, and so
@@ -121,7 +121,10 @@ impl Description {
     ///
     /// What is the same for all operations is in the document's `components`, under names that begin with
     /// `Webhook`. A path that is a reference to a path item is replaced with what it refers to. References
-    /// into other documents are not followed: of such a response, anything can be the body.
+    /// into other documents are not followed: of such a response, anything can be the body. What an answer
+    /// of the endpoint leads to is as the retry policy of [all
+    /// hosts](crate::dispatch::DispatcherBuilder::with_retry_policy) has it, which is asked about every
+    /// status.
     ///
     /// # Errors
     ///

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -121,22 +123,25 @@ fn of_a_call(wire: &Wire) -> Vec<Parameter> {
         "X-Request-Id",
         request_id,
     ));
-    if wire.is_asynchronous {
-        parameters.extend(of_an_asynchronous_call());
+    if let Some(longest_wait) = wire.longest_wait() {
+        parameters.extend(of_an_asynchronous_call(longest_wait));
     }
     parameters
 }
 
-fn of_an_asynchronous_call() -> [Parameter; 2] {
+fn of_an_asynchronous_call(longest_wait: Duration) -> [Parameter; 2] {
     let asynchronous = json!({
         "description": "Beside an endpoint: whether to answer with 202 at once. The response then goes \
                         to the endpoint alone.",
         "schema": { "type": "boolean", "default": false },
     });
     let prefer = json!({
-        "description": "Beside an endpoint (RFC 7240): `respond-async` is answered with 202 at once. \
-                        With `wait`, in seconds, the response is waited for so long before that. Other \
-                        preferences are ignored.",
+        "description": format!(
+            "Beside an endpoint (RFC 7240): `respond-async` is answered with 202 at once. With `wait`, in \
+             seconds, {} at most, the response is waited for so long before that. Other preferences are \
+             ignored.",
+            longest_wait.as_secs()
+        ),
         "schema": { "type": "string" },
         "examples": {
             "at once": { "value": "respond-async" },

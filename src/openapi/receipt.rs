@@ -2,7 +2,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{document::Document, error::OpenApiError, wire::Wire};
-use crate::outbox::Verdict;
+use crate::{
+    event::{AttemptError, Outcome},
+    outbox::Verdict,
+};
 
 /// What becomes of a delivery that the endpoint has answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(super) fn receipts(document: &mut Document<'_>, wire: &Wire) -> Result<Value
     for class in 2..=5 {
         let statuses = class * 100..class * 100 + 100;
         let of_each: Vec<_> = statuses
-            .map(|status| (status, Receipt::of(wire, status)))
+            .map(|status| (status, Receipt::of_status(wire, status)))
             .collect();
         let usual = usual(&of_each);
         receipts.insert(format!("{class}XX"), usual.reference(document, wire)?);
@@ -30,10 +33,22 @@ pub(super) fn receipts(document: &mut Document<'_>, wire: &Wire) -> Result<Value
     Ok(Value::Object(receipts))
 }
 
+/// What becomes of a delivery that is not answered.
+pub(super) fn of_no_answer(wire: &Wire) -> &'static str {
+    match Receipt::of(wire, Outcome::Failed(AttemptError::TimedOut)) {
+        Receipt::Again => "tried again",
+        Receipt::Delivered | Receipt::Final => "not tried again",
+    }
+}
+
 impl Receipt {
-    fn of(wire: &Wire, status: u16) -> Self {
+    fn of_status(wire: &Wire, status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("three digits are a status");
-        match wire.dispatcher().verdict_on(status) {
+        Self::of(wire, Outcome::answered(status, None))
+    }
+
+    fn of(wire: &Wire, outcome: Outcome) -> Self {
+        match wire.dispatcher().verdict_on(outcome) {
             Verdict::Delivered => Self::Delivered,
             Verdict::AgainIn(_) => Self::Again,
             Verdict::Dead(_) | Verdict::Released => Self::Final,
@@ -48,11 +63,10 @@ impl Receipt {
                 "Final: the delivery has failed and is not tried again.".to_owned(),
             ),
             Self::Again => {
-                let again = "Tried again, as is a delivery that is not answered";
                 let attempts = wire.dispatcher().attempts();
                 (
                     "WebhookTriedAgain",
-                    format!("{again}: {attempts} attempts at most."),
+                    format!("Tried again: {attempts} attempts at most."),
                 )
             }
         };

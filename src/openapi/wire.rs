@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::{HeaderName, StatusCode};
 
 use crate::{dispatch::Dispatcher, layer::WebhookLayer};
@@ -6,18 +8,12 @@ use crate::{dispatch::Dispatcher, layer::WebhookLayer};
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     layer: WebhookLayer,
-    /// Whether a call can ask for a 202 instead of its response.
-    pub(super) is_asynchronous: bool,
-    /// Whether an endpoint hears of a webhook that never becomes a delivery.
-    pub(super) has_failure_notices: bool,
 }
 
 impl Wire {
     pub(super) fn of(layer: &WebhookLayer) -> Self {
         Self {
             layer: layer.clone(),
-            is_asynchronous: false,
-            has_failure_notices: true,
         }
     }
 
@@ -39,6 +35,16 @@ impl Wire {
 
     pub(super) fn forwards(&self, status: u16) -> bool {
         StatusCode::from_u16(status).is_ok_and(|status| self.layer.forwards(status))
+    }
+
+    /// How long a call waits at most before it gets a 202; `None` where none does.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        self.layer.longest_wait()
+    }
+
+    /// Whether an endpoint hears of a webhook that never becomes a delivery.
+    pub(super) fn has_failure_notices(&self) -> bool {
+        self.layer.has_failure_notices()
     }
 
     pub(super) fn branded_timestamp(&self) -> String {

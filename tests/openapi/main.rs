@@ -7,6 +7,7 @@ mod operation;
 mod programs;
 mod settings;
 mod validator;
+mod wire;
 
 #[cfg(unix)]
 #[path = "../support/example.rs"]

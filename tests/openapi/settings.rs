@@ -1,8 +1,10 @@
 //! A document says what the layer was told.
 
+use std::time::Duration;
+
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Value, json};
-use tower_webhook::{Dispatcher, RetryPolicy, WebhookLayer, delivery::Brand};
+use tower_webhook::{Dispatcher, RetryPolicy, WebhookLayer, delivery::Brand, event::Outcome};
 
 use crate::{
     api, api_with, assert_valid, delivery, json_response, keys, parameter, parameters, patched_by,
@@ -112,10 +114,20 @@ fn statuses_that_are_not_forwarded_are_not_delivered() {
 fn an_answer_leads_to_what_the_retry_policy_says() {
     let delivered = "Delivered.";
     let dead = "Final: the delivery has failed and is not tried again.";
-    let again = |attempts: u32| {
-        format!("Tried again, as is a delivery that is not answered: {attempts} attempts at most.")
-    };
+    let again = |attempts: u32| format!("Tried again: {attempts} attempts at most.");
+    let never = json!({ "2XX": delivered, "3XX": dead, "4XX": dead, "5XX": dead });
     for (policy, expected) in [
+        (RetryPolicy::builder().build(), never.clone()),
+        (
+            RetryPolicy::builder()
+                .with_delays([Duration::from_secs(1)])
+                .retrying(|outcome| match outcome {
+                    Outcome::Answered { status, .. } => status == StatusCode::IM_A_TEAPOT,
+                    Outcome::Failed(_) => true,
+                })
+                .build(),
+            json!({ "2XX": delivered, "3XX": dead, "418": again(2), "4XX": dead, "5XX": dead }),
+        ),
         (
             RetryPolicy::cerebrium(),
             json!({
@@ -132,7 +144,11 @@ fn an_answer_leads_to_what_the_retry_policy_says() {
         let dispatcher = Dispatcher::builder().with_retry_policy(policy).build();
         let layer = WebhookLayer::new().with_dispatcher(dispatcher);
         let document = patched_by(&layer, &plain());
-        let responses = delivery(run(&document))["responses"].as_object().unwrap();
+        let delivery = delivery(run(&document));
+        let unanswered = delivery["description"].as_str().unwrap();
+        let again = "Where it is not answered, it is tried again";
+        assert_eq!(unanswered.contains(again), expected != never);
+        let responses = delivery["responses"].as_object().unwrap();
         let said = responses.iter().map(|(status, response)| {
             let response = resolved(&document, response);
             (status.clone(), response["description"].clone())
@@ -197,4 +213,51 @@ fn two_layers_in_one_document_keep_their_names() {
         let names = parameters(&document, &operation["callbacks"]["webhook"][to]["post"]);
         assert_eq!(names[1], format!("header X-{brand}-Webhook-Timestamp"));
     }
+}
+
+#[test]
+fn asynchronous_requests_are_described_where_they_are_on() {
+    let own = json_response("Later", &json!(true));
+    let document = api_with(json!({ "responses": { "202": own, "404": own } }));
+    let layer = WebhookLayer::new().with_longest_wait(Duration::from_secs(7));
+    let patched = patched_by(&layer, &document);
+    let expected = [
+        "query webhookEndpoint",
+        "header X-Webhook-Secret",
+        "header X-Request-Id",
+        "query async",
+        "header Prefer",
+    ];
+    assert_eq!(parameters(&patched, run(&patched)), expected);
+    let prefer = parameter(&patched, run(&patched), "Prefer");
+    let said = prefer["description"].as_str().unwrap();
+    assert!(said.contains("in seconds, 7 at most"), "{said}");
+    let accepted = &run(&patched)["responses"]["202"];
+    let schema = &accepted["content"]["application/json"]["schema"];
+    let of_run = json!({ "$ref": "#/components/schemas/WebhookRun" });
+    assert_eq!(
+        *schema,
+        json!({ "anyOf": [true, of_run] }),
+        "the service's own, or ours"
+    );
+    assert_eq!(
+        keys(&accepted["headers"]),
+        ["Preference-Applied", "X-Request-Id"]
+    );
+
+    let patched = patched_by(&WebhookLayer::new(), &document);
+    assert_eq!(run(&patched)["responses"]["202"], own);
+    assert!(!patched.to_string().contains("respond-async"));
+}
+
+#[test]
+fn failure_notices_are_described_where_they_are_on() {
+    let document = api_with(json!({ "responses": { "204": { "description": "Gone" } } }));
+    let layer = WebhookLayer::new().without_failure_notices();
+    let patched = patched_by(&layer, &document);
+    assert!(!patched.to_string().contains("Failure"));
+    let delivery = delivery(run(&patched));
+    assert!(delivery["requestBody"].is_null(), "there is never a body");
+    let status = parameter(&patched, delivery, "X-Webhook-Response-Status");
+    assert_eq!(status["required"], true);
 }
