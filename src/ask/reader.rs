@@ -212,7 +212,8 @@ impl HeaderFindings<'_> {
 /// Whether this value, as it is written in a query, has a query of its own that is not encoded, and
 /// something follows it: most likely it goes on there.
 fn is_cut(query: &[u8], value: &[u8]) -> bool {
-    memchr(b'?', value).is_some() && !query.ends_with(value)
+    let is_last = value.as_ptr_range().end == query.as_ptr_range().end;
+    !is_last && memchr(b'?', value).is_some()
 }
 
 /// What is no text, once decoded.

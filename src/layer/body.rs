@@ -45,8 +45,8 @@ pin_project! {
         body: B,
         // Before the head went on.
         ahead: Ahead,
-        // What came behind a frame that is held back.
-        next: Ahead,
+        // What came behind a frame that is held back; most have none.
+        next: Option<Box<Ahead>>,
         state: State,
     }
 }
@@ -137,7 +137,7 @@ where
         let captured = CapturedBody {
             body,
             ahead: Ahead::default(),
-            next: Ahead::default(),
+            next: None,
             state: State::Watching { capture, pending },
         };
         Self {
@@ -267,7 +267,7 @@ where
             *this.state = State::Through;
             return Poll::Ready(frame.map(Ok));
         }
-        if let Some(given) = this.next.pop() {
+        if let Some(given) = this.next.as_mut().and_then(|next| next.pop()) {
             return Poll::Ready(given);
         }
         let frame = match this.body.poll_frame(cx) {
@@ -335,7 +335,8 @@ where
             };
         };
         let progress = self.as_mut().note(given.as_ref());
-        self.as_mut().project().next.push(given);
+        let next = self.as_mut().project().next;
+        next.get_or_insert_default().push(given);
         match progress {
             Progress::Complete => return self.poll_complete(Some(frame), cx),
             Progress::Failed(reason) => self.fail(reason),
@@ -388,7 +389,8 @@ impl<B> CapturedBody<B> {
 
 impl<B: Body<Data = Bytes>> CapturedBody<B> {
     fn is_end_stream(&self) -> bool {
-        let nothing_is_left = self.ahead.is_empty() && self.next.is_empty();
+        let next_is_empty = self.next.as_ref().is_none_or(|next| next.is_empty());
+        let nothing_is_left = self.ahead.is_empty() && next_is_empty;
         match self.state {
             State::HeldBack(_) => false,
             _ => nothing_is_left && self.body.is_end_stream(),
@@ -400,12 +402,8 @@ impl<B: Body<Data = Bytes>> CapturedBody<B> {
             State::HeldBack(held) => held.frame.as_ref(),
             State::Watching { .. } | State::Through => None,
         };
-        let frames = self
-            .ahead
-            .frames
-            .iter()
-            .chain(held)
-            .chain(&self.next.frames);
+        let next = self.next.iter().flat_map(|next| &next.frames);
+        let frames = self.ahead.frames.iter().chain(held).chain(next);
         let before = frames
             .filter_map(Frame::data_ref)
             .map(|data| data.len() as u64);

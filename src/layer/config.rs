@@ -1,11 +1,11 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use http::{StatusCode, request};
 
 use crate::{
     ask::{PromiseReader, Reader},
     dispatch::Dispatcher,
-    response::Disconnect,
+    response::{Disconnect, Wishes},
 };
 
 /// What a layer was told, shared by all its services.
@@ -13,11 +13,8 @@ use crate::{
 pub(super) struct Config {
     pub(super) reader: Reader,
     pub(super) dispatcher: Dispatcher,
-    pub(super) cancels: bool,
-    pub(super) run_limit: Duration,
-    pub(super) tells_failures: bool,
-    /// Whether a response gets the request id where it has none.
-    pub(super) shows_id: bool,
+    pub(super) disconnect: Disconnect,
+    pub(super) wishes: Arc<Wishes>,
     /// Whether the handler sees nothing of what asks for a webhook.
     pub(super) hides_request: bool,
     pub(super) caller_key: Option<CallerKey>,
@@ -35,14 +32,5 @@ pub(super) type CallerKeyFn = dyn Fn(&request::Parts) -> Option<String> + Send +
 impl fmt::Debug for CallerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CallerKey(..)")
-    }
-}
-
-impl Config {
-    pub(super) fn disconnect(&self) -> Disconnect {
-        match self.cancels {
-            true => Disconnect::Cancel,
-            false => Disconnect::RunOn(self.run_limit),
-        }
     }
 }

@@ -35,11 +35,7 @@ pin_project! {
     enum Kind<F, B> {
         Plain { #[pin] future: F },
         Refused { problem: Problem },
-        Running {
-            run: RunOn<Run<F, B>>,
-            // Where it has a 202 in place of a response that takes too long.
-            receipt: Option<Box<Receipt>>,
-        },
+        Running { run: RunOn<Run<F, B>> },
     }
 }
 
@@ -51,6 +47,8 @@ pin_project! {
         state: State<B>,
         disconnect: Disconnect,
         forwards: fn(StatusCode) -> bool,
+        // Where it has a 202 in place of a response that takes too long.
+        receipt: Option<Box<Receipt>>,
     }
 }
 
@@ -106,13 +104,11 @@ where
             state: State::Waiting(pending),
             disconnect,
             forwards,
+            receipt: receipt.map(Box::new),
         };
         let run = RunOn::new(run, disconnect);
         Self {
-            kind: Kind::Running {
-                run,
-                receipt: receipt.map(Box::new),
-            },
+            kind: Kind::Running { run },
         }
     }
 }
@@ -133,9 +129,9 @@ where
             KindProj::Refused { problem } => {
                 Poll::Ready(Ok(problem.response().map(ResponseBody::own)))
             }
-            KindProj::Running { run, receipt } => match receipt {
+            KindProj::Running { run } => match run.get_mut().project().receipt.take() {
                 None => run.poll_with(|run| run.poll(cx)),
-                Some(_) => poll_with_receipt(run, receipt, cx),
+                Some(receipt) => poll_with_receipt(run, receipt, cx),
             },
         }
     }
@@ -144,7 +140,7 @@ where
 /// The response, where its head is there in time, or the receipt: then the call runs on by itself.
 fn poll_with_receipt<F, B, E>(
     run: &mut RunOn<Run<F, B>>,
-    receipt: &mut Option<Box<Receipt>>,
+    mut receipt: Box<Receipt>,
     cx: &mut Context<'_>,
 ) -> Poll<Answer<B, E>>
 where
@@ -152,28 +148,26 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send + 'static,
 {
-    let Some(waiting) = receipt else {
-        unreachable!("it is there");
-    };
-    if !waiting.is_recording() {
-        if waiting.waits() {
+    if !receipt.is_recording() {
+        if receipt.waits() {
             let polled = run.poll_with(|run| run.poll(cx));
             if !matches!(run.get().state, State::Waiting(_)) {
                 // There is a head. It may wait for the outbox still.
-                *receipt = None;
                 return polled;
             }
         }
-        ready!(waiting.poll_time(cx));
-        if let Some(pending) = run.get_mut().pending() {
-            waiting.record(pending.promise());
+        if receipt.poll_time(cx).is_ready()
+            && let Some(pending) = run.get_mut().pending()
+        {
+            receipt.record(pending.promise());
         }
     }
-    ready!(waiting.poll_recorded(cx));
+    if !receipt.is_recording() || receipt.poll_recorded(cx).is_pending() {
+        *run.get_mut().project().receipt = Some(receipt);
+        return Poll::Pending;
+    }
     run.leave();
-    let response = receipt.take().map(|receipt| receipt.response());
-    let response = response.expect("it was there");
-    Poll::Ready(Ok(response.map(ResponseBody::own)))
+    Poll::Ready(Ok(receipt.response().map(ResponseBody::own)))
 }
 
 impl<F, B, E> Run<F, B>

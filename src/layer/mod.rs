@@ -19,6 +19,7 @@ pub use self::{body::ResponseBody, future::ResponseFuture, service::Webhook};
 use crate::{
     ask::{Parameter, PromiseReader, Reader},
     dispatch::Dispatcher,
+    response::{Disconnect, Wishes},
 };
 
 /// As many proxies wait no longer.
@@ -106,10 +107,12 @@ impl WebhookLayer {
                     secret_required: false,
                 },
                 dispatcher,
-                cancels: false,
-                run_limit: RUN_LIMIT,
-                tells_failures: true,
-                shows_id: false,
+                disconnect: Disconnect::RunOn,
+                wishes: Arc::new(Wishes {
+                    tells_failures: true,
+                    shows_id: false,
+                    run_limit: RUN_LIMIT,
+                }),
                 hides_request: false,
                 caller_key: None,
                 promises: None,
@@ -164,7 +167,7 @@ impl WebhookLayer {
     /// is delivered.
     #[must_use]
     pub fn with_cancel_on_disconnect(mut self) -> Self {
-        self.config_mut().cancels = true;
+        self.config_mut().disconnect = Disconnect::Cancel;
         self
     }
 
@@ -177,7 +180,7 @@ impl WebhookLayer {
     /// beyond it the one that was left first [ends](crate::event::FailReason::NoRoom).
     #[must_use]
     pub fn with_run_limit(mut self, limit: Duration) -> Self {
-        self.config_mut().run_limit = limit;
+        self.wishes_mut().run_limit = limit;
         self
     }
 
@@ -217,7 +220,7 @@ impl WebhookLayer {
     /// The caller then knows by which id the webhook will come, where it brought none.
     #[must_use]
     pub fn with_response_id(mut self) -> Self {
-        self.config_mut().shows_id = true;
+        self.wishes_mut().shows_id = true;
         self
     }
 
@@ -244,7 +247,7 @@ impl WebhookLayer {
     /// [`FailReason::is_told`](crate::event::FailReason::is_told) says of which failures nothing is sent.
     #[must_use]
     pub fn without_failure_notices(mut self) -> Self {
-        self.config_mut().tells_failures = false;
+        self.wishes_mut().tells_failures = false;
         self
     }
 
@@ -310,13 +313,17 @@ impl WebhookLayer {
 
     #[cfg(feature = "openapi")]
     pub(crate) fn has_failure_notices(&self) -> bool {
-        self.config.tells_failures
+        self.config.wishes.tells_failures
     }
 
     /// Whether a response with this status goes to the endpoint.
     #[cfg(feature = "openapi")]
     pub(crate) fn forwards(&self, status: StatusCode) -> bool {
         (self.config.forwards)(status)
+    }
+
+    fn wishes_mut(&mut self) -> &mut Wishes {
+        Arc::make_mut(&mut self.config_mut().wishes)
     }
 
     fn config_mut(&mut self) -> &mut Config {

@@ -65,34 +65,47 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let asked = self.config.destination(&request);
-        let caller = match &self.config.caller_key {
-            Some(CallerKey(key)) if asked.is_some() => {
-                let (parts, body) = request.into_parts();
-                let caller = key(&parts);
-                request = Request::from_parts(parts, body);
-                caller
-            }
-            _ => None,
-        };
-        let caller = caller.as_deref();
-        match asked.and_then(|destination| self.config.admit(&mut request, destination, caller)) {
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        match self.config.destination(&request) {
             None => ResponseFuture::plain(self.inner.call(request)),
+            Some(destination) => self.call_asking(request, destination),
+        }
+    }
+}
+
+impl<S> Webhook<S> {
+    /// Apart, so that whoever asks for nothing pays nothing for it.
+    #[inline(never)]
+    fn call_asking<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        destination: Result<Destination, Problem>,
+    ) -> ResponseFuture<S::Future, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Future: Send + 'static,
+        S::Error: Send,
+        ResBody: Body<Data = Bytes> + Send + 'static,
+        ResBody::Error: Send + 'static,
+    {
+        let config = &self.config;
+        let (mut request, caller) = config.caller(request);
+        match config.admit(&mut request, destination, caller.as_deref()) {
+            None => ResponseFuture::plain(self.inner.call(request)),
+            Some(Err(problem)) => ResponseFuture::refused(problem),
             Some(Ok(pending)) => {
-                let config = &self.config;
                 let receipt = config.receipt(&request, &pending);
-                let mut disconnect = config.disconnect();
-                if receipt.is_some() {
-                    disconnect = Disconnect::RunOn(config.run_limit);
-                }
+                let disconnect = match receipt {
+                    // It was promised that it runs on.
+                    Some(_) => Disconnect::RunOn,
+                    None => config.disconnect,
+                };
                 if config.hides_request {
                     config.reader.hide(&mut request, config.promises.as_ref());
                 }
                 let (future, pending) = Call::of(pending, || self.inner.call(request));
                 ResponseFuture::running(future, pending, disconnect, config.forwards, receipt)
             }
-            Some(Err(problem)) => ResponseFuture::refused(problem),
         }
     }
 }
@@ -103,6 +116,16 @@ impl Config {
         let make = |endpoint: &str| dispatcher.destination(endpoint);
         self.reader
             .endpoint(request, dispatcher.recent_endpoints(), make)
+    }
+
+    /// Who calls, where callers are told apart.
+    fn caller<B>(&self, request: Request<B>) -> (Request<B>, Option<String>) {
+        let Some(CallerKey(key)) = &self.caller_key else {
+            return (request, None);
+        };
+        let (parts, body) = request.into_parts();
+        let caller = key(&parts);
+        (Request::from_parts(parts, body), caller)
     }
 
     /// Where the request wants no more than a receipt, and a client that can read one.
@@ -158,8 +181,7 @@ impl Config {
             parts,
             reservation,
             request,
-            self.tells_failures,
-            self.shows_id,
+            Arc::clone(&self.wishes),
         ))
     }
 }

@@ -9,6 +9,6 @@ mod run_on;
 
 pub(crate) use self::{
     capture::{BodyStart, Capture, Progress, start},
-    pending::{Call, PendingWebhook},
+    pending::{Call, PendingWebhook, Wishes},
     run_on::{Disconnect, RunOn, Runnable, Unfinished, wait_on},
 };

@@ -1,4 +1,8 @@
-use std::task::{Context, Waker};
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
@@ -22,8 +26,7 @@ use crate::{
 pub(crate) struct PendingWebhook {
     delivery: Delivery,
     dispatcher: Dispatcher,
-    tells_failures: bool,
-    shows_id: bool,
+    wishes: Arc<Wishes>,
     /// Whether the request was a `HEAD`.
     asked_for_head: bool,
     /// Whether its protocol can carry trailers behind a body of a declared length.
@@ -36,6 +39,17 @@ pub(crate) struct PendingWebhook {
     headers_len: usize,
 }
 
+/// What the operator wants of pending webhooks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    /// Whether an endpoint is told that there is no response.
+    pub(crate) tells_failures: bool,
+    /// Whether a response gets the request id where it has none.
+    pub(crate) shows_id: bool,
+    /// How long a call may take that nobody waits for any more.
+    pub(crate) run_limit: Duration,
+}
+
 impl PendingWebhook {
     /// Takes a request in hand, for which there is room.
     pub(crate) fn new<B>(
@@ -43,8 +57,7 @@ impl PendingWebhook {
         mut parts: DeliveryParts,
         reservation: Reservation,
         request: &Request<B>,
-        tells_failures: bool,
-        shows_id: bool,
+        wishes: Arc<Wishes>,
     ) -> Self {
         // There is no response yet.
         parts.status = None;
@@ -54,8 +67,7 @@ impl PendingWebhook {
         Self {
             delivery,
             dispatcher,
-            tells_failures,
-            shows_id,
+            wishes,
             asked_for_head: request.method() == Method::HEAD,
             may_have_trailers: request.version() > Version::HTTP_11,
             is_promised: false,
@@ -66,6 +78,10 @@ impl PendingWebhook {
 
     pub(crate) fn request_id(&self) -> &RequestId {
         self.delivery.request_id()
+    }
+
+    pub(crate) fn run_limit(&self) -> Duration {
+        self.wishes.run_limit
     }
 
     pub(crate) fn asked_for_head(&self) -> bool {
@@ -82,7 +98,7 @@ impl PendingWebhook {
 
     /// Shows the caller the request id, where that is wanted and the response has none.
     pub(crate) fn show_id<B>(&self, response: &mut Response<B>) {
-        if self.shows_id {
+        if self.wishes.shows_id {
             let id = HeaderValue::from_str(self.request_id().as_str());
             let id = id.expect("an id is visible ASCII");
             response.headers_mut().entry(&REQUEST_ID).or_insert(id);
@@ -175,7 +191,7 @@ impl PendingWebhook {
 
     /// The response never becomes a delivery. Its endpoint is told so, unless nothing is to be sent.
     pub(crate) fn fail(mut self, reason: FailReason) {
-        if !self.tells_failures || !reason.is_told() {
+        if !self.wishes.tells_failures || !reason.is_told() {
             if self.is_promised {
                 self.dispatcher.end_run(self.delivery.id());
             }

@@ -14,9 +14,8 @@ use crate::{admission::Cut, dispatch::AcceptFuture, event::FailReason};
 /// What happens to a request that asked for a webhook when its caller leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disconnect {
-    /// It runs on, for so long at most: the caller asked for a webhook because it may not be able to
-    /// wait.
-    RunOn(Duration),
+    /// It runs on for a while: the caller asked for a webhook because it may not be able to wait.
+    RunOn,
     /// It ends, as it would without a webhook.
     Cancel,
 }
@@ -33,7 +32,7 @@ pub(crate) struct RunOn<T: Unfinished> {
 
 enum OnDrop<T> {
     /// Made where `T` is known to be able to finish: `Drop` can ask nothing of it.
-    RunOn(fn(Pin<Box<T>>, Duration), Duration),
+    RunOn(fn(Pin<Box<T>>)),
     Fail,
     Abandon,
 }
@@ -64,7 +63,7 @@ impl<T: Runnable> RunOn<T> {
             inner: Some(Box::pin(inner)),
             polling: false,
             on_drop: match disconnect {
-                Disconnect::RunOn(limit) => OnDrop::RunOn(run_on::<T>, limit),
+                Disconnect::RunOn => OnDrop::RunOn(run_on::<T>),
                 Disconnect::Cancel => OnDrop::Fail,
             },
         }
@@ -89,8 +88,8 @@ impl<T: Unfinished> RunOn<T> {
 
     /// Nobody waits for it any more: it runs on, as if its caller had left.
     pub(crate) fn leave(&mut self) {
-        if let (OnDrop::RunOn(run_on, limit), Some(inner)) = (&self.on_drop, self.inner.take()) {
-            run_on(inner, *limit);
+        if let (OnDrop::RunOn(run_on), Some(inner)) = (&self.on_drop, self.inner.take()) {
+            run_on(inner);
         }
     }
 
@@ -118,7 +117,7 @@ impl<T: Unfinished> Drop for RunOn<T> {
             return;
         }
         match self.on_drop {
-            OnDrop::RunOn(run_on, limit) => run_on(inner, limit),
+            OnDrop::RunOn(run_on) => run_on(inner),
             OnDrop::Fail => inner.as_mut().fail(FailReason::CallerLeft),
             OnDrop::Abandon => drop(inner),
         }
@@ -126,15 +125,18 @@ impl<T: Unfinished> Drop for RunOn<T> {
 }
 
 /// Outside a runtime it is dropped, and reports itself as abandoned.
-fn run_on<T: Runnable>(mut inner: Pin<Box<T>>, limit: Duration) {
+fn run_on<T: Runnable>(mut inner: Pin<Box<T>>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
     tracing::debug!("the caller has left, the request runs on");
-    // One that was promised an answer makes room for nobody.
-    let pending = inner.as_mut().pending();
-    let pending = pending.filter(|pending| !pending.is_promised());
-    let cut = pending.and_then(PendingWebhook::begin_run);
+    let (limit, cut) = match inner.as_mut().pending() {
+        // One that was promised an answer makes room for nobody.
+        Some(pending) if pending.is_promised() => (pending.run_limit(), None),
+        Some(pending) => (pending.run_limit(), pending.begin_run()),
+        // It is complete, and waits for the outbox only.
+        None => (Duration::MAX, None),
+    };
     let run = RunOn {
         inner: Some(inner),
         polling: false,
