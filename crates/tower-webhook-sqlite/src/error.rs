@@ -121,6 +121,21 @@ impl SqliteOutboxError {
     }
 }
 
+/// Whether it may be the fault of the one row that was read or written, and of no other.
+pub(crate) fn is_of_a_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::ConstraintViolation
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                // An expression in the schema that fails, among others.
+                | ErrorCode::Unknown
+        )
+    )
+}
+
 impl From<rusqlite::Error> for SqliteOutboxError {
     fn from(error: rusqlite::Error) -> Self {
         use SqliteOutboxErrorKind as Kind;

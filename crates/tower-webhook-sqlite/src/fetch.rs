@@ -3,6 +3,8 @@ use std::{collections::HashMap, time::Duration};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
 use tower_webhook::{endpoint::Host, outbox::Want};
 
+use crate::damaged::DamagedRows;
+
 /// Chooses what is due.
 pub(crate) struct Fetch<'c> {
     due: Statement<'c>,
@@ -24,6 +26,8 @@ struct Round {
 /// What was chosen, by the rows' numbers.
 pub(crate) struct Choice<'w> {
     want: &'w Want,
+    /// These are not chosen, whatever they say.
+    held_back: &'w DamagedRows,
     pub(crate) rows: Vec<i64>,
     bytes: usize,
     of_hosts: HashMap<Host, usize>,
@@ -76,8 +80,13 @@ impl<'c> Fetch<'c> {
 
     /// Chooses what is due and wanted, the longest due first. When the longest due are all of hosts
     /// that are saturated, every other host has its turn, however many they are.
-    pub(crate) fn choose<'w>(&mut self, want: &'w Want, now: i64) -> rusqlite::Result<Choice<'w>> {
-        let mut choice = Choice::new(want);
+    pub(crate) fn choose<'w>(
+        &mut self,
+        want: &'w Want,
+        held_back: &'w DamagedRows,
+        now: i64,
+    ) -> rusqlite::Result<Choice<'w>> {
+        let mut choice = Choice::new(want, held_back);
         if want.of_other_hosts == 0 {
             self.choose_of_named(&mut choice, now)?;
             choice.has_left_some = true;
@@ -156,9 +165,10 @@ fn limit(number: usize) -> i64 {
 }
 
 impl<'w> Choice<'w> {
-    fn new(want: &'w Want) -> Self {
+    fn new(want: &'w Want, held_back: &'w DamagedRows) -> Self {
         Self {
             want,
+            held_back,
             rows: Vec::new(),
             bytes: 0,
             of_hosts: HashMap::new(),
@@ -206,7 +216,7 @@ impl<'w> Choice<'w> {
             self.has_left_some = true;
             return Ok(());
         }
-        if self.rows.contains(&seq) {
+        if self.rows.contains(&seq) || self.held_back.holds(seq) {
             return Ok(());
         }
         let len = row.get_ref(2)?.as_i64().unwrap_or(0);

@@ -7,13 +7,15 @@ use tower_webhook::{
     outbox::{Envelope, LeasedDelivery, StoredDelivery},
 };
 
-use crate::{clock::from_ms, owner::Owner};
+use crate::{clock::from_ms, damaged::DamagedRows, owner::Owner};
 
 /// Leases what was chosen, and reads it.
 pub(crate) struct LeaseRows<'c> {
     lease: Statement<'c>,
     read: Statement<'c>,
     bury: Statement<'c>,
+    /// Those that could not be read are leased no more.
+    pub(crate) damaged: DamagedRows,
 }
 
 impl<'c> LeaseRows<'c> {
@@ -28,8 +30,9 @@ impl<'c> LeaseRows<'c> {
             )?,
             bury: conn.prepare(
                 "UPDATE delivery SET state = 'dead', owner = NULL, token = NULL, died_at = ?2,
-                     reason = 'its row was changed' WHERE seq = ?1",
+                     reason = ?3 WHERE seq = ?1",
             )?,
+            damaged: DamagedRows::default(),
         })
     }
 
@@ -40,9 +43,33 @@ impl<'c> LeaseRows<'c> {
         owner: &mut Owner<'_>,
         now: i64,
     ) -> rusqlite::Result<Option<LeasedDelivery>> {
+        let leased = self.lease(seq, owner);
+        let leased = self.damaged.note(seq, leased)?;
+        if leased.is_none() {
+            tracing::error!(
+                seq,
+                "a row of the SQLite outbox was changed: it is not sent"
+            );
+            self.bury
+                .execute(params![seq, now, "its row was changed"])?;
+        }
+        Ok(leased)
+    }
+
+    pub(crate) fn bury(&mut self, seq: i64, now: i64) -> rusqlite::Result<()> {
+        self.bury
+            .execute(params![seq, now, "its row cannot be read"])?;
+        // Should it be delivered again, its payload may have been mended.
+        self.damaged.let_go(seq);
+        Ok(())
+    }
+
+    fn lease(
+        &mut self,
+        seq: i64,
+        owner: &mut Owner<'_>,
+    ) -> rusqlite::Result<Option<LeasedDelivery>> {
         let Some((attempt, stored)) = self.read.query_row([seq], stored)? else {
-            tracing::error!(seq, "a row of the SQLite outbox cannot be read");
-            self.bury.execute([seq, now])?;
             return Ok(None);
         };
         let lease = owner.new_lease(stored.id);
@@ -65,7 +92,9 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<(u32, StoredDelivery)>> {
     };
     let number =
         |index| -> rusqlite::Result<i64> { Ok(row.get_ref(index)?.as_i64().unwrap_or(-1)) };
-    let Some(id) = text(0)?.and_then(DeliveryId::parse) else {
+    // In another spelling it would never be found again by its id.
+    let id = text(0)?.and_then(|text| DeliveryId::parse(text).filter(|id| id.to_string() == text));
+    let Some(id) = id else {
         return Ok(None);
     };
     let request_id = text(1)?.and_then(RequestId::parse);

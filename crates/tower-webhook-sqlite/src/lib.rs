@@ -113,6 +113,7 @@ mod access;
 mod builder;
 mod clock;
 mod command;
+mod damaged;
 mod dead_letters;
 mod error;
 mod fetch;

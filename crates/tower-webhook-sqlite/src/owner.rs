@@ -6,6 +6,8 @@ use std::{
 use rusqlite::{Connection, Statement, params};
 use tower_webhook::{DeliveryId, outbox::Lease};
 
+use crate::damaged::DamagedRows;
+
 /// Who has leased what: this process, and the others that have the file open.
 ///
 /// An owner with leases writes a growing number, its beat, into its row whenever they are renewed.
@@ -19,12 +21,15 @@ pub(crate) struct Owner<'c> {
     others: Statement<'c>,
     mark: Statement<'c>,
     leave: Statement<'c>,
+    leased: Statement<'c>,
     free: Statement<'c>,
+    /// Those that cannot be freed stay leased, to nobody in the end.
+    pub(crate) damaged: DamagedRows,
     me: i64,
     /// The token of its latest lease. They begin anywhere, so that no other process has the same.
     token: u64,
     entered: bool,
-    last_beat: Option<Instant>,
+    pub(crate) last_beat: Option<Instant>,
     lease: Duration,
     seen: HashMap<i64, Seen>,
 }
@@ -32,7 +37,7 @@ pub(crate) struct Owner<'c> {
 /// Within this time a beat serves all that is leased.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How many deliveries of an owner that is gone are freed at once.
+/// How many deliveries of an owner are freed at once.
 const FREED: usize = 256;
 
 struct Seen {
@@ -52,11 +57,14 @@ impl<'c> Owner<'c> {
                 "UPDATE owner SET silent = silent + 1 WHERE id = ?1 AND beat = ?2 AND silent = ?3",
             )?,
             leave: conn.prepare("DELETE FROM owner WHERE id = ?1")?,
-            free: conn.prepare(
-                "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL
-                 WHERE seq IN (SELECT seq FROM delivery WHERE state = 'leased' AND owner = ?1
-                               LIMIT ?2)",
+            leased: conn.prepare(
+                "SELECT seq FROM delivery INDEXED BY delivery_owner
+                 WHERE state = 'leased' AND owner = ?1",
             )?,
+            free: conn.prepare(
+                "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL WHERE seq = ?1",
+            )?,
+            damaged: DamagedRows::default(),
             me: new_id(),
             token: fastrand::u64(..1 << 62),
             entered: false,
@@ -110,15 +118,29 @@ impl<'c> Owner<'c> {
         self.last_beat = None;
     }
 
-    /// Within a transaction.
-    pub(crate) fn leave(&mut self) -> rusqlite::Result<()> {
-        self.free.execute([self.me, -1])?;
+    /// Within a transaction: hands back some of what it has leased, and leaves with the last of it. Says
+    /// whether there is more.
+    pub(crate) fn leave(&mut self) -> rusqlite::Result<bool> {
+        if self.free_some(self.me)? == FREED {
+            return Ok(true);
+        }
         self.leave.execute([self.me])?;
         // Whatever it leases later, it leases as another one.
         self.me = new_id();
         self.entered = false;
         self.last_beat = None;
-        Ok(())
+        Ok(false)
+    }
+
+    fn free_some(&mut self, owner: i64) -> rusqlite::Result<usize> {
+        let leased = self.leased.query_map([owner], |row| row.get(0))?;
+        let is_held_back = |seq: i64| self.damaged.holds(seq);
+        let leased = leased.filter(|seq| !seq.as_ref().is_ok_and(|seq| is_held_back(*seq)));
+        let leased: Vec<i64> = leased.take(FREED).collect::<Result<_, _>>()?;
+        for &seq in &leased {
+            self.damaged.note(seq, self.free.execute([seq]))?;
+        }
+        Ok(leased.len())
     }
 
     pub(crate) fn has_entered(&self) -> bool {
@@ -154,17 +176,20 @@ impl<'c> Owner<'c> {
         // nothing.
         let now = Instant::now();
         let gone_after = i64::try_from(self.lease.as_secs()).map_or(i64::MAX, |lease| lease + 1);
-        let mut has_more = false;
+        let mut gone = Vec::new();
         for (id, seen) in self.seen.iter_mut().filter(|(_, seen)| seen.is_silent(now)) {
             if now.duration_since(seen.since) > 3 * BEAT {
                 seen.since = now;
                 continue;
             }
-            if seen.silent < gone_after {
-                self.mark.execute([*id, seen.beat, seen.silent])?;
-                continue;
+            match seen.silent < gone_after {
+                true => drop(self.mark.execute([*id, seen.beat, seen.silent])?),
+                false => gone.push(*id),
             }
-            let freed = self.free.execute(params![id, FREED as i64])?;
+        }
+        let mut has_more = false;
+        for id in gone {
+            let freed = self.free_some(id)?;
             if freed > 0 {
                 tracing::warn!(freed, "deliveries of a process that is gone are due again");
             }

@@ -1,10 +1,11 @@
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use tower_webhook::outbox::{
     AttemptRecord, DeliveryFilter, DeliveryState, Lease, SettleOutcome, Settlement, Verdict,
 };
 
 use crate::{
     clock::{duration_to_ms, to_ms},
+    damaged::DamagedRows,
     sweep::Progress,
     text::OutcomeColumns,
 };
@@ -22,7 +23,9 @@ pub(crate) struct Settle<'c> {
     revive: Statement<'c>,
     cancel: Statement<'c>,
     /// Dead letters that there are more, and the bytes of their payloads, since somebody asked.
-    more_dead: (i64, i64),
+    pub(crate) more_dead: (i64, i64),
+    /// Those that could not be changed are revived and cancelled no more.
+    pub(crate) damaged: DamagedRows,
     /// Attempts are recorded: not where the file has room for nothing else than what becomes of a
     /// delivery.
     pub(crate) keeps_records: bool,
@@ -41,7 +44,8 @@ impl<'c> Settle<'c> {
             delivered: leased("DELETE FROM delivery")?,
             again: leased(
                 "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL,
-                     attempt = attempt + 1, due_at = ?3, delay = ?4",
+                     attempt = CASE WHEN attempt BETWEEN 1 AND 4294967294 THEN attempt + 1
+                         ELSE 2 END, due_at = ?3, delay = ?4",
             )?,
             die: leased(
                 "UPDATE delivery SET state = 'dead', owner = NULL, token = NULL,
@@ -67,6 +71,7 @@ impl<'c> Settle<'c> {
             )?,
             cancel: conn.prepare("DELETE FROM delivery WHERE seq = ?1 AND state = 'waiting'")?,
             more_dead: (0, 0),
+            damaged: DamagedRows::default(),
             keeps_records: true,
         })
     }
@@ -75,17 +80,18 @@ impl<'c> Settle<'c> {
         std::mem::take(&mut self.more_dead)
     }
 
-    pub(crate) fn run(
+    pub(crate) fn run_all(
         &mut self,
-        settlement: &Settlement,
+        batch: &[Settlement],
         now: i64,
-    ) -> rusqlite::Result<SettleOutcome> {
+    ) -> rusqlite::Result<Vec<SettleOutcome>> {
+        batch.iter().map(|one| self.run(one, now)).collect()
+    }
+
+    fn run(&mut self, settlement: &Settlement, now: i64) -> rusqlite::Result<SettleOutcome> {
         let id = settlement.lease.delivery.to_string();
         let token = settlement.lease.token as i64;
-        let seq = |row: &rusqlite::Row<'_>| {
-            let bytes = row.get_ref(1)?.as_i64().unwrap_or(0);
-            Ok((row.get::<_, i64>(0)?, bytes))
-        };
+        let seq = |row: &Row<'_>| row.get(0);
         let changed = match settlement.verdict {
             Verdict::Delivered => self.delivered.query_row(params![id, token], seq),
             Verdict::AgainIn(delay) => {
@@ -93,25 +99,36 @@ impl<'c> Settle<'c> {
                 let due = now.saturating_add(delay);
                 self.again.query_row(params![id, token, due, delay], seq)
             }
-            Verdict::Dead(last) => {
-                let reason = last.to_string();
-                self.die.query_row(params![id, token, now, reason], seq)
-            }
+            Verdict::Dead(last) => self.die(settlement.lease, now, &last.to_string()),
             Verdict::Released => self.release.query_row(params![id, token], seq),
         };
-        let Some((seq, bytes)) = changed.optional()? else {
+        let Some(seq) = changed.optional()? else {
             return Ok(SettleOutcome::LeaseLost);
         };
-        if let Verdict::Dead(_) = settlement.verdict {
-            self.more_dead.0 += 1;
-            self.more_dead.1 += bytes;
-        }
         if settlement.verdict == Verdict::Delivered {
             self.forget(seq)?;
         } else if let Some(record) = settlement.record.as_ref().filter(|_| self.keeps_records) {
             self.write_record(seq, record)?;
         }
         Ok(SettleOutcome::Done)
+    }
+
+    /// Its end cannot be noted, and it must not be sent again.
+    pub(crate) fn bury(&mut self, lease: Lease, now: i64) -> rusqlite::Result<()> {
+        let reason = "how its attempt ended could not be noted";
+        self.die(lease, now, reason).optional()?;
+        Ok(())
+    }
+
+    fn die(&mut self, lease: Lease, now: i64, reason: &str) -> rusqlite::Result<i64> {
+        let id = lease.delivery.to_string();
+        let dead = params![id, lease.token as i64, now, reason];
+        let (seq, bytes) = self.die.query_row(dead, |row| {
+            Ok((row.get(0)?, row.get_ref(1)?.as_i64().unwrap_or(0)))
+        })?;
+        self.more_dead.0 += 1;
+        self.more_dead.1 += bytes;
+        Ok(seq)
     }
 
     pub(crate) fn holds(&mut self, lease: Lease) -> rusqlite::Result<bool> {
@@ -128,11 +145,13 @@ impl<'c> Settle<'c> {
     ) -> rusqlite::Result<Progress> {
         let dead = wanted.clone().with_state(DeliveryState::Dead);
         for seq in progress.step(self.conn, &dead, "dead")? {
-            let bytes: Option<i64> = self
+            if self.damaged.holds(seq) {
+                continue;
+            }
+            let bytes = self
                 .revive
-                .query_row([seq, now], |row| Ok(row.get_ref(0)?.as_i64().unwrap_or(0)))
-                .optional()?;
-            if let Some(bytes) = bytes {
+                .query_row([seq, now], |row| Ok(row.get_ref(0)?.as_i64().unwrap_or(0)));
+            if let Some(bytes) = self.damaged.note(seq, bytes.optional())? {
                 progress.done += 1;
                 self.more_dead.0 -= 1;
                 self.more_dead.1 -= bytes;
@@ -148,10 +167,19 @@ impl<'c> Settle<'c> {
         mut progress: Progress,
     ) -> rusqlite::Result<Progress> {
         for seq in progress.step(self.conn, wanted, "waiting")? {
-            progress.done += self.cancel.execute([seq])?;
-            self.forget(seq)?;
+            if self.damaged.holds(seq) {
+                continue;
+            }
+            let cancelled = self.cancel_one(seq);
+            progress.done += self.damaged.note(seq, cancelled)?;
         }
         Ok(progress)
+    }
+
+    fn cancel_one(&mut self, seq: i64) -> rusqlite::Result<usize> {
+        let cancelled = self.cancel.execute([seq])?;
+        self.forget(seq)?;
+        Ok(cancelled)
     }
 
     fn forget(&mut self, seq: i64) -> rusqlite::Result<()> {

@@ -4,23 +4,33 @@ use rusqlite::{Connection, Statement, params};
 
 use crate::{
     clock::{Clock, Watch},
+    damaged::DamagedRows,
     dead_letters::DeadLetters,
     schema::pragma,
 };
 
-/// What is done now and then, a little at a time, and in turn with what is asked for: dead letters that
-/// were kept long enough are removed, free pages are given back, and due times follow a clock that was
-/// set back.
+/// What is done now and then, a little at a time, and in turn with what is asked for: due times follow a
+/// clock that was set back, dead letters that were kept long enough are removed, and free pages are
+/// given back.
 pub(crate) struct Upkeep<'c> {
     conn: &'c Connection,
     later: Statement<'c>,
+    at_once: Statement<'c>,
+    leased: Statement<'c>,
     bring_forward: Statement<'c>,
-    bring_forward_all: [Statement<'c>; 2],
+    /// Those whose due time cannot be changed.
+    pub(crate) damaged: DamagedRows,
     watch: Watch,
     next_look: Instant,
+    next: Step,
+}
+
+enum Step {
     /// What is due before this, and after now, was not looked at yet. At first that is all, as the clock
     /// may have been set back while nobody looked.
-    may_be_late: Option<i64>,
+    Times(i64),
+    Letters,
+    Pages,
 }
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -32,36 +42,38 @@ const TIMES: usize = 1_024;
 
 impl<'c> Upkeep<'c> {
     pub(crate) fn new(conn: &'c Connection, clock: &Clock) -> rusqlite::Result<Self> {
-        // One for each state, so that an index spares it the dead letters.
-        let bring_forward = |condition| {
-            conn.prepare(&format!(
-                "UPDATE delivery SET due_at = ?1 + delay WHERE {condition} AND due_at > ?1 + delay"
-            ))
-        };
         Ok(Self {
             conn,
+            // Of these the indices alone are read.
             later: conn.prepare(
-                "SELECT seq, due_at, delay FROM delivery INDEXED BY delivery_due
+                "SELECT seq, due_at FROM delivery INDEXED BY delivery_due
                  WHERE state = 'waiting' AND due_at > ?1 AND due_at < ?2
                  ORDER BY due_at DESC LIMIT ?3",
             )?,
-            bring_forward: bring_forward("seq = ?2")?,
-            bring_forward_all: [
-                bring_forward("state = 'waiting' AND due_at = ?2")?,
-                bring_forward("state = 'leased'")?,
-            ],
+            at_once: conn.prepare(
+                "SELECT seq FROM delivery INDEXED BY delivery_due
+                 WHERE state = 'waiting' AND due_at = ?1",
+            )?,
+            leased: conn.prepare(
+                "SELECT seq FROM delivery INDEXED BY delivery_owner WHERE state = 'leased'",
+            )?,
+            bring_forward: conn.prepare(
+                "UPDATE delivery SET due_at = ?1 + delay WHERE seq = ?2 AND due_at > ?1 + delay",
+            )?,
+            damaged: DamagedRows::default(),
             watch: Watch::new(clock),
             next_look: Instant::now(),
-            may_be_late: Some(i64::MAX),
+            next: Step::Times(i64::MAX),
         })
     }
 
     /// Whether there is something to do now.
     pub(crate) fn is_due(&mut self, clock: &Clock) -> bool {
         if self.watch.was_set_back(clock) {
-            self.may_be_late = Some(i64::MAX);
+            self.next = Step::Times(i64::MAX);
+            self.next_look = Instant::now();
         }
-        self.may_be_late.is_some() || Instant::now() >= self.next_look
+        Instant::now() >= self.next_look
     }
 
     /// Some of it, within a transaction.
@@ -72,46 +84,77 @@ impl<'c> Upkeep<'c> {
         may_shrink: bool,
     ) -> rusqlite::Result<()> {
         let now = clock.now_ms();
-        if let Some(before) = self.may_be_late {
-            self.may_be_late = self.bring_forward(now, before)?;
-            return Ok(());
-        }
-        dead.count()?;
-        let all = dead.keep_to_bounds(now)? && (!may_shrink || self.give_back_pages()?);
-        if all {
-            self.next_look = Instant::now() + EVERY;
+        let is_over = match self.next {
+            Step::Times(before) => match self.bring_forward(now, before)? {
+                Some(before) => {
+                    self.next = Step::Times(before);
+                    false
+                }
+                None => true,
+            },
+            Step::Letters => {
+                dead.count()?;
+                dead.keep_to_bounds(now)?
+            }
+            Step::Pages => !may_shrink || self.give_back_pages()?,
+        };
+        if is_over {
+            self.go_on();
         }
         Ok(())
+    }
+
+    /// With what is next, also where this has failed and would fail again.
+    pub(crate) fn go_on(&mut self) {
+        self.next = match self.next {
+            Step::Times(_) => Step::Letters,
+            Step::Letters => Step::Pages,
+            Step::Pages => {
+                self.next_look = Instant::now() + EVERY;
+                Step::Letters
+            }
+        };
     }
 
     /// From the latest due time on; gives where to go on.
     fn bring_forward(&mut self, now: i64, before: i64) -> rusqlite::Result<Option<i64>> {
         if before == i64::MAX {
-            self.bring_forward_all[1].execute([now])?;
+            let leased = self.leased.query_map([], |row| row.get(0))?;
+            let leased: Vec<i64> = leased.collect::<Result<_, _>>()?;
+            self.bring_all_forward(now, &leased)?;
         }
         let rows = self
             .later
             .query_map(params![now, before, TIMES as i64], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?))
             })?;
-        let rows: Vec<(i64, i64, i64)> = rows.collect::<Result<_, _>>()?;
-        for (seq, due_at, delay) in &rows {
-            if *due_at > now.saturating_add(*delay) {
-                self.bring_forward.execute([now, *seq])?;
-            }
-        }
-        let (Some(&(_, latest, _)), Some(&(_, earliest, _))) = (rows.first(), rows.last()) else {
+        let rows: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
+        let (seqs, times): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        self.bring_all_forward(now, &seqs)?;
+        let (Some(&latest), Some(&earliest)) = (times.first(), times.last()) else {
             return Ok(None);
         };
-        Ok(match rows.len() {
+        Ok(match seqs.len() {
             // There may be others that are due at the same time.
             TIMES if latest > earliest => Some(earliest + 1),
             TIMES => {
-                self.bring_forward_all[0].execute([now, earliest])?;
+                let at_once = self.at_once.query_map([earliest], |row| row.get(0))?;
+                let at_once: Vec<i64> = at_once.collect::<Result<_, _>>()?;
+                self.bring_all_forward(now, &at_once)?;
                 Some(earliest)
             }
             _ => None,
         })
+    }
+
+    fn bring_all_forward(&mut self, now: i64, seqs: &[i64]) -> rusqlite::Result<()> {
+        for &seq in seqs {
+            if !self.damaged.holds(seq) {
+                let brought = self.bring_forward.execute([now, seq]);
+                self.damaged.note(seq, brought)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there are no more.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_webhook::outbox::{DueDeliveries, Outbox, Want};
+use tower_webhook::outbox::{DueDeliveries, Outbox, SettleOutcome, Settlement, Verdict, Want};
 
 use super::{builder, count, folder, sql, until};
 
@@ -69,4 +69,50 @@ async fn an_owner_that_beats_keeps_what_it_has_leased() {
         tokio::time::sleep(LEASE / 3).await;
         assert_eq!(alive.renew(leases.clone()).await.unwrap(), []);
     }
+}
+
+/// One row has a value that none of ours has: it can be read, and not be changed.
+#[tokio::test]
+async fn a_row_that_cannot_be_changed_keeps_no_other_from_being_settled_or_handed_back() {
+    let folder = folder();
+    let outbox = builder(&folder).open().unwrap();
+    sql(&folder)
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 9)
+             INSERT INTO delivery (id, request_id, state, host, status, envelope, payload_len,
+                                   accepted_at, due_at)
+                 SELECT '019a0000-0000-7000-8000-00000000000' || n, 'a', 'waiting', 'a', 200, x'',
+                     0, 0, 0 FROM n;",
+        )
+        .unwrap();
+    let found = outbox.fetch(Want::up_to(9)).await.unwrap();
+    assert_eq!(found.deliveries.len(), 9);
+    let schema = |change| {
+        format!(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = {change} WHERE name = 'delivery';
+             PRAGMA writable_schema = RESET;"
+        )
+    };
+    sql(&folder)
+        .execute_batch(&format!(
+            "{} UPDATE delivery SET status = 'x' WHERE seq = 3; {}",
+            schema("replace(sql, ') STRICT', ')')"),
+            schema("sql || ' STRICT'")
+        ))
+        .unwrap();
+    let again = |leased: &tower_webhook::outbox::LeasedDelivery| {
+        Settlement::new(leased.lease, Verdict::AgainIn(Duration::ZERO), None)
+    };
+    let settled = outbox
+        .settle(found.deliveries[..5].iter().map(again).collect())
+        .await
+        .unwrap();
+    assert_eq!(settled, [SettleOutcome::Done; 5]);
+    assert_eq!(count(&folder, "state = 'waiting'"), 4);
+    outbox.close().await.unwrap();
+    assert_eq!(count(&folder, "state = 'waiting'"), 8);
+    assert_eq!(count(&folder, "state = 'leased' AND seq = 3"), 1);
+    drop(outbox);
+    assert_eq!(count(&folder, "state = 'waiting'"), 8);
 }

@@ -1,11 +1,10 @@
 //! How a group of commands is carried out: all of it in one transaction.
 
-use tower_webhook::outbox::{DueDeliveries, Want};
+use super::{Writer, apply::Done};
+use crate::{command::Command, error::is_of_a_row, room::is_full};
 
-use super::{Answer, Done, Writer};
-use crate::{
-    SqliteOutboxError, SqliteOutboxErrorKind, command::Command, room::is_full, sweep::Sweep,
-};
+/// What became of a command of a group.
+pub(super) type Answer = rusqlite::Result<Done>;
 
 /// For how many groups of dead letters one insert may wait that they make room for.
 const EVICTIONS: usize = 8;
@@ -33,8 +32,7 @@ impl Writer<'_> {
             false => self.room.disk_fills_up()?,
             true => self.room.disk_is_full_now()?,
         }
-        let evicted = self.within_transaction(|writer| writer.dead.evict_some());
-        match evicted {
+        match self.step(|writer| writer.dead.evict_some()) {
             Err(error) if !is_full(&error) => Err(error),
             _ => Ok(()),
         }
@@ -48,22 +46,23 @@ impl Writer<'_> {
         } else {
             self.is_log_long = false;
         }
-        let done = self.within_transaction(|writer| {
+        let mut answers = Vec::with_capacity(group.len());
+        let committed = self.within_transaction(|writer| {
             let now = writer.clock.now_ms();
-            let done = group.iter().map(|command| writer.apply_alone(command, now));
-            let done = done.collect::<rusqlite::Result<Vec<_>>>()?;
-            let more_dead = writer.settle.take_more_dead();
-            writer.dead.changed_by(more_dead);
-            if more_dead.0 > 0 && writer.dead.is_over() {
+            for command in group {
+                answers.push(writer.apply_alone(command, now)?);
+            }
+            if writer.count_dead() > 0 && writer.dead.is_over() {
                 writer.is_untidy |= !writer.dead.keep_to_bounds(now)?;
             }
-            Ok(done)
+            Ok(())
         });
-        match &done {
-            Ok(_) => self.owner.beat_is_kept(),
-            Err(_) => drop(self.settle.take_more_dead()),
+        match committed {
+            Err(error) if is_of_a_row(&error) && answers.len() == group.len() => {
+                self.begin_anew(answers, error)
+            }
+            committed => committed.map(|()| answers),
         }
-        done
     }
 
     /// Commits what is done, or nothing of it.
@@ -76,26 +75,36 @@ impl Writer<'_> {
             .wait_for(|| begin.execute([]))
             .and_then(|_| work(self))
             .and_then(|done| {
+                self.count_dead();
                 self.end.execute([])?;
                 Ok(done)
             });
         if done.is_err() {
             self.roll_back();
-        } else if let Err(error) = self.room.look_after() {
+            return done;
+        }
+        self.owner.beat_is_kept();
+        self.dead.are_kept();
+        if let Err(error) = self.room.look_after() {
             tracing::warn!(%error, "the log of the SQLite outbox could not be written into the file");
         }
         done
     }
 
+    /// Gives how many more they are.
+    fn count_dead(&mut self) -> i64 {
+        let more = self.settle.take_more_dead();
+        self.dead.changed_by(more);
+        more.0
+    }
+
     /// A command that fails takes no other one with it, unless nothing works any more.
     fn apply_alone(&mut self, command: &Command, now: i64) -> rusqlite::Result<Answer> {
+        let before = (self.owner.last_beat, self.settle.more_dead);
         self.savepoint[0].execute([])?;
         let done = match self.makes_room_for(command) {
             Ok(true) => self.apply(command, now),
-            Ok(false) => {
-                self.savepoint[1].execute([])?;
-                return Ok(Err(SqliteOutboxErrorKind::Full.into()));
-            }
+            Ok(false) => Ok(Done::NoRoom),
             Err(error) => Err(error),
         };
         if let Err(error) = &done {
@@ -104,9 +113,10 @@ impl Writer<'_> {
                 return done.map(Ok);
             }
             self.savepoint[2].execute([])?;
+            (self.owner.last_beat, self.settle.more_dead) = before;
         }
         self.savepoint[1].execute([])?;
-        Ok(done.map_err(SqliteOutboxError::from))
+        Ok(done)
     }
 
     /// Dead letters make room for a delivery before it is refused.
@@ -131,72 +141,10 @@ impl Writer<'_> {
         self.room.is_there_for(batch)
     }
 
-    fn apply(&mut self, command: &Command, now: i64) -> rusqlite::Result<Done> {
-        if command.is_abandoned() {
-            return Ok(Done::Nothing);
-        }
-        Ok(match command {
-            Command::Insert(batch, _) => {
-                if batch.iter().any(|new| new.lease) {
-                    self.owner.beat_if_due(now)?;
-                }
-                let Self { insert, owner, .. } = self;
-                let leases = batch.iter().map(|new| insert.run(new, owner, now));
-                Done::Inserted(leases.collect::<rusqlite::Result<_>>()?)
-            }
-            Command::Fetch(want, _) => self.fetch(want, now)?,
-            Command::Settle(batch, _) => {
-                let settled = batch
-                    .iter()
-                    .map(|settlement| self.settle.run(settlement, now));
-                Done::Settled(settled.collect::<rusqlite::Result<_>>()?)
-            }
-            Command::Renew(leases, _) => {
-                self.owner.beat(now)?;
-                let mut lost = Vec::new();
-                for &lease in leases {
-                    if !self.settle.holds(lease)? {
-                        lost.push(lease);
-                    }
-                }
-                Done::Lost(lost)
-            }
-            Command::Redeliver(Sweep {
-                filter, progress, ..
-            }) => Done::Swept(self.settle.revive(filter, *progress, now)?),
-            Command::Cancel(Sweep {
-                filter, progress, ..
-            }) => Done::Swept(self.settle.cancel(filter, *progress)?),
-            Command::Close(_) => {
-                self.owner.leave()?;
-                Done::Closed
-            }
-        })
-    }
-
-    fn fetch(&mut self, want: &Want, now: i64) -> rusqlite::Result<Done> {
-        let choice = self.fetch.choose(want, now)?;
-        if choice.is_unfinished {
-            return Ok(Done::Unfinished);
-        }
-        let mut found = DueDeliveries::default();
-        found.more = choice.has_left_some;
-        if choice.rows.is_empty() {
-            found.next_due = self.fetch.until_next_due(now)?;
-        } else {
-            // Before anything is leased in its name.
-            self.owner.beat_if_due(now)?;
-        }
-        for seq in choice.rows {
-            found
-                .deliveries
-                .extend(self.lease.run(seq, &mut self.owner, now)?);
-        }
-        Ok(Done::Fetched(found))
-    }
-
     fn roll_back(&mut self) {
         self.owner.beat_is_lost();
+        self.dead.are_lost();
+        self.settle.take_more_dead();
         if !self.conn.is_autocommit()
             && let Err(error) = self.rollback.execute([])
         {

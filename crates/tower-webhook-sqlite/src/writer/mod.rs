@@ -1,4 +1,8 @@
+mod answer;
+mod apply;
+mod chores;
 mod commit;
+mod mend;
 
 use std::{
     collections::VecDeque,
@@ -10,7 +14,6 @@ use std::{
 };
 
 use rusqlite::{Connection, Statement};
-use tower_webhook::outbox::{DueDeliveries, Lease, SettleOutcome};
 
 use crate::{
     SqliteOutboxError, SqliteOutboxErrorKind,
@@ -26,7 +29,6 @@ use crate::{
     owner::Owner,
     room::Room,
     settle::Settle,
-    sweep::{Progress, Sweep},
     turns::Turns,
     upkeep::Upkeep,
 };
@@ -68,23 +70,6 @@ pub(crate) struct WriterSettings {
     pub(crate) path: PathBuf,
     pub(crate) max_file_size: u64,
     pub(crate) files: OpenFiles,
-}
-
-type Answer = Result<Done, SqliteOutboxError>;
-
-/// What a command came to. It is told once the group is on the disk.
-enum Done {
-    Inserted(Vec<Option<Lease>>),
-    Fetched(DueDeliveries),
-    Settled(Vec<SettleOutcome>),
-    Lost(Vec<Lease>),
-    /// Some more were changed.
-    Swept(Progress),
-    Closed,
-    /// It goes on with the next group.
-    Unfinished,
-    /// Nobody waits for it any more.
-    Nothing,
 }
 
 /// The most deliveries, and the most bytes of payloads, that are committed at once.
@@ -215,168 +200,25 @@ impl<'c> Writer<'c> {
 
     fn run(&mut self, group: Vec<Command>) {
         let group = self.refuse_unless_intact(group);
-        let Some(mut group) = self.look_only(group) else {
+        let Some(group) = self.look_only(group) else {
             return;
         };
         match self.commit(&group) {
             Ok(done) => {
-                for (command, done) in group.into_iter().zip(done) {
-                    match done {
-                        Ok(done) => self.tell(command, done),
-                        Err(error) => command.fail(error),
-                    }
-                }
+                self.answer(group, done);
                 self.turns.give_way();
             }
             Err(error) => {
                 let error = SqliteOutboxError::from(error);
                 group
-                    .drain(..)
+                    .into_iter()
                     .for_each(|command| command.fail(error.clone()));
             }
         }
     }
 
-    /// Nothing is put into a file in which nobody would find it again.
-    fn refuse_unless_intact(&mut self, group: Vec<Command>) -> Vec<Command> {
-        if !group.iter().any(Command::is_insert) {
-            return group;
-        }
-        let Err(error) = self.intact.check() else {
-            return group;
-        };
-        let (inserts, others) = group.into_iter().partition(Command::is_insert);
-        let inserts: Vec<Command> = inserts;
-        for insert in inserts {
-            insert.fail(error.clone());
-        }
-        others
-    }
-
-    /// Answers without a transaction when nothing is due: an idle outbox writes nothing.
-    fn look_only(&mut self, group: Vec<Command>) -> Option<Vec<Command>> {
-        let now = self.clock.now_ms();
-        if !group.iter().all(Command::is_fetch) || self.fetch.is_any_due(now).unwrap_or(true) {
-            return Some(group);
-        }
-        for command in group {
-            match self.fetch.until_next_due(now) {
-                Ok(next_due) => {
-                    let mut nothing = DueDeliveries::default();
-                    nothing.next_due = next_due;
-                    self.tell(command, Done::Fetched(nothing));
-                }
-                Err(error) => command.fail(error.into()),
-            }
-        }
-        None
-    }
-
-    /// Whoever does not wait any more needs no answer: what was leased runs out, or is settled by
-    /// whoever asks again.
-    fn tell(&mut self, command: Command, done: Done) {
-        match (command, done) {
-            (Command::Insert(_, reply), Done::Inserted(leases)) => drop(reply.send(Ok(leases))),
-            (Command::Fetch(_, reply), Done::Fetched(found)) => {
-                if let Err(Ok(found)) = reply.send(Ok(found)) {
-                    self.give_back(&found);
-                }
-            }
-            (Command::Settle(_, reply), Done::Settled(settled)) => drop(reply.send(Ok(settled))),
-            (Command::Renew(_, reply), Done::Lost(lost)) => drop(reply.send(Ok(lost))),
-            (Command::Redeliver(sweep), Done::Swept(progress)) => {
-                self.go_on(sweep, progress, Command::Redeliver);
-            }
-            (Command::Cancel(sweep), Done::Swept(progress)) => {
-                self.go_on(sweep, progress, Command::Cancel);
-            }
-            (Command::Close(reply), Done::Closed) => drop(reply.send(Ok(()))),
-            (command, Done::Unfinished) => self.unfinished.push_back(command),
-            _ => {}
-        }
-    }
-
-    /// Some at a time: what was accepted meanwhile has its turn in between.
-    fn go_on(&mut self, mut sweep: Sweep, progress: Progress, command: impl Fn(Sweep) -> Command) {
-        sweep.progress = progress;
-        match progress.is_over {
-            true => drop(sweep.reply.send(Ok(progress.done))),
-            false => self.unfinished.push_back(command(sweep)),
-        }
-    }
-
-    /// The call that fetched these was dropped before it had its answer.
-    fn give_back(&mut self, found: &DueDeliveries) {
-        use tower_webhook::outbox::{Settlement, Verdict};
-        if found.deliveries.is_empty() {
-            return;
-        }
-        let leases = found.deliveries.iter().map(|leased| leased.lease);
-        let released = leases.map(|lease| Settlement::new(lease, Verdict::Released, None));
-        let (reply, _nobody) = tokio::sync::oneshot::channel();
-        self.unfinished
-            .push_back(Command::Settle(released.collect(), reply));
-    }
-
-    /// Looks after what nobody asks for, a little at a time.
-    fn tick(&mut self) {
-        let now = Instant::now();
-        let is_on_time = now >= self.next_tick;
-        if is_on_time {
-            self.next_tick = now + TICK;
-            self.intact.report();
-        }
-        self.is_untidy = match self.tidy_up(is_on_time) {
-            Ok(is_untidy) => is_untidy,
-            Err(error) => {
-                tracing::warn!(%error, "the SQLite outbox could not be tidied up");
-                false
-            }
-        };
-        // A full disk may have no room for another log.
-        if is_on_time
-            && !self.room.disk_is_full()
-            && let Err(error) = self.log.tidy()
-        {
-            tracing::warn!(%error, "the log of the SQLite outbox could not be emptied");
-        }
-    }
-
-    /// Says whether there is more to do.
-    fn tidy_up(&mut self, is_on_time: bool) -> rusqlite::Result<bool> {
-        if is_on_time {
-            self.room.look_after()?;
-            let removed = self.dead.take_removed();
-            if removed > 0 {
-                tracing::info!(removed, "old dead letters removed");
-            }
-        }
-        let is_due = self.upkeep.is_due(&self.clock) || self.dead.is_over();
-        let sees_silence = self.owner.sees_silence()?;
-        if !is_due && !sees_silence {
-            return Ok(false);
-        }
-        let has_more = self.within_transaction(|writer| {
-            if is_due {
-                let may_shrink = !writer.room.disk_is_full();
-                let Self {
-                    upkeep,
-                    dead,
-                    clock,
-                    ..
-                } = writer;
-                upkeep.run(dead, clock, may_shrink)?;
-            }
-            writer.owner.take_over()
-        })?;
-        self.turns.give_way();
-        Ok(has_more || self.upkeep.is_due(&self.clock) || self.dead.is_over())
-    }
-
     fn leave(&mut self) -> rusqlite::Result<()> {
-        match self.owner.has_entered() {
-            true => self.within_transaction(|writer| writer.owner.leave()),
-            false => Ok(()),
-        }
+        while self.owner.has_entered() && self.step(|writer| writer.owner.leave())? {}
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod access;
+mod damage;
 mod dead_letters;
 mod files;
 mod full;
@@ -12,4 +13,5 @@ mod restart;
 mod scene;
 mod secrets;
 mod stop;
+mod tampering;
 mod traces;

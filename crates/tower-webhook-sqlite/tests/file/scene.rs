@@ -102,12 +102,24 @@ impl Folder {
         conn.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Spoils the first page of a table, in a file so large that it is not looked through when it is
-    /// opened. It must not be open.
+    /// Spoils the first page of a table, so that nothing in it can be found.
     pub(crate) fn damage(&self, table: &str) {
-        self.sql("INSERT INTO payload VALUES (1000, zeroblob(70000000))");
+        self.damage_page("SELECT rootpage FROM sqlite_schema WHERE name = ?1", table);
+    }
+
+    /// Spoils a page in the middle of a table: a few rows cannot be read.
+    pub(crate) fn damage_few(&self, table: &str) {
+        self.damage_page(
+            "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf'
+             ORDER BY path LIMIT 1 OFFSET 3",
+            table,
+        );
+    }
+
+    /// In a file so large that it is not looked through when it is opened. It must not be open.
+    fn damage_page(&self, query: &str, table: &str) {
+        self.sql("INSERT INTO payload VALUES (100000, zeroblob(70000000))");
         let conn = Connection::open(self.file()).unwrap();
-        let query = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
         let page: i64 = conn.query_row(query, [table], |row| row.get(0)).unwrap();
         drop(conn);
         let file = std::fs::OpenOptions::new().write(true).open(self.file());
