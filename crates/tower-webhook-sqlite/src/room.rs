@@ -103,10 +103,12 @@ impl<'c> Room<'c> {
 
     /// Gives the spare file up, and lets the file grow no more.
     pub(crate) fn disk_is_full_now(&mut self) -> rusqlite::Result<()> {
-        // Where both have come to nothing yet, the log has taken what the file needs.
-        let is_tiny = self.spare.len().max(self.spare.log_len()) <= TINY;
+        // Where the file has come to little yet, the log has taken what it needs.
+        let log = self.spare.log_len();
+        let is_shorter = self.full.is_none() && self.pages()? * self.page_size < log as i64;
+        let is_log_in_the_way = is_shorter || self.spare.len().max(log) <= TINY;
         self.spare.give_up();
-        let is_written = match is_tiny {
+        let is_written = match is_log_in_the_way {
             true => has_room(number(&mut self.truncate))?,
             false => self.write_log_back()?,
         };
