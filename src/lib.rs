@@ -14,6 +14,7 @@ pub mod layer;
 pub mod openapi;
 pub mod outbox;
 mod response;
+pub mod status;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -27,6 +28,7 @@ pub use self::{
     event::{Event, EventKind},
     id::{DeliveryId, RequestId},
     layer::WebhookLayer,
+    status::status,
     verify::Verifier,
 };
 

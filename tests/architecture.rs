@@ -10,7 +10,7 @@ use std::{
 const FLOORS: &[&[&str]] = &[
     &["openapi", "testing"],
     &["layer"],
-    &["response"],
+    &["response", "status"],
     &["ask", "dispatch"],
     &["outbox", "attempt", "verify"],
     &["delivery"],

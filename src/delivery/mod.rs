@@ -173,6 +173,21 @@ impl Delivery {
         self.payload().len() + headers.sum::<usize>()
     }
 
+    /// A copy that holds neither the payload nor a reservation.
+    pub(crate) fn without_payload(&self) -> Self {
+        let parts = &self.inner.parts;
+        Self::from(DeliveryParts {
+            id: parts.id,
+            request_id: parts.request_id.clone(),
+            endpoint: parts.endpoint.clone(),
+            secret: parts.secret.clone(),
+            status: parts.status,
+            failure: parts.failure,
+            headers: parts.headers.clone(),
+            payload: Payload::default(),
+        })
+    }
+
     /// What a pending delivery is made of so far.
     pub(crate) fn parts_mut(&mut self) -> &mut DeliveryParts {
         &mut self.inner_mut().parts

@@ -4,6 +4,8 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use hmac::digest::CtOutput;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 const STANDARD_PREFIX: &str = "whsec_";
@@ -75,6 +77,13 @@ impl Secret {
         Ok(Self::new(&*key))
     }
 
+    /// Whether this is it, compared in constant time.
+    pub(crate) fn is(&self, given: &[u8]) -> bool {
+        type Hash = CtOutput<Sha256>;
+        let hash = |bytes: &[u8]| Hash::new(Sha256::digest(bytes));
+        hash(self.expose()) == hash(given)
+    }
+
     /// The key itself, to be passed to a MAC. Do not log or store it.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
@@ -137,6 +146,16 @@ mod tests {
         ] {
             assert_eq!(Secret::new(key).expose(), key);
         }
+    }
+
+    #[test]
+    fn a_secret_is_itself_and_nothing_else() {
+        let secret = Secret::new("hush");
+        assert!(secret.is(b"hush"));
+        for other in ["", "hus", "hush\0", "HUSH", "hush "] {
+            assert!(!secret.is(other.as_bytes()), "{other}");
+        }
+        assert!(Secret::new("").is(b""));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl AcceptFuture {
         }
         match self.core.enter() {
             Some(link) => {
-                self.core.end_run(&link, delivery.id());
+                self.core.end_run(&link, delivery.id(), None);
                 self.ask_memory(&link, Which::Fallback)
             }
             None => State::Done,

@@ -12,7 +12,7 @@ use super::{core::Core, hub::RuntimeLink, insert::caught, settle::settle, store:
 use crate::{
     delivery::Delivery,
     error::BoxError,
-    event::EventKind,
+    event::{EventKind, FailReason},
     id::DeliveryId,
     outbox::{Lease, NewDelivery, Settlement, Verdict},
 };
@@ -87,7 +87,7 @@ async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>
                 }
                 if beginning.reply.send(Ok(())).is_err() {
                     // Nobody will take its place.
-                    core.end_run(link, beginning.notice.id());
+                    core.end_run(link, beginning.notice.id(), None);
                 }
             }
         }
@@ -109,11 +109,18 @@ async fn begin_all(core: &Arc<Core>, batch: &[Beginning]) -> Result<Vec<Option<L
 }
 
 impl Core {
-    /// The run has ended, and nothing takes its place in the outbox.
-    pub(super) fn end_run(self: &Arc<Self>, link: &Arc<RuntimeLink>, id: DeliveryId) {
+    /// The run has ended, and nothing takes its place in the outbox. It has failed for this reason, or goes
+    /// on elsewhere.
+    pub(super) fn end_run(
+        self: &Arc<Self>,
+        link: &Arc<RuntimeLink>,
+        id: DeliveryId,
+        failure: Option<FailReason>,
+    ) {
         let lease = self.hub().given.take_run(id);
         if let Some(lease) = lease {
-            let gone = Settlement::new(lease, Verdict::Delivered, None);
+            let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
+            let gone = Settlement::new(lease, verdict, None);
             settle(self, link, Which::Given, gone);
         }
     }

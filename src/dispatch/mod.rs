@@ -9,6 +9,7 @@ mod accept;
 mod away;
 mod begin;
 mod builder;
+mod calls;
 mod core;
 #[cfg(feature = "openapi")]
 mod describe;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub(crate) use self::accept::AcceptFuture;
+pub(crate) use self::calls::Call;
 use self::{accept::Sink, core::Core, store::Which};
 pub use self::{
     builder::DispatcherBuilder,
@@ -44,7 +46,7 @@ use crate::{
     delivery::{Delivery, DeliveryParts, Payload, wire},
     endpoint::{Endpoint, EndpointError, EndpointPolicy, RecentEndpoints},
     error::BoxError,
-    event::{Counts, EventKind, Events, Refusal},
+    event::{Counts, EventKind, Events, FailReason, Refusal},
     id::DeliveryId,
     outbox::{DeliveryFilter, DeliveryRecord, DeliveryState, Page},
 };
@@ -231,7 +233,9 @@ impl Dispatcher {
 
     /// The deliveries that the outbox keeps and the filter lets through, newest first.
     ///
-    /// What an outbox did not take, and waits in memory, is among them.
+    /// What an outbox did not take, and waits in memory, is among them. So is what was delivered, for as
+    /// long as the outbox's history has it. Calls that run are there that were promised an answer with a
+    /// 202; the others become deliveries with their responses.
     ///
     /// # Errors
     ///
@@ -248,6 +252,7 @@ impl Dispatcher {
         }
         found.sort_by_key(|record| Reverse(record.id));
         found.truncate(page.at_most());
+        found.iter_mut().for_each(|record| record.envelope = None);
         Ok(found)
     }
 
@@ -259,7 +264,8 @@ impl Dispatcher {
     pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, BoxError> {
         for which in Which::ALL {
             let outbox = Arc::clone(&self.shared.core.store(which).outbox);
-            if let Some(record) = outbox.get(id).await? {
+            if let Some(mut record) = outbox.get(id).await? {
+                record.envelope = None;
                 return Ok(Some(record));
             }
         }
@@ -281,35 +287,82 @@ impl Dispatcher {
         Ok(None)
     }
 
-    /// Delivers the dead letter of this id again, from its first attempt on, and says whether
-    /// there is one. Its end is reported once more.
+    /// Delivers this again, from its first attempt on, and says whether it could: it is a dead letter, or was
+    /// delivered and its payload is kept. Its end is reported once more.
+    ///
+    /// It keeps its id, by which a receiver knows that it is the same. The attempts of before stay in its
+    /// record.
     ///
     /// # Errors
     ///
     /// When the outbox cannot be written, or cannot do this; with one in memory, after
-    /// [`shutdown`](Self::shutdown). The dead letter is then kept.
+    /// [`shutdown`](Self::shutdown). It is then kept as it was.
     pub async fn redeliver(&self, id: DeliveryId) -> Result<bool, BoxError> {
         let one = DeliveryFilter::new().with_id(id);
-        Ok(self.redeliver_all(&one).await? > 0)
+        for state in [
+            DeliveryState::Dead,
+            DeliveryState::Delivered,
+            DeliveryState::Failed,
+        ] {
+            if self.redeliver_all(&one.clone().with_state(state)).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Delivers all dead letters that the filter lets through again, and says how many they are.
+    ///
+    /// With a filter for [`Delivered`](DeliveryState::Delivered) or [`Failed`](DeliveryState::Failed) it is
+    /// those that are delivered again whose payloads are kept.
     ///
     /// # Errors
     ///
     /// As of [`redeliver`](Self::redeliver).
     pub async fn redeliver_all(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
         let core = &self.shared.core;
-        let dead = filter.clone().with_state(DeliveryState::Dead);
+        let filter = match filter.state() {
+            None => filter.clone().with_state(DeliveryState::Dead),
+            Some(_) => filter.clone(),
+        };
         let mut number = 0;
         for which in Which::ALL {
             let outbox = Arc::clone(&core.store(which).outbox);
-            let redelivered = outbox.redeliver(dead.clone()).await?;
+            let redelivered = outbox.redeliver(filter.clone()).await?;
             if redelivered > 0 {
                 core.enter();
                 core.fetch_soon(core.hub(), which, Instant::now());
             }
             number += redelivered;
+        }
+        Ok(number)
+    }
+
+    /// Gives up all deliveries that wait and pass the filter, and says how many they are. Those that have an
+    /// attempt under way, or are about to, go on; so do calls that run.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, outbox::DeliveryFilter};
+    ///
+    /// # async fn give_up(dispatcher: Dispatcher) -> Result<(), tower_webhook::BoxError> {
+    /// let of_host = DeliveryFilter::new().with_endpoint_host("gone.example.com");
+    /// let number = dispatcher.cancel(&of_host).await?;
+    /// println!("{number} are given up");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// One in memory ends as [abandoned](EventKind::Abandoned); of one in a durable outbox nothing is
+    /// reported.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be written, or cannot do this; some may be given up then.
+    pub async fn cancel(&self, filter: &DeliveryFilter) -> Result<usize, BoxError> {
+        let mut number = 0;
+        for which in Which::ALL {
+            let outbox = Arc::clone(&self.shared.core.store(which).outbox);
+            number += outbox.cancel(filter.clone()).await?;
         }
         Ok(number)
     }
@@ -358,11 +411,11 @@ impl Dispatcher {
         }
     }
 
-    /// A call that was promised an answer has ended, and nothing is sent.
-    pub(crate) fn end_run(&self, id: DeliveryId) {
+    /// A call that was promised an answer has failed, and nothing is sent.
+    pub(crate) fn end_run(&self, id: DeliveryId, reason: FailReason) {
         let core = &self.shared.core;
         if let Some(link) = core.enter() {
-            core.end_run(&link, id);
+            core.end_run(&link, id, Some(reason));
         }
     }
 

@@ -248,7 +248,7 @@ impl RetryPolicy {
         let failed = Outcome::Failed(AttemptError::Resolve);
         let delays = (1..).map_while(|attempt| match self.verdict(id, attempt, failed) {
             Verdict::AgainIn(delay) => Some(delay),
-            Verdict::Delivered | Verdict::Dead(_) | Verdict::Released => None,
+            _ => None,
         });
         delays.fold(Duration::ZERO, Duration::saturating_add)
     }

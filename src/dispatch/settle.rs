@@ -373,7 +373,7 @@ fn note(
         .filter_map(|conclusion| match conclusion.settlement.verdict {
             Verdict::AgainIn(delay) => Some(delay),
             Verdict::Released => Some(Duration::ZERO),
-            Verdict::Delivered | Verdict::Dead(_) => None,
+            Verdict::Delivered | Verdict::Failed(_) | Verdict::Dead(_) => None,
         });
     let soonest = delays.min();
     let leases = batch.iter().map(|conclusion| conclusion.settlement.lease);

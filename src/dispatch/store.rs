@@ -5,13 +5,13 @@ use tokio::{runtime, time::Instant};
 
 use super::scheduler::{Due, Scheduler};
 use crate::{
-    delivery::Delivery,
+    delivery::{Delivery, Payload},
     endpoint::Host,
     error::BoxError,
     id::DeliveryId,
     outbox::{
-        ErasedOutbox, Lease, LeasedDelivery, Limits, NewDelivery, Outbox, Sealing, StoredDelivery,
-        Unreadable, Want,
+        Envelope, ErasedOutbox, Lease, LeasedDelivery, Limits, NewDelivery, Outbox, Sealing,
+        StoredDelivery, Unreadable, Want,
     },
 };
 
@@ -136,8 +136,25 @@ impl Store {
     }
 
     pub(super) fn read(&self, stored: &StoredDelivery) -> Result<Delivery, Unreadable> {
-        self.sealing
-            .open(stored.id, &stored.envelope, &stored.payload)
+        self.read_with(stored.id, &stored.envelope, &stored.payload)
+    }
+
+    /// All of it but its payload.
+    pub(super) fn read_without_payload(
+        &self,
+        id: DeliveryId,
+        envelope: &Envelope,
+    ) -> Result<Delivery, Unreadable> {
+        self.sealing.open_without_payload(id, envelope)
+    }
+
+    pub(super) fn read_with(
+        &self,
+        id: DeliveryId,
+        envelope: &Envelope,
+        payload: &Payload,
+    ) -> Result<Delivery, Unreadable> {
+        self.sealing.open(id, envelope, payload)
     }
 
     pub(super) fn takes(&self, delivery: &Delivery) -> bool {

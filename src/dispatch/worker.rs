@@ -252,7 +252,9 @@ impl Worker {
             took,
             again_in: match verdict {
                 Verdict::AgainIn(delay) => Some(delay),
-                Verdict::Delivered | Verdict::Dead(_) | Verdict::Released => None,
+                Verdict::Delivered | Verdict::Failed(_) | Verdict::Dead(_) | Verdict::Released => {
+                    None
+                }
             },
         });
         if failures == FAILURES_LOGGED {
@@ -265,7 +267,7 @@ impl Worker {
         let settlement = Settlement::new(lease, verdict, Some(record));
         let conclusion = Conclusion::from(settlement);
         let end = match verdict {
-            Verdict::AgainIn(_) | Verdict::Released => None,
+            Verdict::AgainIn(_) | Verdict::Released | Verdict::Failed(_) => None,
             Verdict::Delivered => Some(EventKind::Delivered { attempts: attempt }),
             Verdict::Dead(last) => Some(EventKind::Dead {
                 attempts: attempt,

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{StatusCode, request};
 
@@ -20,6 +20,8 @@ pub(super) struct Config {
     pub(super) caller_key: Option<CallerKey>,
     /// How calls ask for a 202, where they may.
     pub(super) promises: Option<PromiseReader>,
+    /// Where the status of calls is served: what comes before a run id.
+    pub(super) status_location: Option<Cow<'static, str>>,
     pub(super) forwards: fn(StatusCode) -> bool,
 }
 

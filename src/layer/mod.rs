@@ -116,6 +116,7 @@ impl WebhookLayer {
                 hides_request: false,
                 caller_key: None,
                 promises: None,
+                status_location: None,
                 forwards: |_| true,
             }),
         }
@@ -233,6 +234,34 @@ impl WebhookLayer {
     #[must_use]
     pub fn with_hidden_request(mut self) -> Self {
         self.config_mut().hides_request = true;
+        self
+    }
+
+    /// Says in each [202](Self::with_async_requests) where to look what has become of the call, in
+    /// `Location`: this path or URL, a `/`, and the run id. Default: no `Location`.
+    ///
+    /// It is where the operator has mounted the [status](crate::status()) of calls, as callers see it:
+    ///
+    /// ```
+    /// use tower_webhook::WebhookLayer;
+    ///
+    /// let layer = WebhookLayer::new()
+    ///     .with_async_requests()
+    ///     .with_status_location("/webhooks");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When it has characters that no URL has: others than visible ASCII.
+    #[must_use]
+    pub fn with_status_location(mut self, location: impl Into<Cow<'static, str>>) -> Self {
+        let mut location = location.into();
+        let is_visible = location.bytes().all(|byte| byte.is_ascii_graphic());
+        assert!(is_visible, "a location is visible ASCII");
+        if let Some(shorter) = location.strip_suffix('/') {
+            location = shorter.to_owned().into();
+        }
+        self.config_mut().status_location = Some(location);
         self
     }
 

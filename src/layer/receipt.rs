@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
 use tokio::{
     runtime::Handle,
     time::{Sleep, sleep},
@@ -23,6 +26,8 @@ const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 pub(super) struct Receipt {
     promise: Promise,
     run_id: RequestId,
+    /// Where the status of the call is.
+    location: Option<String>,
     /// Set once it had to be waited for.
     time: Option<Pin<Box<Sleep>>>,
     /// That the call runs is being recorded.
@@ -30,10 +35,11 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn new(promise: Promise, run_id: RequestId) -> Self {
+    pub(super) fn new(promise: Promise, run_id: RequestId, location: Option<String>) -> Self {
         Self {
             promise,
             run_id,
+            location,
             time: None,
             recording: None,
         }
@@ -82,6 +88,10 @@ impl Receipt {
         headers.insert(CONTENT_TYPE, JSON);
         let run_id = HeaderValue::from_str(run_id).expect("an id is visible ASCII");
         headers.insert(REQUEST_ID.clone(), run_id);
+        if let Some(location) = self.location {
+            let location = HeaderValue::try_from(location).expect("it is visible ASCII");
+            headers.insert(LOCATION, location);
+        }
         if self.promise.is_preferred {
             headers.insert(PREFERENCE_APPLIED.clone(), RESPOND_ASYNC);
         }

@@ -135,7 +135,13 @@ impl Config {
         let promise = self.promises.as_ref()?.read(query, headers)?;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_grpc = content_type.is_some_and(|of| of.starts_with(b"application/grpc"));
-        (!is_grpc).then(|| Receipt::new(promise, pending.request_id().clone()))
+        if is_grpc {
+            return None;
+        }
+        let run_id = pending.request_id();
+        let location = self.status_location.as_ref();
+        let location = location.map(|location| format!("{location}/{}", run_id.as_str()));
+        Some(Receipt::new(promise, run_id.clone(), location))
     }
 
     /// Reads what a request asks for, if it asks, and holds a reservation for it.

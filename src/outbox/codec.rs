@@ -79,10 +79,20 @@ pub(super) fn encode(delivery: &Delivery) -> Zeroizing<Vec<u8>> {
 
 /// `None` for what was not written by [`encode`] for this payload.
 pub(super) fn decode(id: DeliveryId, contents: &[u8], payload: &Payload) -> Option<Delivery> {
-    let (hashed, mut rest) = contents.split_first_chunk::<HASH_LEN>()?;
-    if *hashed != hash(payload) {
-        return None;
+    let (hashed, rest) = contents.split_first_chunk::<HASH_LEN>()?;
+    match *hashed == hash(payload) {
+        true => decode_fields(id, rest, payload),
+        false => None,
     }
+}
+
+/// The same with an empty payload, whatever it was written for: nothing of it may be sent.
+pub(super) fn decode_without_payload(id: DeliveryId, contents: &[u8]) -> Option<Delivery> {
+    let (_, rest) = contents.split_first_chunk::<HASH_LEN>()?;
+    decode_fields(id, rest, &Payload::default())
+}
+
+fn decode_fields(id: DeliveryId, mut rest: &[u8], payload: &Payload) -> Option<Delivery> {
     let status = u16::from_be_bytes(take_array(&mut rest)?);
     let failure = take(&mut rest)?;
     let request_id = RequestId::copy_of(take(&mut rest)?)?;

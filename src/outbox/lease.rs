@@ -9,6 +9,7 @@ use super::{Envelope, envelope::Contents};
 use crate::{
     delivery::{Delivery, Payload},
     endpoint::Host,
+    event::FailReason,
     id::{DeliveryId, RequestId},
 };
 
@@ -46,6 +47,8 @@ pub struct StoredDelivery {
     pub host: Host,
     /// The status of the response; `None` on a failure notice where there was none.
     pub status: Option<StatusCode>,
+    /// Why there is no response to forward: it is a failure notice.
+    pub failure: Option<FailReason>,
     /// When it was accepted. It may be kept in whole seconds.
     pub accepted_at: SystemTime,
     /// Everything but the payload.
@@ -71,9 +74,23 @@ impl StoredDelivery {
             request_id,
             host,
             status,
+            failure: None,
             accepted_at,
             envelope,
             payload,
+        }
+    }
+
+    /// What is left of it once nobody needs its payload any more.
+    pub(super) fn without_payload(self) -> Self {
+        let envelope = match self.envelope.0 {
+            Contents::Open(delivery) => Contents::Open(delivery.without_payload()),
+            bytes @ Contents::Bytes(_) => bytes,
+        };
+        Self {
+            envelope: Envelope(envelope),
+            payload: Payload::default(),
+            ..self
         }
     }
 
@@ -91,6 +108,7 @@ impl StoredDelivery {
             request_id: delivery.request_id().clone(),
             host: delivery.endpoint().host_key().clone(),
             status: delivery.status(),
+            failure: delivery.failure(),
             accepted_at: SystemTime::now(),
             envelope,
             payload: delivery.payload().clone(),

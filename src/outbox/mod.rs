@@ -182,7 +182,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// When the leases could not be handed back; they run out.
     fn close(&self) -> impl Future<Output = Result<Vec<StoredDelivery>, BoxError>> + Send;
 
-    /// The deliveries that the filter lets through, newest first: by [`DeliveryId`], downwards.
+    /// The deliveries that the filter lets through, newest first: by [`DeliveryId`], downwards. With their
+    /// [envelopes](DeliveryRecord::with_envelope), where callers are to see the
+    /// [status](crate::status()) of their calls.
     ///
     /// Only called where [`Limits::can_list`] is set. Default: an error.
     ///
@@ -228,6 +230,9 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Makes all dead letters that the filter lets through due at once, as a first attempt, and says
     /// how many they were. Their earlier attempts stay in their record.
+    ///
+    /// What the endpoint took is meant only where the filter names that state, `Delivered` or `Failed`;
+    /// then those whose payloads are kept are due again. What waits or runs is never meant.
     ///
     /// Only called where [`Limits::can_redeliver`] is set. Default: an error.
     ///

@@ -2,9 +2,10 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
+use super::Envelope;
 use crate::{
     endpoint::Host,
-    event::Outcome,
+    event::{FailReason, Outcome},
     id::{DeliveryId, RequestId},
 };
 
@@ -20,24 +21,75 @@ pub struct DeliveryRecord {
     pub host: Host,
     /// The status of the response; `None` on a failure notice where there was none.
     pub status: Option<StatusCode>,
-    /// The payload's length in bytes.
+    /// Why there is no response to forward: what is delivered is a failure notice, or nothing is.
+    pub failure: Option<FailReason>,
+    /// The payload's length in bytes, be it kept or not.
     pub payload_len: usize,
     /// When it was accepted: that of the [`StoredDelivery`](super::StoredDelivery).
     pub accepted_at: SystemTime,
     /// Where it stands.
     pub state: DeliveryState,
-    /// Its attempts so far, the first one first.
+    /// Its attempts so far, the first one first. A redelivery has the same id: its attempts follow upon
+    /// those before it, and count from 1 again.
     pub attempts: Vec<AttemptRecord>,
+    /// For the dispatcher alone, which has to know whose it is.
+    pub(crate) envelope: Option<Envelope>,
 }
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeliveryState {
+    /// Its call runs, which was promised an answer with a 202: there is no response yet.
+    Running,
     /// It waits for its next attempt, or has one under way.
     Waiting,
     /// Its last attempt failed.
     Dead,
+    /// The endpoint took the response. Outboxes keep [a history](super::MemoryOutbox::with_max_history) of
+    /// these.
+    Delivered,
+    /// There never was a response to deliver: the endpoint took a
+    /// [failure notice](DeliveryRecord::failure) in its place, or the call had been promised an answer with
+    /// a 202 and nothing is sent. Kept as those that were delivered are.
+    Failed,
+}
+
+impl DeliveryState {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Running,
+        Self::Waiting,
+        Self::Dead,
+        Self::Delivered,
+        Self::Failed,
+    ];
+
+    /// A short name that stays as it is, for metrics and the [status](crate::status()) of a call.
+    ///
+    /// ```
+    /// use tower_webhook::outbox::DeliveryState;
+    ///
+    /// assert_eq!(DeliveryState::Delivered.name(), "delivered");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Dead => "dead",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Of what has ended well: with a failure notice, or without one.
+    pub(crate) fn of_ended(failure: Option<FailReason>) -> Self {
+        match failure {
+            Some(_) => Self::Failed,
+            None => Self::Delivered,
+        }
+    }
 }
 
 /// One attempt that has ended.
@@ -70,11 +122,21 @@ impl DeliveryRecord {
             request_id,
             host,
             status,
+            failure: None,
             payload_len,
             accepted_at,
             state: DeliveryState::Waiting,
             attempts: Vec::new(),
+            envelope: None,
         }
+    }
+
+    /// With the envelope that the outbox keeps of it. The [status](crate::status()) of a call needs it, to
+    /// know who may look; nobody else gets to see it.
+    #[must_use]
+    pub fn with_envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = Some(envelope);
+        self
     }
 }
 

@@ -95,7 +95,7 @@ impl Rows {
         };
         row.token = 0;
         match settlement.verdict {
-            Verdict::Delivered => drop(self.by_id.remove(&id)),
+            Verdict::Delivered | Verdict::Failed(_) => drop(self.by_id.remove(&id)),
             Verdict::AgainIn(delay) => {
                 row.attempt += 1;
                 row.due = Some(Instant::now() + delay);

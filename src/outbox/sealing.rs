@@ -101,13 +101,34 @@ impl Sealing {
         envelope: &Envelope,
         payload: &Payload,
     ) -> Result<Delivery, Unreadable> {
+        self.open_with(id, envelope, |contents| {
+            codec::decode(id, contents, payload)
+        })
+    }
+
+    /// All of a delivery but its payload, which may be kept no more.
+    pub(crate) fn open_without_payload(
+        &self,
+        id: DeliveryId,
+        envelope: &Envelope,
+    ) -> Result<Delivery, Unreadable> {
+        self.open_with(id, envelope, |contents| {
+            codec::decode_without_payload(id, contents)
+        })
+    }
+
+    fn open_with(
+        &self,
+        id: DeliveryId,
+        envelope: &Envelope,
+        decode: impl Fn(&[u8]) -> Option<Delivery>,
+    ) -> Result<Delivery, Unreadable> {
         let bytes = match &envelope.0 {
             Contents::Open(delivery) => return Ok(delivery.clone()),
             Contents::Bytes(bytes) => bytes,
         };
         let (name, contents) = codec::take_apart(bytes).ok_or(Unreadable::Changed)?;
-        let read =
-            |contents: &[u8]| codec::decode(id, contents, payload).ok_or(Unreadable::Changed);
+        let read = |contents: &[u8]| decode(contents).ok_or(Unreadable::Changed);
         match &self.0 {
             Kind::InMemory => Err(Unreadable::Changed),
             Kind::Plaintext if name == NO_KEY => read(contents),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{AttemptRecord, Lease};
-use crate::event::Outcome;
+use crate::event::{FailReason, Outcome};
 
 /// What becomes of a leased delivery, for [`Outbox::settle`](super::Outbox::settle).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,12 @@ pub struct Settlement {
 /// What becomes of a delivery. Exhaustive: an outbox has to act on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The endpoint took it: it is kept no more.
+    /// The endpoint took it: it is due no more. It may be kept for a while, to be looked at. A
+    /// [run](super::Outbox::begin) is forgotten by it.
     Delivered,
+    /// It is a [run](super::Outbox::begin), which failed for this reason, and nothing is sent. It may be
+    /// kept for a while, to be looked at.
+    Failed(FailReason),
     /// It is due again after this time, as the next attempt.
     AgainIn(Duration),
     /// It is given up, and becomes a dead letter; this is how its last attempt ended.

@@ -193,7 +193,7 @@ impl PendingWebhook {
     pub(crate) fn fail(mut self, reason: FailReason) {
         if !self.wishes.tells_failures || !reason.is_told() {
             if self.is_promised {
-                self.dispatcher.end_run(self.delivery.id());
+                self.dispatcher.end_run(self.delivery.id(), reason);
             }
             return self.delivery.end(EventKind::Failed(reason));
         }

@@ -1,3 +1,4 @@
+mod kept;
 mod rows;
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::rows::{DeadLetterLimits, Rows};
+use self::{kept::KeptLimits, rows::Rows};
 use super::{
     DeliveryFilter, DeliveryRecord, DueDeliveries, Durability, Lease, Limits, NewDelivery, Outbox,
     Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Want,
@@ -19,6 +20,10 @@ use crate::{delivery::Payload, error::BoxError, id::DeliveryId, sync::lock};
 ///
 /// Deliveries have no bound here: each is reserved before it is made, and a delivery holds its
 /// reservation until it is settled. Dead letters hold none, and have bounds of their own.
+///
+/// So does the history: records of what the endpoint took, and of calls that failed, to be listed and to
+/// be looked at by their callers ([`status`](crate::status())). It has no payloads, unless
+/// [told to](Self::with_history_payloads).
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,38 +39,73 @@ pub struct MemoryOutbox {
 }
 
 impl MemoryOutbox {
-    /// An empty outbox that keeps 1,024 dead letters of together 64 MiB for 24 hours.
+    /// An empty outbox that keeps 1,024 dead letters of together 64 MiB for 24 hours, and a history of
+    /// 1,024 records of together 16 MiB for an hour: a megabyte or less where no payloads are in it, and as
+    /// long as somebody who polls is likely to come back.
     #[must_use]
     pub fn new() -> Self {
+        let dead = KeptLimits {
+            number: 1_024,
+            bytes: 64 << 20,
+            time: Duration::from_secs(24 * 3_600),
+        };
+        let history = KeptLimits {
+            number: 1_024,
+            bytes: 16 << 20,
+            time: Duration::from_secs(3_600),
+        };
         Self {
-            rows: Mutex::new(Rows::new(DeadLetterLimits {
-                number: 1_024,
-                bytes: 64 << 20,
-                time: Duration::from_secs(24 * 3_600),
-            })),
+            rows: Mutex::new(Rows::new(dead, history)),
         }
     }
 
     /// How many dead letters are kept; the oldest go first. Default: 1,024.
     #[must_use]
     pub fn with_max_dead_letters(self, number: usize) -> Self {
-        self.with_limit(|limits| limits.number = number)
+        self.with(|rows| rows.dead.limits.number = number)
     }
 
     /// The bytes of all dead letters' payloads and headers; the oldest go first. Default: 64 MiB.
     #[must_use]
     pub fn with_max_dead_letter_bytes(self, bytes: usize) -> Self {
-        self.with_limit(|limits| limits.bytes = bytes)
+        self.with(|rows| rows.dead.limits.bytes = bytes)
     }
 
     /// How long dead letters are kept, by the wall clock. Default: 24 hours.
     #[must_use]
     pub fn with_dead_letters_kept(self, time: Duration) -> Self {
-        self.with_limit(|limits| limits.time = time)
+        self.with(|rows| rows.dead.limits.time = time)
     }
 
-    fn with_limit(self, set: impl FnOnce(&mut DeadLetterLimits)) -> Self {
-        set(&mut lock(&self.rows).dead_letter_limits);
+    /// How many records the history has; the oldest go first. Default: 1,024. With 0 there is none.
+    #[must_use]
+    pub fn with_max_history(self, number: usize) -> Self {
+        self.with(|rows| rows.history.limits.number = number)
+    }
+
+    /// The bytes of all headers in the history, and of its payloads; the oldest records go first. Default:
+    /// 16 MiB.
+    #[must_use]
+    pub fn with_max_history_bytes(self, bytes: usize) -> Self {
+        self.with(|rows| rows.history.limits.bytes = bytes)
+    }
+
+    /// How long a record stays in the history, by the wall clock. Default: one hour.
+    #[must_use]
+    pub fn with_history_kept(self, time: Duration) -> Self {
+        self.with(|rows| rows.history.limits.time = time)
+    }
+
+    /// Keeps what was delivered with its payload: it can be delivered again, and its caller can
+    /// [fetch it](crate::status()). Default: no payloads, as what was delivered is somebody else's
+    /// business.
+    #[must_use]
+    pub fn with_history_payloads(self) -> Self {
+        self.with(|rows| rows.keeps_payloads = true)
+    }
+
+    fn with(self, set: impl FnOnce(&mut Rows)) -> Self {
+        set(&mut lock(&self.rows));
         self
     }
 }
@@ -93,6 +133,12 @@ impl Outbox for MemoryOutbox {
         let mut rows = lock(&self.rows);
         let now = Instant::now();
         Ok(batch.into_iter().map(|new| rows.insert(new, now)).collect())
+    }
+
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let mut rows = lock(&self.rows);
+        let now = Instant::now();
+        Ok(runs.into_iter().map(|run| rows.begin(run, now)).collect())
     }
 
     async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {

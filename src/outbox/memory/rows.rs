@@ -1,14 +1,18 @@
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     time::{Duration, SystemTime},
 };
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::super::{
-    AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, DueDeliveries, Lease,
-    LeasedDelivery, NewDelivery, Page, SettleOutcome, Settlement, StoredDelivery, Verdict, Want,
+use super::{
+    super::{
+        AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, DueDeliveries, Lease,
+        LeasedDelivery, NewDelivery, Page, SettleOutcome, Settlement, StoredDelivery, Verdict,
+        Want,
+    },
+    kept::{Kept, KeptLimits},
 };
 use crate::{delivery::Payload, endpoint::Host, error::BoxError, id::DeliveryId};
 
@@ -17,44 +21,44 @@ pub(super) struct Rows {
     by_id: HashMap<DeliveryId, Row, RandomState>,
     /// Those that wait, the longest due first.
     waiting: BTreeSet<(Instant, DeliveryId)>,
-    /// Dead letters, the oldest first. A few may have been redelivered since.
-    dead: VecDeque<DeliveryId>,
-    number_dead: usize,
-    bytes_dead: usize,
-    pub(super) dead_letter_limits: DeadLetterLimits,
+    pub(super) dead: Kept,
+    /// What the endpoint took, and runs that have failed.
+    pub(super) history: Kept,
+    pub(super) keeps_payloads: bool,
     tokens: u64,
     is_closed: bool,
 }
 
-pub(super) struct DeadLetterLimits {
-    pub(super) number: usize,
-    pub(super) bytes: usize,
-    pub(super) time: Duration,
-}
-
 struct Row {
     stored: StoredDelivery,
+    /// Of a payload that is kept no more, too.
+    payload_len: usize,
     attempt: u32,
     attempts: Vec<AttemptRecord>,
     state: State,
+    /// Its call runs, and nobody has fetched it since that began.
+    is_run: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Leased(u64),
     Waiting(Instant),
-    Dead(SystemTime),
+    Dead,
+    /// It is history, with its payload or without it.
+    Ended {
+        has_payload: bool,
+    },
 }
 
 impl Rows {
-    pub(super) fn new(dead_letter_limits: DeadLetterLimits) -> Self {
+    pub(super) fn new(dead: KeptLimits, history: KeptLimits) -> Self {
         Self {
             by_id: HashMap::default(),
             waiting: BTreeSet::new(),
-            dead: VecDeque::new(),
-            number_dead: 0,
-            bytes_dead: 0,
-            dead_letter_limits,
+            dead: Kept::new(dead),
+            history: Kept::new(history),
+            keeps_payloads: false,
             tokens: 0,
             is_closed: false,
         }
@@ -62,17 +66,15 @@ impl Rows {
 
     pub(super) fn insert(&mut self, new: NewDelivery, now: Instant) -> Option<Lease> {
         let id = new.stored.id;
+        // It takes the place of its run.
+        if self.by_id.get(&id).is_some_and(|row| row.is_run) {
+            self.forget(id);
+        }
         let is_new = !self.by_id.contains_key(&id);
         if is_new {
-            let row = Row {
-                stored: new.stored,
-                attempt: 1,
-                attempts: Vec::new(),
-                state: State::Waiting(now),
-            };
-            self.by_id.insert(id, row);
+            self.by_id.insert(id, Row::new(new.stored, now));
         }
-        let is_alive = self.by_id.get(&id).and_then(Row::died_at).is_none();
+        let is_alive = self.by_id.get(&id).is_some_and(Row::is_alive);
         if new.lease && is_alive {
             return Some(self.lease(id));
         }
@@ -82,6 +84,28 @@ impl Rows {
         None
     }
 
+    pub(super) fn begin(&mut self, run: NewDelivery, now: Instant) -> Option<Lease> {
+        let id = run.stored.id;
+        if self.is_closed || self.by_id.contains_key(&id) {
+            return None;
+        }
+        let row = Row::new(run.stored, now);
+        self.by_id.insert(id, row);
+        let lease = self.lease(id);
+        if let Some(row) = self.by_id.get_mut(&id) {
+            row.is_run = true;
+        }
+        Some(lease)
+    }
+
+    fn forget(&mut self, id: DeliveryId) {
+        if let Some(row) = self.by_id.remove(&id)
+            && let State::Waiting(due) = row.state
+        {
+            self.waiting.remove(&(due, id));
+        }
+    }
+
     fn lease(&mut self, id: DeliveryId) -> Lease {
         self.tokens += 1;
         if let Some(row) = self.by_id.get_mut(&id) {
@@ -89,6 +113,7 @@ impl Rows {
                 self.waiting.remove(&(due, id));
             }
             row.state = State::Leased(self.tokens);
+            row.is_run = false;
         }
         Lease::new(id, self.tokens)
     }
@@ -146,26 +171,47 @@ impl Rows {
         let Some(row) = self.by_id.get_mut(&id) else {
             return SettleOutcome::LeaseLost;
         };
-        if verdict != Verdict::Delivered {
-            row.attempts.extend(*record);
-        }
+        row.attempts.extend(*record);
         match verdict {
-            Verdict::Delivered => drop(self.by_id.remove(&id)),
+            Verdict::Delivered if row.is_run => self.forget(id),
+            Verdict::Delivered => self.end(id, self.keeps_payloads),
+            Verdict::Failed(reason) => {
+                row.stored.failure = Some(reason);
+                row.is_run = false;
+                // It was never to be sent.
+                self.end(id, false);
+            }
             Verdict::AgainIn(delay) => {
                 row.attempt += 1;
                 self.wait(id, now + delay.min(LONGEST));
             }
             Verdict::Released => self.wait(id, now),
             Verdict::Dead(_) => {
+                row.state = State::Dead;
                 let now = SystemTime::now();
-                row.state = State::Dead(now);
-                self.number_dead += 1;
-                self.bytes_dead += row.stored.kept_len();
-                self.dead.push_back(id);
-                self.drop_dead_letters(now);
+                self.dead.push(id, row.stored.kept_len(), now);
+                self.drop_old(now);
             }
         }
         SettleOutcome::Done
+    }
+
+    /// It becomes history.
+    fn end(&mut self, id: DeliveryId, has_payload: bool) {
+        if self.history.limits.number == 0 {
+            return self.forget(id);
+        }
+        let Some(mut row) = self.by_id.remove(&id) else {
+            return;
+        };
+        row.state = State::Ended { has_payload };
+        if !has_payload {
+            row.stored = row.stored.without_payload();
+        }
+        let now = SystemTime::now();
+        self.history.push(id, row.stored.kept_len(), now);
+        self.by_id.insert(id, row);
+        self.drop_old(now);
     }
 
     fn wait(&mut self, id: DeliveryId, due: Instant) {
@@ -175,32 +221,12 @@ impl Rows {
         }
     }
 
-    /// Drops the oldest while there are too many, and those that have been kept for long enough.
-    fn drop_dead_letters(&mut self, now: SystemTime) {
-        while let Some(&id) = self.dead.front() {
-            let died_at = self.by_id.get(&id).and_then(Row::died_at);
-            let limits = &self.dead_letter_limits;
-            let is_due = died_at.is_none_or(|died_at| {
-                self.number_dead > limits.number
-                    || self.bytes_dead > limits.bytes
-                    || now.duration_since(died_at).unwrap_or_default() > limits.time
-            });
-            if !is_due {
-                return;
-            }
-            self.dead.pop_front();
-            if died_at.is_some() {
-                self.count_out(id);
+    /// What has ended is kept within its bounds.
+    fn drop_old(&mut self, now: SystemTime) {
+        for kept in [&mut self.dead, &mut self.history] {
+            while let Some(id) = kept.pop_due(now) {
                 self.by_id.remove(&id);
             }
-        }
-    }
-
-    /// It is a dead letter no more.
-    fn count_out(&mut self, id: DeliveryId) {
-        if let Some(row) = self.by_id.get(&id) {
-            self.number_dead -= 1;
-            self.bytes_dead -= row.stored.kept_len();
         }
     }
 
@@ -210,7 +236,7 @@ impl Rows {
         page: Page,
         now: SystemTime,
     ) -> Vec<DeliveryRecord> {
-        self.drop_dead_letters(now);
+        self.drop_old(now);
         let is_on_page = |id: &DeliveryId| page.before().is_none_or(|before| *id < before);
         let mut found: Vec<_> = match filter.id() {
             Some(id) => self.by_id.get(&id).into_iter().collect(),
@@ -225,7 +251,8 @@ impl Rows {
     }
 
     pub(super) fn payload(&self, id: DeliveryId) -> Option<Payload> {
-        Some(self.by_id.get(&id)?.stored.payload.clone())
+        let row = self.by_id.get(&id)?;
+        row.has_payload().then(|| row.stored.payload.clone())
     }
 
     pub(super) fn redeliver(
@@ -233,20 +260,32 @@ impl Rows {
         filter: &DeliveryFilter,
         now: Instant,
     ) -> Result<usize, BoxError> {
-        let dead = filter.clone().with_state(DeliveryState::Dead);
-        let chosen = self.list(&dead, Page::first(usize::MAX), SystemTime::now());
+        // What was delivered is sent again only where that is what is asked for.
+        let filter = match filter.state() {
+            None => filter.clone().with_state(DeliveryState::Dead),
+            Some(_) => filter.clone(),
+        };
+        let records = self.list(&filter, Page::first(usize::MAX), SystemTime::now());
+        let ids = records.into_iter().map(|record| record.id);
+        let has_ended = |row: &Row| !row.is_alive() && row.has_payload();
+        let chosen: Vec<_> = ids
+            .filter(|id| self.by_id.get(id).is_some_and(has_ended))
+            .collect();
         if self.is_closed && !chosen.is_empty() {
             return Err("the memory outbox has been closed".into());
         }
-        for record in &chosen {
-            self.count_out(record.id);
-            self.wait(record.id, now);
-            if let Some(row) = self.by_id.get_mut(&record.id) {
+        for &id in &chosen {
+            self.wait(id, now);
+            if let Some(row) = self.by_id.get_mut(&id) {
                 row.attempt = 1;
             }
         }
-        self.dead
-            .retain(|id| self.by_id.get(id).and_then(Row::died_at).is_some());
+        if !chosen.is_empty() {
+            let by_id = &self.by_id;
+            let has_ended = |id| by_id.get(&id).is_some_and(|row| !row.is_alive());
+            self.dead.retain(has_ended);
+            self.history.retain(has_ended);
+        }
         Ok(chosen.len())
     }
 
@@ -263,12 +302,14 @@ impl Rows {
         cancelled
     }
 
-    /// Dead letters stay, to be looked at.
+    /// What has ended stays, to be looked at. A run is not lost with what is told of it: somebody else owes
+    /// its end.
     pub(super) fn close(&mut self) -> Vec<StoredDelivery> {
         self.is_closed = true;
         self.waiting.clear();
-        let is_alive = |_: &DeliveryId, row: &mut Row| row.died_at().is_none();
+        let is_alive = |_: &DeliveryId, row: &mut Row| row.is_alive();
         let left = self.by_id.extract_if(is_alive);
+        let left = left.filter(|(_, row)| !row.is_run);
         let mut left: Vec<_> = left.map(|(_, row)| row.stored).collect();
         left.sort_unstable_by_key(|stored| stored.id);
         left
@@ -279,11 +320,24 @@ impl Rows {
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl Row {
-    fn died_at(&self) -> Option<SystemTime> {
-        match self.state {
-            State::Dead(at) => Some(at),
-            State::Leased(_) | State::Waiting(_) => None,
+    /// It waits since now.
+    fn new(stored: StoredDelivery, now: Instant) -> Self {
+        Self {
+            payload_len: stored.payload.len(),
+            stored,
+            attempt: 1,
+            attempts: Vec::new(),
+            state: State::Waiting(now),
+            is_run: false,
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        matches!(self.state, State::Leased(_) | State::Waiting(_))
+    }
+
+    fn has_payload(&self) -> bool {
+        self.state != State::Ended { has_payload: false }
     }
 
     fn record(&self) -> DeliveryRecord {
@@ -292,15 +346,25 @@ impl Row {
             request_id,
             host,
             status,
+            failure,
             accepted_at,
-            payload,
+            envelope,
             ..
         } = &self.stored;
         let (request_id, host) = (request_id.clone(), host.clone());
-        let mut record =
-            DeliveryRecord::new(*id, request_id, host, *status, payload.len(), *accepted_at);
-        if self.died_at().is_some() {
-            record.state = DeliveryState::Dead;
+        let len = self.payload_len;
+        let record = DeliveryRecord::new(*id, request_id, host, *status, len, *accepted_at);
+        let mut record = record.with_envelope(envelope.clone());
+        record.failure = *failure;
+        record.state = match self.state {
+            State::Leased(_) if self.is_run => DeliveryState::Running,
+            State::Leased(_) | State::Waiting(_) => DeliveryState::Waiting,
+            State::Dead => DeliveryState::Dead,
+            State::Ended { .. } => DeliveryState::of_ended(*failure),
+        };
+        // What its endpoint would be told is not so yet.
+        if record.state == DeliveryState::Running {
+            record.failure = None;
         }
         record.attempts.clone_from(&self.attempts);
         record
