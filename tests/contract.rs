@@ -13,8 +13,9 @@ use std::{
 use tower_webhook::{
     BoxError, DeliveryId, Payload,
     outbox::{
-        DeliveryFilter, DeliveryRecord, DueDeliveries, Lease, Limits, MemoryOutbox, NewDelivery,
-        Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Verdict, Want,
+        DeliveryFilter, DeliveryRecord, DeliveryState, DueDeliveries, Lease, Limits, MemoryOutbox,
+        NewDelivery, Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Verdict,
+        Want,
     },
     testing,
 };
@@ -27,6 +28,8 @@ mod sample;
 #[tokio::test(start_paused = true)]
 async fn the_outbox_in_memory_keeps_the_contract() {
     testing::check(async || MemoryOutbox::new()).await;
+    testing::check(async || MemoryOutbox::new().with_history_payloads()).await;
+    testing::check(async || MemoryOutbox::new().with_max_history(0)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,10 +75,18 @@ enum Fault {
     FetchLosesWhatItLeased,
     FailsNowAndThen,
     ForgetsEveryTenth,
+    RunIsDue,
+    RunStays,
+    RunKeepsItsLease,
+    RunOutlivesItsEnd,
+    RunIsForgotten,
+    CloseLosesRuns,
+    DeliveredIsListedAsWaiting,
+    DeliveredIsSentAgain,
 }
 
 impl Fault {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 35] = [
         Self::NoLeases,
         Self::LeasesInAnotherOrder,
         Self::InsertLeasesNothing,
@@ -103,6 +114,14 @@ impl Fault {
         Self::FetchLosesWhatItLeased,
         Self::FailsNowAndThen,
         Self::ForgetsEveryTenth,
+        Self::RunIsDue,
+        Self::RunStays,
+        Self::RunKeepsItsLease,
+        Self::RunOutlivesItsEnd,
+        Self::RunIsForgotten,
+        Self::CloseLosesRuns,
+        Self::DeliveredIsListedAsWaiting,
+        Self::DeliveredIsSentAgain,
     ];
 }
 
@@ -112,15 +131,18 @@ struct Broken {
     calls: AtomicUsize,
     /// The real tokens, where the lease tells another one.
     tokens: Mutex<HashMap<DeliveryId, u64>>,
+    /// What was kept of runs, and their leases.
+    runs: Mutex<HashMap<DeliveryId, (StoredDelivery, Option<Lease>)>>,
 }
 
 impl Broken {
     fn new(fault: Fault) -> Self {
         Self {
-            inner: MemoryOutbox::new(),
+            inner: MemoryOutbox::new().with_history_payloads(),
             fault,
             calls: AtomicUsize::new(0),
             tokens: Mutex::default(),
+            runs: Mutex::default(),
         }
     }
 
@@ -141,6 +163,15 @@ impl Broken {
             .unwrap()
             .insert(lease.delivery, lease.token);
         Lease::new(lease.delivery, 1)
+    }
+
+    fn run(&self, id: DeliveryId) -> Option<(StoredDelivery, Option<Lease>)> {
+        self.runs.lock().unwrap().get(&id).cloned()
+    }
+
+    fn is_run(&self, lease: Lease) -> bool {
+        let run = self.run(lease.delivery);
+        run.is_some_and(|(_, run)| run == Some(lease))
     }
 
     fn real(&self, lease: Lease) -> Lease {
@@ -175,6 +206,10 @@ impl Outbox for Broken {
                 }
             }
         }
+        if self.has(Fault::RunStays) && self.run(batch[0].stored.id).is_some() {
+            return Ok(vec![None]);
+        }
+        let run = self.run(batch[0].stored.id);
         let asked: Vec<_> = batch
             .iter()
             .map(|new| new.lease.then(|| Lease::new(new.stored.id, 7)))
@@ -189,11 +224,29 @@ impl Outbox for Broken {
         if self.has(Fault::LeasesInAnotherOrder) {
             leases.reverse();
         }
+        if self.has(Fault::RunKeepsItsLease) && run.is_some() {
+            leases = vec![run.and_then(|(_, lease)| lease)];
+        }
         leases.resize(number, None);
         let leases = leases.into_iter();
         Ok(leases
             .map(|lease| lease.map(|lease| self.disguised(lease)))
             .collect())
+    }
+
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let kept = runs.clone();
+        let leases = self.inner.begin(runs).await?;
+        for (run, lease) in kept.into_iter().zip(&leases) {
+            let mut runs = self.runs.lock().unwrap();
+            runs.insert(run.stored.id, (run.stored, *lease));
+        }
+        if self.has(Fault::RunIsDue) {
+            let leases = leases.iter().flatten();
+            let release = |lease: &Lease| Settlement::new(*lease, Verdict::Released, None);
+            self.inner.settle(leases.map(release).collect()).await?;
+        }
+        Ok(leases)
     }
 
     async fn fetch(&self, mut want: Want) -> Result<DueDeliveries, BoxError> {
@@ -234,7 +287,12 @@ impl Outbox for Broken {
     async fn settle(&self, mut batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
         for settlement in &mut batch {
             settlement.lease = self.real(settlement.lease);
+            let is_run = self.is_run(settlement.lease);
             settlement.verdict = match (self.fault, settlement.verdict) {
+                (Fault::RunOutlivesItsEnd, Verdict::Delivered | Verdict::Failed(_)) if is_run => {
+                    Verdict::Released
+                }
+                (Fault::RunIsForgotten, Verdict::Released) if is_run => Verdict::Delivered,
                 (Fault::AgainAtOnce, Verdict::AgainIn(_))
                 | (Fault::DeadIsDue, Verdict::Dead(_))
                 | (Fault::ReleasedIsTheNextAttempt, Verdict::Released) => {
@@ -260,6 +318,10 @@ impl Outbox for Broken {
 
     async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
         let mut left = self.inner.close().await?;
+        if self.has(Fault::CloseLosesRuns) {
+            let mut runs = self.runs.lock().unwrap();
+            left.extend(runs.drain().map(|(_, (stored, _))| stored));
+        }
         if self.has(Fault::CloseForgets) {
             left.pop();
         }
@@ -273,6 +335,15 @@ impl Outbox for Broken {
     ) -> Result<Vec<DeliveryRecord>, BoxError> {
         if self.has(Fault::PageAgainAndAgain) && self.count() % 2 == 1 {
             page = Page::first(page.at_most());
+        }
+        if self.has(Fault::DeliveredIsListedAsWaiting) {
+            let mut all = self.inner.list(DeliveryFilter::new(), page).await?;
+            let delivered = all.iter_mut();
+            delivered
+                .filter(|record| record.state == DeliveryState::Delivered)
+                .for_each(|record| record.state = DeliveryState::Waiting);
+            all.retain(|record| filter.lets_through(record));
+            return Ok(all);
         }
         let mut records = self.inner.list(filter, page).await?;
         if self.has(Fault::OldestFirst) {
@@ -297,6 +368,11 @@ impl Outbox for Broken {
     }
 
     async fn redeliver(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        if self.has(Fault::DeliveredIsSentAgain) {
+            let delivered = filter.clone().with_state(DeliveryState::Delivered);
+            let number = self.inner.redeliver(delivered).await?;
+            return Ok(number + self.inner.redeliver(filter).await?);
+        }
         if !self.has(Fault::RedeliversAHundred) {
             return self.inner.redeliver(filter).await;
         }

@@ -175,6 +175,11 @@ impl Delivery {
 
     /// A copy that holds neither the payload nor a reservation.
     pub(crate) fn without_payload(&self) -> Self {
+        self.with_payload(Payload::default())
+    }
+
+    /// A copy with another payload, which holds no reservation.
+    pub(crate) fn with_payload(&self, payload: impl Into<Payload>) -> Self {
         let parts = &self.inner.parts;
         Self::from(DeliveryParts {
             id: parts.id,
@@ -184,7 +189,7 @@ impl Delivery {
             status: parts.status,
             failure: parts.failure,
             headers: parts.headers.clone(),
-            payload: Payload::default(),
+            payload: payload.into(),
         })
     }
 

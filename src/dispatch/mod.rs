@@ -34,7 +34,6 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub(crate) use self::accept::AcceptFuture;
-pub(crate) use self::calls::Call;
 use self::{accept::Sink, core::Core, store::Which};
 pub use self::{
     builder::DispatcherBuilder,

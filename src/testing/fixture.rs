@@ -78,6 +78,17 @@ pub(super) async fn put_leased(outbox: &impl Outbox, delivery: &Delivery) -> Jud
     }
 }
 
+/// Keeps that its call runs; `None` for an outbox that does not.
+pub(super) async fn begin(outbox: &impl Outbox, notice: &Delivery) -> Judgement<Option<Lease>> {
+    let new = NewDelivery::new(stored(outbox, notice)?, true);
+    let leases = is(outbox.begin(vec![new]).await, "begin")?;
+    match leases[..] {
+        [None] => Ok(None),
+        [Some(lease)] if lease.delivery == notice.id() => Ok(Some(lease)),
+        _ => Err(format!("begin gave {leases:?} for one run")),
+    }
+}
+
 pub(super) async fn fetch(outbox: &impl Outbox, want: Want) -> Judgement<DueDeliveries> {
     is(outbox.fetch(want).await, "fetch")
 }

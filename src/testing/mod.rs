@@ -87,6 +87,13 @@ pub async fn violations<O: Outbox>(make: impl AsyncFn() -> O) -> Vec<Violation> 
         get_and_payload_find_one: "get and payload find one delivery by its id, and no other",
         redeliver_revives_the_dead: "redeliver makes all dead letters due that the filter lets through, and only those",
         cancel_forgets_what_waits: "cancel forgets what waits and passes the filter, and nothing that is leased",
+        history_keeps_how_it_ended: "what was delivered is listed as that, with its attempts, or not at all",
+        redeliver_leaves_what_was_delivered: "redeliver makes what was delivered due only where that is asked for, whole or not at all",
+        a_run_is_leased: "a run is leased, is not fetched, and is there once",
+        insert_takes_the_place_of_a_run: "insert takes the place of a run, with another lease",
+        a_run_that_has_ended_is_gone: "a run that is settled is never due",
+        a_run_that_is_handed_back_is_told: "a run that is handed back is due as what was kept of it, unless its response comes first",
+        close_hands_runs_back: "close hands runs back, and loses none",
         a_dropped_call_loses_nothing: "a call that is dropped half-way loses nothing",
         many_calls_at_once: "calls that are made at the same time do not get in each other's way",
         a_dispatcher_delivers_all: "a dispatcher delivers everything from it, once, within its limits",
@@ -125,6 +132,8 @@ pub async fn shared_violations<S, O: Outbox>(
         a_lease_is_one_processes: "what one process has leased no other one gets",
         close_hands_over_at_once: "what a process that was closed had leased is due for the next one at once",
         a_dead_processes_leases_run_out: "what a process that is gone had leased is due after the time of a lease, and not before",
+        a_run_of_a_closed_process_is_told: "what ran in a process that was closed is due for the next one at once",
+        a_run_of_a_dead_process_is_told: "what ran in a process that is gone is due after the time of a lease, and once",
         a_settlement_after_the_takeover_is_lost: "a settlement of a process whose lease another one has taken over changes nothing",
     }
     found

@@ -3,8 +3,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::fixture::{
-    Judgement, SOON, dead, delivery, ensure, fetch_all, fetch_one_within, ids, is, nothing_is_due,
-    put, put_leased, settle,
+    Judgement, SOON, begin, dead, delivery, ensure, fetch_all, fetch_one_within, ids, is,
+    nothing_is_due, put, put_leased, settle,
 };
 use crate::outbox::{DeliveryState, Outbox, SettleOutcome, Verdict};
 
@@ -136,6 +136,53 @@ pub(super) async fn a_dead_processes_leases_run_out<O: Outbox>(
         "it is taken over after {waited:?} of {time:?}"
     );
     Ok(())
+}
+
+pub(super) async fn a_run_of_a_closed_process_is_told<O: Outbox>(
+    open: impl AsyncFn() -> O,
+) -> Judgement {
+    let (one, other) = (open().await, open().await);
+    let notice = delivery("a.example", "notice");
+    if begin(&one, &notice).await?.is_none() {
+        return Ok(());
+    }
+    nothing_is_due(&other, "it runs").await?;
+    is(one.close().await, "close")?;
+    let found = fetch_one_within(&other, SOON).await?;
+    ensure!(found.stored.id == notice.id(), "another delivery");
+    ensure!(found.attempt == 1, "attempt {}", found.attempt);
+    Ok(())
+}
+
+pub(super) async fn a_run_of_a_dead_process_is_told<O: Outbox>(
+    open: impl AsyncFn() -> O,
+) -> Judgement {
+    let (one, other) = (open().await, open().await);
+    let notice = delivery("a.example", "notice");
+    let Some(lost) = begin(&one, &notice).await? else {
+        return Ok(());
+    };
+    // It is there, and does not renew anything: for the other one it is as good as dead.
+    let time = other.limits().lease.unwrap_or(SOON);
+    let began = Instant::now();
+    let found = fetch_one_within(&other, 3 * time + 20 * SOON).await?;
+    let waited = began.elapsed();
+    ensure!(
+        waited + time / 4 >= time,
+        "it is told of after {waited:?} of {time:?}"
+    );
+    ensure!(found.stored.id == notice.id(), "another delivery");
+    let settled = settle(&one, lost, Verdict::Delivered).await?;
+    ensure!(
+        settled == SettleOutcome::LeaseLost,
+        "its end is taken from a lost lease"
+    );
+    let settled = settle(&other, found.lease, Verdict::Delivered).await?;
+    ensure!(
+        settled == SettleOutcome::Done,
+        "the lease that holds is lost"
+    );
+    nothing_is_due(&other, "it was told").await
 }
 
 pub(super) async fn a_settlement_after_the_takeover_is_lost<O: Outbox>(
