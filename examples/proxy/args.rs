@@ -83,6 +83,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     outbox_key_file: Option<PathBuf>,
 
+    /// Tell callers under this path what has become of their calls: PATH/RUN_ID, and PATH/RUN_ID/result while
+    /// that is kept. Whoever asks has to bring the X-Webhook-Secret of the call
+    #[arg(long, value_name = "PATH", value_parser = status_path)]
+    pub(crate) status_path: Option<String>,
+
     /// How long calls and webhooks under way may take to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
@@ -102,8 +107,9 @@ impl Args {
         if self.required_durability {
             builder = builder.with_required_durability();
         }
+        let keeps_payloads = self.status_path.is_some();
         self.outbox
-            .dispatcher(self.outbox_key_file.as_deref(), builder)
+            .dispatcher(self.outbox_key_file.as_deref(), keeps_payloads, builder)
     }
 
     pub(crate) fn layer(&self, dispatcher: &Dispatcher) -> WebhookLayer {
@@ -112,6 +118,9 @@ impl Args {
             .with_run_limit(self.max_run);
         if self.async_requests {
             layer = layer.with_longest_wait(self.longest_wait);
+        }
+        if let Some(path) = &self.status_path {
+            layer = layer.with_status_location(path.clone());
         }
         if self.no_failure_notices {
             layer = layer.without_failure_notices();
@@ -123,6 +132,16 @@ impl Args {
             layer = layer.with_cancel_on_disconnect();
         }
         layer
+    }
+}
+
+/// Without a slash at its end.
+fn status_path(text: &str) -> Result<String, &'static str> {
+    let is_path = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
+    let path = text.trim_end_matches('/');
+    match path.starts_with('/') && path.bytes().all(is_path) {
+        true => Ok(path.to_owned()),
+        false => Err("must be a path, such as /webhooks"),
     }
 }
 

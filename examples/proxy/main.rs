@@ -54,6 +54,9 @@
 //! ends with the call. A caller that only closes its sending side gets its answer: as TCP does not
 //! tell the two apart, it counts as gone once nothing has moved for `--half-close-timeout`.
 //!
+//! With `--status-path /webhooks`, what is under that path is the proxy's own: callers are told what has
+//! become of their calls.
+//!
 //! SIGTERM and Ctrl-C drain: no new connections, then calls under way end, then their webhooks,
 //! all within `--drain`. A second signal cuts that short. The exit code is 0 unless webhooks had
 //! to be given up. Logs go to standard error; `RUST_LOG` chooses what is in them.
@@ -87,7 +90,13 @@ use tokio::net::TcpListener;
 use tower_webhook::Dispatcher;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{args::Args, forward::Proxy, serve::Server, service::Service, stop::Stop};
+use crate::{
+    args::Args,
+    forward::Proxy,
+    serve::{Server, StatusAt},
+    service::Service,
+    stop::Stop,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -123,7 +132,10 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let server = Server::new(layer, proxy, args.half_close_timeout);
+    let status = args
+        .status_path
+        .map(|path| StatusAt::new(path, &dispatcher));
+    let server = Server::new(layer, proxy, args.half_close_timeout, status);
     let connections = server.serve(&listener, stop.asked()).await;
     drop(listener);
 

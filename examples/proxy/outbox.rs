@@ -6,7 +6,11 @@ use std::{
     str::FromStr,
 };
 
-use tower_webhook::{Dispatcher, dispatch::DispatcherBuilder, outbox::SealingKey};
+use tower_webhook::{
+    Dispatcher,
+    dispatch::DispatcherBuilder,
+    outbox::{MemoryOutbox, SealingKey},
+};
 use tower_webhook_sqlite::SqliteOutbox;
 
 /// Where deliveries wait.
@@ -40,18 +44,28 @@ impl Outbox {
     pub(crate) fn dispatcher(
         &self,
         key_file: Option<&Path>,
+        keeps_payloads: bool,
         builder: DispatcherBuilder,
     ) -> Result<Dispatcher, Box<dyn Error>> {
         match self {
             Self::Memory if key_file.is_some() => {
                 Err("--outbox-key-file goes with --outbox sqlite:PATH".into())
             }
+            Self::Memory if keeps_payloads => {
+                let outbox = MemoryOutbox::new().with_history_payloads();
+                Ok(builder.with_outbox(outbox).build())
+            }
             Self::Memory => Ok(builder.build()),
             Self::Sqlite(path) => {
                 let key_file = key_file.map_or_else(|| beside(path), Path::to_owned);
                 let key = SealingKey::from_file_or_new(&key_file)
                     .map_err(|error| format!("{}: {error}", key_file.display()))?;
-                let outbox = SqliteOutbox::open(path, key)
+                let mut outbox = SqliteOutbox::builder(path).with_key(key);
+                if keeps_payloads {
+                    outbox = outbox.with_history_payloads();
+                }
+                let outbox = outbox
+                    .open()
                     .map_err(|error| format!("{}: {error}", path.display()))?;
                 let dispatcher = builder.with_outbox(outbox).build();
                 dispatcher.start();

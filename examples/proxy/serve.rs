@@ -20,7 +20,7 @@ use hyper_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceExt as _, service_fn};
-use tower_webhook::WebhookLayer;
+use tower_webhook::{Dispatcher, WebhookLayer, status, status::Status};
 
 use crate::{
     answer::own,
@@ -37,14 +37,42 @@ pub(crate) struct Server {
     proxy: Proxy,
     /// See [`Caller::left`].
     patience: Duration,
+    status: Option<StatusAt>,
+}
+
+/// Where callers are told what has become of their calls.
+#[derive(Clone)]
+pub(crate) struct StatusAt {
+    path: Arc<str>,
+    status: Status,
+}
+
+impl StatusAt {
+    pub(crate) fn new(path: String, dispatcher: &Dispatcher) -> Self {
+        Self {
+            path: path.into(),
+            status: status(dispatcher),
+        }
+    }
+
+    fn serves<B>(&self, request: &Request<B>) -> bool {
+        let below = request.uri().path().strip_prefix(&*self.path);
+        below.is_some_and(|below| below.starts_with('/'))
+    }
 }
 
 impl Server {
-    pub(crate) fn new(layer: WebhookLayer, proxy: Proxy, patience: Duration) -> Self {
+    pub(crate) fn new(
+        layer: WebhookLayer,
+        proxy: Proxy,
+        patience: Duration,
+        status: Option<StatusAt>,
+    ) -> Self {
         Self {
             layer,
             proxy,
             patience,
+            status,
         }
     }
 
@@ -113,17 +141,28 @@ impl Server {
         let webhook = self.layer.layer(service_fn(move |request| {
             proxy.clone().forward(request, peer.ip())
         }));
+        let status = self.status.clone();
         service_fn(move |request: Request<Incoming>| {
             let http1 = request.version() <= Version::HTTP_11;
             let ambiguous = http1 && caller.heads().next_is_ambiguous();
             match call::check(&request, ambiguous) {
-                Ok(()) => {
-                    let answer = webhook.clone().oneshot(request);
-                    Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
-                }
+                Ok(()) => match status.as_ref().filter(|status| status.serves(&request)) {
+                    None => {
+                        let answer = webhook.clone().oneshot(request);
+                        Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
+                    }
+                    Some(StatusAt { status, .. }) => {
+                        let answer = status.clone().oneshot(request);
+                        let answer = answer.map_ok(|response| {
+                            response.map(|body| util::Either::Right(util::Either::Left(body)))
+                        });
+                        Either::Right(Either::Left(answer))
+                    }
+                },
                 Err(refusal) => {
                     let answer = own(refusal.status, refusal.text);
-                    Either::Right(ready(Ok(answer.map(util::Either::Right))))
+                    let answer = answer.map(|body| util::Either::Right(util::Either::Right(body)));
+                    Either::Right(Either::Right(ready(Ok(answer))))
                 }
             }
         })

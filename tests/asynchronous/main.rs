@@ -3,5 +3,7 @@
 #[path = "../support/grpc.rs"]
 mod grpc;
 mod receipts;
+mod runs;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,6 +5,7 @@ mod away;
 mod dead_letters;
 mod faults;
 mod held;
+mod history;
 mod outboxes;
 mod parking;
 mod runtimes;

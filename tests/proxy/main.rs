@@ -12,6 +12,9 @@ mod leaving;
 mod messages;
 mod raw;
 mod refused;
+#[cfg(unix)]
+mod runs;
+mod status;
 mod streams;
 mod world;
 

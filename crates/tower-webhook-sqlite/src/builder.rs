@@ -10,6 +10,7 @@ use crate::{
     SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
     clock::Clock,
     dead_letters::DeadLetterBounds,
+    history::HistoryBounds,
     schema, writable,
     writer::{self, WriterSettings},
 };
@@ -22,6 +23,10 @@ use crate::{
 /// | [dead letters](Self::with_dead_letters_kept) | kept for 30 days |
 /// | [their number](Self::with_max_dead_letters) | 1,000,000 |
 /// | [their payloads](Self::with_max_dead_letter_bytes) | 1 GiB |
+/// | [history](Self::with_max_history) | 100,000 records |
+/// | [its bytes](Self::with_max_history_bytes) | 128 MiB |
+/// | [its time](Self::with_history_kept) | one day |
+/// | [its payloads](Self::with_history_payloads) | none |
 /// | [lease](Self::with_lease) | 10 s |
 /// | [wait for the lock](Self::with_lock_timeout) | 2 s |
 /// | [largest size](Self::with_max_file_size) | 4 GiB |
@@ -31,6 +36,7 @@ pub struct SqliteOutboxBuilder {
     sealing: Option<Sealing>,
     lost_keys: bool,
     dead_letters: DeadLetterBounds,
+    history: HistoryBounds,
     lease: Duration,
     lock_timeout: Duration,
     max_file_size: u64,
@@ -47,6 +53,12 @@ impl SqliteOutboxBuilder {
                 number: 1_000_000,
                 bytes: 1 << 30,
                 time: Duration::from_secs(30 * 24 * 3_600),
+            },
+            history: HistoryBounds {
+                number: 100_000,
+                bytes: 128 << 20,
+                time: Duration::from_secs(24 * 3_600),
+                keeps_payloads: false,
             },
             lease: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(2),
@@ -97,6 +109,35 @@ impl SqliteOutboxBuilder {
         self
     }
 
+    /// How many records the history has: what the endpoints took, and calls that failed, to be listed and to
+    /// be looked at by their callers ([`status`](tower_webhook::status())). The oldest go first. Default:
+    /// 100,000, which is less than 100 MiB of the file. With 0 there is none.
+    pub fn with_max_history(mut self, number: usize) -> Self {
+        self.history.number = number;
+        self
+    }
+
+    /// The bytes of the history: of the sealed envelopes, attempts and payloads in it. The oldest records go
+    /// first. Default: 128 MiB, a 32nd of the [largest size](Self::with_max_file_size).
+    pub fn with_max_history_bytes(mut self, bytes: u64) -> Self {
+        self.history.bytes = bytes;
+        self
+    }
+
+    /// How long a record stays in the history, by the wall clock, give or take a minute. Default: one day.
+    pub fn with_history_kept(mut self, time: Duration) -> Self {
+        self.history.time = time;
+        self
+    }
+
+    /// Keeps what was delivered with its payload, in the clear as other payloads are: it can be delivered
+    /// again, and its caller can fetch it. Default: no payloads, as they are what the file has to be kept
+    /// from others for.
+    pub fn with_history_payloads(mut self) -> Self {
+        self.history.keeps_payloads = true;
+        self
+    }
+
     /// How long a process that has leased deliveries may be silent before another one takes them
     /// over. Default: 10 seconds; 3 at least.
     ///
@@ -122,7 +163,7 @@ impl SqliteOutboxBuilder {
     /// 4 GiB.
     ///
     /// An eighth of it is for noting what becomes of deliveries. Where a delivery would take some of
-    /// that, dead letters make room for it, the oldest first; where there are none, the outbox does
+    /// that, the history makes room for it, and then dead letters, the oldest first; where there are none, the outbox does
     /// not take it. On a disk that is full the same holds of the size that the file has then.
     pub fn with_max_file_size(mut self, bytes: u64) -> Self {
         self.max_file_size = bytes;
@@ -157,6 +198,7 @@ impl SqliteOutboxBuilder {
             clock: self.clock,
             lease: self.lease,
             dead_letters: self.dead_letters,
+            history: self.history,
             lock_timeout: self.lock_timeout,
             path: self.path.clone(),
             max_file_size: self.max_file_size,

@@ -18,6 +18,7 @@ pub(crate) struct Commands {
 /// What the thread is asked to do. Commands that wait together are committed together.
 pub(crate) enum Command {
     Insert(Vec<NewDelivery>, Reply<Vec<Option<Lease>>>),
+    Begin(Vec<NewDelivery>, Reply<Vec<Option<Lease>>>),
     Fetch(Want, Reply<DueDeliveries>),
     Settle(Vec<Settlement>, Reply<Vec<SettleOutcome>>),
     Renew(Vec<Lease>, Reply<Vec<Lease>>),
@@ -61,7 +62,7 @@ impl Command {
     /// How much of a group it is, and how many bytes of payloads it writes.
     pub(crate) fn size(&self) -> (usize, usize) {
         match self {
-            Self::Insert(batch, _) => {
+            Self::Insert(batch, _) | Self::Begin(batch, _) => {
                 let bytes = batch.iter().map(|new| new.stored.payload.len());
                 (batch.len(), bytes.sum())
             }
@@ -71,7 +72,7 @@ impl Command {
     }
 
     pub(crate) fn is_insert(&self) -> bool {
-        matches!(self, Self::Insert(..))
+        matches!(self, Self::Insert(..) | Self::Begin(..))
     }
 
     pub(crate) fn is_fetch(&self) -> bool {
@@ -95,7 +96,7 @@ impl Command {
     /// Whether nobody waits for its answer any more, and nothing has to be done for it.
     pub(crate) fn is_abandoned(&self) -> bool {
         match self {
-            Self::Insert(_, reply) => reply.is_closed(),
+            Self::Insert(_, reply) | Self::Begin(_, reply) => reply.is_closed(),
             Self::Fetch(_, reply) => reply.is_closed(),
             _ => false,
         }
@@ -105,7 +106,7 @@ impl Command {
     pub(crate) fn fail(self, error: SqliteOutboxError) {
         // Whoever does not wait any more needs no answer.
         let _ = match self {
-            Self::Insert(_, reply) => reply.send(Err(error)).is_ok(),
+            Self::Insert(_, reply) | Self::Begin(_, reply) => reply.send(Err(error)).is_ok(),
             Self::Fetch(_, reply) => reply.send(Err(error)).is_ok(),
             Self::Settle(_, reply) => reply.send(Err(error)).is_ok(),
             Self::Renew(_, reply) => reply.send(Err(error)).is_ok(),

@@ -4,10 +4,34 @@ use tower_webhook::outbox::{DeliveryFilter, DeliveryState};
 
 use crate::clock::to_ms;
 
-/// A condition over the delivery table with its values.
+/// A condition with its values.
 ///
 /// What is not asked for is not in it, so that an index is used for what is.
-pub(crate) fn to_sql(filter: &DeliveryFilter) -> (String, Vec<Box<dyn ToSql>>) {
+pub(crate) type Condition = (String, Vec<Box<dyn ToSql>>);
+
+/// Over the table of what is to be delivered, or is dead.
+pub(crate) fn of_deliveries(filter: &DeliveryFilter) -> Condition {
+    let state = filter.state().map(|state| match state {
+        DeliveryState::Running => "state = 'leased' AND run = 1",
+        // Those that are leased wait, too.
+        DeliveryState::Waiting => "(state = 'waiting' OR state = 'leased' AND run = 0)",
+        DeliveryState::Dead => "state = 'dead'",
+        _ => "FALSE",
+    });
+    with_state(filter, state)
+}
+
+/// Over the table of what has ended.
+pub(crate) fn of_history(filter: &DeliveryFilter) -> Condition {
+    let state = filter.state().map(|state| match state {
+        DeliveryState::Delivered => "failure IS NULL",
+        DeliveryState::Failed => "failure IS NOT NULL",
+        _ => "FALSE",
+    });
+    with_state(filter, state)
+}
+
+fn with_state(filter: &DeliveryFilter, state: Option<&'static str>) -> Condition {
     let mut conditions = vec!["TRUE"];
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut add = |condition, value| {
@@ -29,11 +53,6 @@ pub(crate) fn to_sql(filter: &DeliveryFilter) -> (String, Vec<Box<dyn ToSql>>) {
     if let Some(before) = filter.before() {
         add("accepted_at < ?", Box::new(to_ms(before)));
     }
-    match filter.state() {
-        Some(DeliveryState::Dead) => conditions.push("state = 'dead'"),
-        // Those that are leased wait, too.
-        Some(_) => conditions.push("state <> 'dead'"),
-        None => {}
-    }
+    conditions.extend(state);
     (conditions.join(" AND "), values)
 }

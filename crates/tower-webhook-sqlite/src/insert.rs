@@ -1,5 +1,8 @@
-use rusqlite::{Connection, OptionalExtension, Statement, params};
-use tower_webhook::outbox::{Lease, NewDelivery, StoredDelivery};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
+use tower_webhook::{
+    event::FailReason,
+    outbox::{Lease, NewDelivery, StoredDelivery},
+};
 
 use crate::{clock::to_ms, owner::Owner};
 
@@ -9,6 +12,8 @@ pub(crate) struct Insert<'c> {
     delivery: Statement<'c>,
     payload: Statement<'c>,
     zeros: Statement<'c>,
+    replace_run: Statement<'c>,
+    forget_payload: Statement<'c>,
     lease_known: Statement<'c>,
 }
 
@@ -18,12 +23,19 @@ impl<'c> Insert<'c> {
             conn,
             delivery: conn.prepare(
                 "INSERT INTO delivery (id, request_id, state, host, status, envelope, key,
-                     payload_len, accepted_at, due_at, owner, token)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                     payload_len, accepted_at, due_at, owner, token, failure, run)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                  ON CONFLICT DO NOTHING",
             )?,
             payload: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, ?2)")?,
             zeros: conn.prepare("INSERT INTO payload (seq, body) VALUES (?1, zeroblob(?2))")?,
+            replace_run: conn.prepare(
+                "UPDATE delivery SET request_id = ?2, state = ?3, host = ?4, status = ?5,
+                     envelope = ?6, key = ?7, payload_len = ?8, accepted_at = ?9, due_at = ?10,
+                     owner = ?11, token = ?12, failure = ?13, run = ?14
+                 WHERE id = ?1 AND run = 1 AND state IN ('waiting', 'leased') RETURNING seq",
+            )?,
+            forget_payload: conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
             lease_known: conn.prepare(
                 "UPDATE delivery SET state = 'leased', owner = ?2, token = ?3
                  WHERE id = ?1 AND (state = 'waiting' OR state = 'leased' AND owner = ?2)
@@ -41,40 +53,60 @@ impl<'c> Insert<'c> {
     ) -> rusqlite::Result<Option<Lease>> {
         let NewDelivery { stored, lease, .. } = new;
         let lease = lease.then(|| owner.new_lease(stored.id));
-        let (state, owner_id) = match lease {
-            Some(_) => ("leased", Some(owner.id())),
-            None => ("waiting", None),
-        };
-        let id = stored.id.to_string();
-        let token = lease.map(|lease| lease.token as i64);
-        let envelope = stored.envelope.bytes();
-        let inserted = self.delivery.execute(params![
-            id,
-            stored.request_id.as_str(),
-            state,
-            stored.host.as_str(),
-            // 0 where there was no response.
-            stored.status.map_or(0, |status| status.as_u16()),
-            envelope.map_or(&[][..], |bytes| bytes),
-            stored.envelope.key_name(),
-            length(stored),
-            to_ms(stored.accepted_at),
+        let row = NewRow {
+            stored,
+            lease,
+            owner: lease.map(|_| owner.id()),
             now,
-            owner_id,
-            token,
-        ])?;
-        if inserted > 0 {
-            let seq = self.conn.last_insert_rowid();
+            is_run: false,
+        };
+        if self.write(&row)? {
+            return Ok(lease);
+        }
+        // It is there already: as its run, or nobody knew whether it was.
+        let replaced: Option<i64> = row
+            .with_params(|params| self.replace_run.query_row(params, |row| row.get(0)))
+            .optional()?;
+        if let Some(seq) = replaced {
+            self.forget_payload.execute([seq])?;
             self.write_payload(stored, seq)?;
             return Ok(lease);
         }
-        // It is there already: nobody knew whether it was.
         let Some(lease) = lease else { return Ok(None) };
+        let known = params![stored.id.to_string(), row.owner, lease.token as i64];
         let leased: Option<i64> = self
             .lease_known
-            .query_row(params![id, owner_id, token], |row| row.get(0))
+            .query_row(known, |row| row.get(0))
             .optional()?;
         Ok(leased.map(|_seq| lease))
+    }
+
+    /// Writes that a call runs, leased. `None` where its id is there already.
+    pub(crate) fn begin(
+        &mut self,
+        run: &NewDelivery,
+        owner: &mut Owner<'_>,
+        now: i64,
+    ) -> rusqlite::Result<Option<Lease>> {
+        let lease = owner.new_lease(run.stored.id);
+        let row = NewRow {
+            stored: &run.stored,
+            lease: Some(lease),
+            owner: Some(owner.id()),
+            now,
+            is_run: true,
+        };
+        Ok(self.write(&row)?.then_some(lease))
+    }
+
+    /// Says whether it was not there yet.
+    fn write(&mut self, row: &NewRow<'_>) -> rusqlite::Result<bool> {
+        let inserted = row.with_params(|params| self.delivery.execute(params))?;
+        if inserted > 0 {
+            let seq = self.conn.last_insert_rowid();
+            self.write_payload(row.stored, seq)?;
+        }
+        Ok(inserted > 0)
     }
 
     /// One segment is bound as it is; several are written one after another, never joined.
@@ -93,6 +125,43 @@ impl<'c> Insert<'c> {
             at += segment.len();
         }
         blob.close()
+    }
+}
+
+struct NewRow<'a> {
+    stored: &'a StoredDelivery,
+    lease: Option<Lease>,
+    owner: Option<i64>,
+    now: i64,
+    is_run: bool,
+}
+
+impl NewRow<'_> {
+    /// The values of its columns, in the order of the statements.
+    fn with_params<T>(&self, run: impl FnOnce(&[&dyn ToSql]) -> T) -> T {
+        let stored = self.stored;
+        let state = match self.lease {
+            Some(_) => "leased",
+            None => "waiting",
+        };
+        let envelope = stored.envelope.bytes();
+        run(params![
+            stored.id.to_string(),
+            stored.request_id.as_str(),
+            state,
+            stored.host.as_str(),
+            // 0 where there was no response.
+            stored.status.map_or(0, |status| status.as_u16()),
+            envelope.map_or(&[][..], |bytes| bytes),
+            stored.envelope.key_name(),
+            length(stored),
+            to_ms(stored.accepted_at),
+            self.now,
+            self.owner,
+            self.lease.map(|lease| lease.token as i64),
+            stored.failure.map(FailReason::name),
+            self.is_run,
+        ])
     }
 }
 

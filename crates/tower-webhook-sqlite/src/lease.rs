@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row, Statement, params};
 use tower_webhook::{
     DeliveryId, Payload, RequestId,
     endpoint::Host,
+    event::FailReason,
     outbox::{Envelope, LeasedDelivery, StoredDelivery},
 };
 
@@ -22,10 +23,12 @@ impl<'c> LeaseRows<'c> {
     pub(crate) fn new(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             lease: conn.prepare(
-                "UPDATE delivery SET state = 'leased', owner = ?2, token = ?3 WHERE seq = ?1",
+                "UPDATE delivery SET state = 'leased', owner = ?2, token = ?3, run = 0
+                 WHERE seq = ?1",
             )?,
             read: conn.prepare(
-                "SELECT id, request_id, host, status, envelope, attempt, body, accepted_at
+                "SELECT id, request_id, host, status, envelope, attempt, body, accepted_at,
+                     failure
                  FROM delivery LEFT JOIN payload USING (seq) WHERE seq = ?1",
             )?,
             bury: conn.prepare(
@@ -100,7 +103,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<(u32, StoredDelivery)>> {
     let request_id = text(1)?.and_then(RequestId::parse);
     let status = u16::try_from(number(3)?).ok();
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let stored = StoredDelivery::new(
+    let failure = text(8)?.and_then(FailReason::from_name);
+    let mut stored = StoredDelivery::new(
         id,
         request_id.unwrap_or_else(|| id.into()),
         Host::from(text(2)?.unwrap_or_default()),
@@ -109,6 +113,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<(u32, StoredDelivery)>> {
         Envelope::from_bytes(bytes(4)?.unwrap_or_default()),
         Payload::from(bytes(6)?.unwrap_or_default()),
     );
+    stored.failure = failure;
     let attempt = u32::try_from(number(5)?).unwrap_or(1).max(1);
     Ok(Some((attempt, stored)))
 }

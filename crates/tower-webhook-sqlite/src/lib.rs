@@ -118,6 +118,7 @@ mod dead_letters;
 mod error;
 mod fetch;
 mod filter;
+mod history;
 mod insert;
 mod intact;
 mod lease;

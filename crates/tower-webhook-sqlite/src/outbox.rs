@@ -67,6 +67,11 @@ impl Outbox for SqliteOutbox {
         Ok(self.commands.ask(insert).await?)
     }
 
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let begin = |reply| Command::Begin(runs, reply);
+        Ok(self.commands.ask(begin).await?)
+    }
+
     async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
         let fetch = |reply| Command::Fetch(want, reply);
         Ok(self.commands.ask(fetch).await?)

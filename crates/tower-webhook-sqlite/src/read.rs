@@ -1,21 +1,24 @@
 //! Reading for people: on a thread and a connection of its own, so that however long a list is,
 //! nothing else waits for it.
 
-use std::{thread, time::Duration};
+use std::{cmp::Reverse, thread, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter, types::ValueRef};
 use tokio::sync::oneshot;
 use tower_webhook::{
     BoxError, DeliveryId, Payload, RequestId,
     endpoint::Host,
-    outbox::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Page},
+    event::FailReason,
+    outbox::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Envelope, Page},
 };
 
 use crate::{
-    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind, clock::from_ms, filter, schema,
-    text::outcome_from,
+    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
+    clock::from_ms,
+    filter, schema,
+    text::{attempts_from, outcome_from},
 };
 
 impl SqliteOutbox {
@@ -44,44 +47,74 @@ pub(crate) fn list(
     filter: &DeliveryFilter,
     page: Page,
 ) -> rusqlite::Result<Vec<DeliveryRecord>> {
-    // One view of the file for both tables.
+    // One view of the file for all tables.
     let view = conn.unchecked_transaction()?;
-    let (mut condition, mut values) = filter::to_sql(filter);
+    let deliveries = filter::of_deliveries(filter);
+    let mut records = read_page(&view, "delivery", "state, run, seq", deliveries, page)?;
+    let ended = filter::of_history(filter);
+    records.extend(read_page(
+        &view,
+        "history",
+        "'ended', 0, attempts",
+        ended,
+        page,
+    )?);
+    records.sort_by_key(|record| Reverse(record.id));
+    // What was delivered twice is listed once.
+    records.dedup_by_key(|record| record.id);
+    records.truncate(page.at_most());
+    Ok(records)
+}
+
+fn read_page(
+    conn: &Connection,
+    table: &str,
+    columns: &str,
+    (mut condition, mut values): filter::Condition,
+    page: Page,
+) -> rusqlite::Result<Vec<DeliveryRecord>> {
     if let Some(before) = page.before() {
         condition.push_str(" AND id < ?");
         values.push(Box::new(before.to_string()));
     }
     values.push(Box::new(i64::try_from(page.at_most()).unwrap_or(i64::MAX)));
-    let mut deliveries = view.prepare(&format!(
-        "SELECT seq, id, request_id, host, status, payload_len, accepted_at, state
-         FROM delivery WHERE {condition} ORDER BY id DESC LIMIT ?"
+    let mut rows = conn.prepare(&format!(
+        "SELECT id, request_id, host, status, payload_len, accepted_at, failure, envelope, {columns}
+         FROM {table} WHERE {condition} ORDER BY id DESC LIMIT ?"
     ))?;
-    let mut attempts = view.prepare(
+    let mut attempts = conn.prepare(
         "SELECT attempt, started_at, took_us, status, retry_after, error
          FROM attempt WHERE delivery = ?1 ORDER BY rowid",
     )?;
-    let mut rows = deliveries.query(params_from_iter(values))?;
+    let mut rows = rows.query(params_from_iter(values))?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
         let Some(mut record) = record(row)? else {
             tracing::warn!("a row of the SQLite outbox cannot be read, and is not listed");
             continue;
         };
-        let of_it = attempts.query_map([row.get::<_, i64>(0)?], attempt)?;
-        record.attempts = of_it.collect::<Result<_, _>>()?;
+        record.attempts = match row.get_ref(10)? {
+            ValueRef::Integer(seq) => {
+                let of_it = attempts.query_map([seq], attempt)?;
+                of_it.collect::<Result<_, _>>()?
+            }
+            text => attempts_from(text.as_str().unwrap_or_default()),
+        };
         records.push(record);
     }
     Ok(records)
 }
 
 pub(crate) fn payload(conn: &Connection, id: DeliveryId) -> rusqlite::Result<Option<Payload>> {
-    let found: Option<Vec<u8>> = conn
-        .query_row(
-            "SELECT body FROM payload JOIN delivery USING (seq) WHERE id = ?1",
-            [id.to_string()],
-            |row| row.get(0),
-        )
-        .optional()?;
+    let id = id.to_string();
+    let read = |sql| -> rusqlite::Result<Option<Vec<u8>>> {
+        let found = conn.query_row(sql, [&id], |row| row.get(0)).optional()?;
+        Ok(found.flatten())
+    };
+    let mut found = read("SELECT body FROM payload JOIN delivery USING (seq) WHERE id = ?1")?;
+    if found.is_none() {
+        found = read("SELECT body FROM history WHERE id = ?1 ORDER BY n DESC LIMIT 1")?;
+    }
     Ok(found.map(|body| Bytes::from(body).into()))
 }
 
@@ -92,26 +125,38 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<DeliveryRecord>> {
     };
     let number =
         |index| -> rusqlite::Result<i64> { Ok(row.get_ref(index)?.as_i64().unwrap_or(-1)) };
-    let status = u16::try_from(number(4)?).ok();
+    let status = u16::try_from(number(3)?).ok();
     let (Some(id), Some(request_id), Some(host)) = (
-        text(1)?.and_then(DeliveryId::parse),
-        text(2)?.and_then(RequestId::parse),
-        text(3)?.map(Host::from),
+        text(0)?.and_then(DeliveryId::parse),
+        text(1)?.and_then(RequestId::parse),
+        text(2)?.map(Host::from),
     ) else {
         return Ok(None);
     };
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let len = usize::try_from(number(5)?).unwrap_or(0);
-    let accepted_at = from_ms(number(6)?);
-    let mut record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
-    if text(7)? == Some("dead") {
-        record.state = DeliveryState::Dead;
+    let len = usize::try_from(number(4)?).unwrap_or(0);
+    let accepted_at = from_ms(number(5)?);
+    let envelope = row.get_ref(7)?.as_bytes().unwrap_or_default();
+    let envelope = Envelope::from_bytes(Bytes::copy_from_slice(envelope));
+    let record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
+    let mut record = record.with_envelope(envelope);
+    record.failure = text(6)?.and_then(FailReason::from_name);
+    record.state = match (text(8)?, number(9)?) {
+        (Some("dead"), _) => DeliveryState::Dead,
+        (Some("leased"), 1) => DeliveryState::Running,
+        (Some("ended"), _) if record.failure.is_some() => DeliveryState::Failed,
+        (Some("ended"), _) => DeliveryState::Delivered,
+        _ => DeliveryState::Waiting,
+    };
+    if record.state == DeliveryState::Running {
+        // What its endpoint would be told is not so yet.
+        record.failure = None;
     }
     Ok(Some(record))
 }
 
 /// Whoever can write the file can make any value of it.
-fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+pub(crate) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
     let number = |index| -> rusqlite::Result<Option<i64>> {
         Ok(row.get_ref(index)?.as_i64_or_null().ok().flatten())
     };

@@ -7,6 +7,7 @@ CREATE TABLE delivery (
     state       TEXT NOT NULL CHECK (state IN ('waiting', 'leased', 'dead')),
     host        TEXT NOT NULL,
     status      INTEGER NOT NULL,
+    failure     TEXT,                       -- why it is a failure notice, if it is one
     envelope    BLOB NOT NULL,              -- all but the payload, sealed
     key         TEXT,                       -- the name of the key that it is sealed with
     payload_len INTEGER NOT NULL,
@@ -16,6 +17,7 @@ CREATE TABLE delivery (
     delay       INTEGER NOT NULL DEFAULT 0, -- how long due_at was in the future
     owner       INTEGER,                    -- which process has leased it,
     token       INTEGER,                    -- and which of its leases that is
+    run         INTEGER NOT NULL DEFAULT 0, -- 1: its call runs, and nobody has fetched it since
     died_at     INTEGER,
     reason      TEXT                        -- why it died
 ) STRICT;
@@ -43,6 +45,27 @@ CREATE TABLE attempt (
 ) STRICT;
 
 CREATE INDEX attempt_delivery ON attempt (delivery);
+
+-- What has ended and is no dead letter, in the order in which it did.
+CREATE TABLE history (
+    n           INTEGER PRIMARY KEY,
+    id          TEXT NOT NULL,
+    request_id  TEXT NOT NULL,
+    host        TEXT NOT NULL,
+    status      INTEGER NOT NULL,
+    failure     TEXT,
+    envelope    BLOB NOT NULL,
+    key         TEXT,
+    payload_len INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    ended_at    INTEGER NOT NULL,
+    attempts    TEXT NOT NULL,
+    body        BLOB,                       -- where payloads are kept
+    upto        INTEGER NOT NULL            -- the bytes of this and of all before it
+) STRICT;
+
+CREATE INDEX history_id ON history (id);
+CREATE INDEX history_request ON history (request_id);
 
 -- The processes that have leased deliveries. One whose beat stands still is gone.
 CREATE TABLE owner (

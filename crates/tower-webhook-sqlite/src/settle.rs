@@ -1,19 +1,26 @@
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
-use tower_webhook::outbox::{
-    AttemptRecord, DeliveryFilter, DeliveryState, Lease, SettleOutcome, Settlement, Verdict,
+use tower_webhook::{
+    event::FailReason,
+    outbox::{
+        AttemptRecord, DeliveryFilter, DeliveryState, Lease, SettleOutcome, Settlement, Verdict,
+    },
 };
 
 use crate::{
     clock::{duration_to_ms, to_ms},
     damaged::DamagedRows,
-    sweep::Progress,
+    history::{Ending, History},
+    read::attempt as attempt_from,
+    sweep::{Progress, Swept},
     text::OutcomeColumns,
 };
 
 /// Changes the state of deliveries.
 pub(crate) struct Settle<'c> {
     conn: &'c Connection,
-    delivered: Statement<'c>,
+    leased: Statement<'c>,
+    attempts: Statement<'c>,
+    remove: Statement<'c>,
     again: Statement<'c>,
     die: Statement<'c>,
     release: Statement<'c>,
@@ -41,7 +48,15 @@ impl<'c> Settle<'c> {
         };
         Ok(Self {
             conn,
-            delivered: leased("DELETE FROM delivery")?,
+            leased: conn.prepare(
+                "SELECT seq, run, payload_len FROM delivery
+                 WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+            )?,
+            attempts: conn.prepare(
+                "SELECT attempt, started_at, took_us, status, retry_after, error
+                 FROM attempt WHERE delivery = ?1 ORDER BY rowid",
+            )?,
+            remove: conn.prepare("DELETE FROM delivery WHERE seq = ?1")?,
             again: leased(
                 "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL,
                      attempt = CASE WHEN attempt BETWEEN 1 AND 4294967294 THEN attempt + 1
@@ -83,17 +98,25 @@ impl<'c> Settle<'c> {
     pub(crate) fn run_all(
         &mut self,
         batch: &[Settlement],
+        history: &mut History<'_>,
         now: i64,
     ) -> rusqlite::Result<Vec<SettleOutcome>> {
-        batch.iter().map(|one| self.run(one, now)).collect()
+        let run = |one| self.run(one, history, now);
+        batch.iter().map(run).collect()
     }
 
-    fn run(&mut self, settlement: &Settlement, now: i64) -> rusqlite::Result<SettleOutcome> {
+    fn run(
+        &mut self,
+        settlement: &Settlement,
+        history: &mut History<'_>,
+        now: i64,
+    ) -> rusqlite::Result<SettleOutcome> {
         let id = settlement.lease.delivery.to_string();
         let token = settlement.lease.token as i64;
         let seq = |row: &Row<'_>| row.get(0);
         let changed = match settlement.verdict {
-            Verdict::Delivered => self.delivered.query_row(params![id, token], seq),
+            Verdict::Delivered => return self.end(settlement, None, history, now),
+            Verdict::Failed(reason) => return self.end(settlement, Some(reason), history, now),
             Verdict::AgainIn(delay) => {
                 let delay = duration_to_ms(delay);
                 let due = now.saturating_add(delay);
@@ -105,11 +128,48 @@ impl<'c> Settle<'c> {
         let Some(seq) = changed.optional()? else {
             return Ok(SettleOutcome::LeaseLost);
         };
-        if settlement.verdict == Verdict::Delivered {
-            self.forget(seq)?;
-        } else if let Some(record) = settlement.record.as_ref().filter(|_| self.keeps_records) {
+        if let Some(record) = settlement.record.as_ref().filter(|_| self.keeps_records) {
             self.write_record(seq, record)?;
         }
+        Ok(SettleOutcome::Done)
+    }
+
+    /// It becomes history. A run of which nothing is to be told is forgotten.
+    fn end(
+        &mut self,
+        settlement: &Settlement,
+        failure: Option<FailReason>,
+        history: &mut History<'_>,
+        now: i64,
+    ) -> rusqlite::Result<SettleOutcome> {
+        let Settlement { lease, record, .. } = settlement;
+        let leased = params![lease.delivery.to_string(), lease.token as i64];
+        let leased: Option<(i64, bool, i64)> = self
+            .leased
+            .query_row(leased, |row| {
+                let is_run = row.get_ref(1)?.as_i64() == Ok(1);
+                Ok((row.get(0)?, is_run, row.get_ref(2)?.as_i64().unwrap_or(0)))
+            })
+            .optional()?;
+        let Some((seq, is_run, len)) = leased else {
+            return Ok(SettleOutcome::LeaseLost);
+        };
+        let is_kept = self.keeps_records && history.is_kept() && is_run == failure.is_some();
+        if is_kept {
+            let attempts = self.attempts.query_map([seq], attempt_from)?;
+            let mut attempts: Vec<_> = attempts.collect::<Result<_, _>>()?;
+            attempts.extend(*record);
+            let ending = Ending {
+                seq,
+                failure: failure.map(FailReason::name),
+                attempts: &attempts,
+                // What is kept of a run was never to be sent.
+                has_payload: history.keeps_payload(len) && failure.is_none(),
+            };
+            history.add(&ending, now)?;
+        }
+        self.remove.execute([seq])?;
+        self.forget(seq)?;
         Ok(SettleOutcome::Done)
     }
 
@@ -144,7 +204,7 @@ impl<'c> Settle<'c> {
         now: i64,
     ) -> rusqlite::Result<Progress> {
         let dead = wanted.clone().with_state(DeliveryState::Dead);
-        for seq in progress.step(self.conn, &dead, "dead")? {
+        for seq in progress.step(self.conn, &dead, Swept::DEAD)? {
             if self.damaged.holds(seq) {
                 continue;
             }
@@ -160,13 +220,33 @@ impl<'c> Settle<'c> {
         Ok(progress)
     }
 
+    /// Makes some due that were delivered, and whose payloads are kept.
+    pub(crate) fn revive_history(
+        &mut self,
+        wanted: &DeliveryFilter,
+        mut progress: Progress,
+        history: &mut History<'_>,
+        now: i64,
+    ) -> rusqlite::Result<Progress> {
+        for n in progress.step(self.conn, wanted, Swept::HISTORY)? {
+            let Some((seq, attempts)) = history.revive(n, now)? else {
+                continue;
+            };
+            for attempt in &attempts {
+                self.write_record(seq, attempt)?;
+            }
+            progress.done += 1;
+        }
+        Ok(progress)
+    }
+
     /// Forgets some that wait.
     pub(crate) fn cancel(
         &mut self,
         wanted: &DeliveryFilter,
         mut progress: Progress,
     ) -> rusqlite::Result<Progress> {
-        for seq in progress.step(self.conn, wanted, "waiting")? {
+        for seq in progress.step(self.conn, wanted, Swept::WAITING)? {
             if self.damaged.holds(seq) {
                 continue;
             }

@@ -42,6 +42,23 @@ async fn it_keeps_the_contract_of_shared_outboxes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_contract_with_payloads_in_its_history() {
+    let folders = std::sync::Mutex::new(Vec::new());
+    testing::check(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = SqliteOutbox::builder(folder.path().join("webhooks.db"))
+            .with_key(SealingKey::from_bytes([7; 32]))
+            .with_history_payloads()
+            .with_lease(LEASE)
+            .open()
+            .unwrap();
+        folders.lock().unwrap().push(folder);
+        outbox
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_the_contract_without_sealing() {
     let folders = std::sync::Mutex::new(Vec::new());
     testing::check(async || {
@@ -83,6 +100,10 @@ impl Outbox for Broken {
 
     async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
         self.0.insert(batch).await
+    }
+
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        self.0.begin(runs).await
     }
 
     async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {

@@ -61,7 +61,9 @@ impl Writer<'_> {
     /// whoever asks again.
     fn tell(&mut self, command: Command, done: Done) {
         match (command, done) {
-            (Command::Insert(_, reply), Done::Inserted(leases)) => drop(reply.send(Ok(leases))),
+            (Command::Insert(_, reply) | Command::Begin(_, reply), Done::Inserted(leases)) => {
+                drop(reply.send(Ok(leases)));
+            }
             (Command::Fetch(_, reply), Done::Fetched(found)) => {
                 if let Err(Ok(found)) = reply.send(Ok(found)) {
                     self.give_back(&found);

@@ -1,7 +1,9 @@
 //! What each command does, within the transaction of its group.
 
 use bytes::Bytes;
-use tower_webhook::outbox::{DueDeliveries, Lease, LeasedDelivery, SettleOutcome, Want};
+use tower_webhook::outbox::{
+    DeliveryFilter, DeliveryState, DueDeliveries, Lease, LeasedDelivery, SettleOutcome, Want,
+};
 
 use super::Writer;
 use crate::{
@@ -40,8 +42,16 @@ impl Writer<'_> {
                 let leases = batch.iter().map(|new| insert.run(new, owner, now));
                 Done::Inserted(leases.collect::<rusqlite::Result<_>>()?)
             }
+            Command::Begin(batch, _) => {
+                self.owner.beat_if_due(now)?;
+                let Self { insert, owner, .. } = self;
+                let leases = batch.iter().map(|run| insert.begin(run, owner, now));
+                Done::Inserted(leases.collect::<rusqlite::Result<_>>()?)
+            }
             Command::Fetch(want, _) => self.fetch(want, now)?,
-            Command::Settle(batch, _) => Done::Settled(self.settle.run_all(batch, now)?),
+            Command::Settle(batch, _) => {
+                Done::Settled(self.settle.run_all(batch, &mut self.history, now)?)
+            }
             Command::Renew(leases, _) => {
                 self.owner.beat(now)?;
                 let mut lost = Vec::new();
@@ -54,7 +64,7 @@ impl Writer<'_> {
             }
             Command::Redeliver(Sweep {
                 filter, progress, ..
-            }) => Done::Swept(self.settle.revive(filter, *progress, now)?),
+            }) => Done::Swept(self.redeliver(filter, *progress, now)?),
             Command::Cancel(Sweep {
                 filter, progress, ..
             }) => Done::Swept(self.settle.cancel(filter, *progress)?),
@@ -63,6 +73,23 @@ impl Writer<'_> {
                 false => Done::Closed,
             },
         })
+    }
+
+    fn redeliver(
+        &mut self,
+        filter: &DeliveryFilter,
+        progress: Progress,
+        now: i64,
+    ) -> rusqlite::Result<Progress> {
+        match filter.state() {
+            None | Some(DeliveryState::Dead) => self.settle.revive(filter, progress, now),
+            Some(DeliveryState::Delivered | DeliveryState::Failed) => {
+                self.settle
+                    .revive_history(filter, progress, &mut self.history, now)
+            }
+            // Those are on their way.
+            Some(_) => Ok(progress.end()),
+        }
     }
 
     fn fetch(&mut self, want: &Want, now: i64) -> rusqlite::Result<Done> {

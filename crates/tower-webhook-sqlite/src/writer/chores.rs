@@ -40,7 +40,12 @@ impl Writer<'_> {
             }
         }
         // None of these keeps another one from being done.
-        let steps = [self.evict(), self.look_after_all(), self.take_over()];
+        let steps = [
+            self.evict(),
+            self.trim_history(),
+            self.look_after_all(),
+            self.take_over(),
+        ];
         let mut has_more = false;
         for step in steps {
             has_more |= step?;
@@ -54,6 +59,14 @@ impl Writer<'_> {
         }
         let now = self.clock.now_ms();
         self.step(|writer| Ok(!writer.dead.keep_to_bounds(now)?))
+    }
+
+    fn trim_history(&mut self) -> rusqlite::Result<bool> {
+        if !self.history.is_due() {
+            return Ok(false);
+        }
+        let now = self.clock.now_ms();
+        self.step(|writer| writer.history.trim(now))
     }
 
     fn look_after_all(&mut self) -> rusqlite::Result<bool> {

@@ -32,7 +32,7 @@ impl Writer<'_> {
             false => self.room.disk_fills_up()?,
             true => self.room.disk_is_full_now()?,
         }
-        match self.step(|writer| writer.dead.evict_some()) {
+        match self.step(Self::evict_some) {
             Err(error) if !is_full(&error) => Err(error),
             _ => Ok(()),
         }
@@ -51,6 +51,9 @@ impl Writer<'_> {
             let now = writer.clock.now_ms();
             for command in group {
                 answers.push(writer.apply_alone(command, now)?);
+            }
+            if writer.history.is_due() {
+                writer.is_untidy |= writer.history.trim(now)?;
             }
             if writer.count_dead() > 0 && writer.dead.is_over() {
                 writer.is_untidy |= !writer.dead.keep_to_bounds(now)?;
@@ -121,7 +124,7 @@ impl Writer<'_> {
 
     /// Dead letters make room for a delivery before it is refused.
     fn makes_room_for(&mut self, command: &Command) -> rusqlite::Result<bool> {
-        let Command::Insert(batch, reply) = command else {
+        let (Command::Insert(batch, reply) | Command::Begin(batch, reply)) = command else {
             return Ok(true);
         };
         if reply.is_closed() {
@@ -134,11 +137,16 @@ impl Writer<'_> {
             if self.room.is_there_for(batch)? {
                 return Ok(true);
             }
-            if !self.dead.evict_some()? {
+            if !self.evict_some()? {
                 return Ok(false);
             }
         }
         self.room.is_there_for(batch)
+    }
+
+    /// Makes room: what is only to be looked at goes first, then dead letters. Says whether there was any.
+    fn evict_some(&mut self) -> rusqlite::Result<bool> {
+        Ok(self.history.evict_some()? || self.dead.evict_some()?)
     }
 
     fn roll_back(&mut self) {

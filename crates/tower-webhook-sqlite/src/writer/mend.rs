@@ -71,7 +71,7 @@ impl Writer<'_> {
     /// Halves what fails, until it is known which ones do.
     fn settle_in_parts(&mut self, batch: &[Settlement]) -> rusqlite::Result<Vec<SettleOutcome>> {
         let now = self.clock.now_ms();
-        let settled = self.apart(|writer| writer.settle.run_all(batch, now));
+        let settled = self.apart(|writer| writer.settle.run_all(batch, &mut writer.history, now));
         match settled {
             Err(error) if is_of_a_row(&error) => match batch {
                 [one] => Ok(vec![self.bury(one, &error)?]),
@@ -113,7 +113,9 @@ impl Writer<'_> {
             &mut self.upkeep.damaged,
         ];
         let others = others.map(|rows| !rows.take_new().is_empty());
-        let is_something = !unreadable.is_empty() || dead.is_some() || others.contains(&true);
+        let history = self.history.take_damaged();
+        let is_something =
+            history || !unreadable.is_empty() || dead.is_some() || others.contains(&true);
         for seq in unreadable {
             self.bury_unreadable(seq);
         }

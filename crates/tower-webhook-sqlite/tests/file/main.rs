@@ -6,6 +6,7 @@ mod damage;
 mod dead_letters;
 mod files;
 mod full;
+mod history;
 mod kill;
 #[cfg(unix)]
 mod replaced;

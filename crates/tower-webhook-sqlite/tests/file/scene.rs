@@ -91,8 +91,12 @@ impl Folder {
     }
 
     pub(crate) fn count(&self, condition: &str) -> i64 {
+        self.count_in("delivery", condition)
+    }
+
+    pub(crate) fn count_in(&self, table: &str, condition: &str) -> i64 {
         let conn = Connection::open(self.file()).unwrap();
-        let sql = format!("SELECT count(*) FROM delivery WHERE {condition}");
+        let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
         conn.query_row(&sql, [], |row| row.get(0)).unwrap()
     }
 
