@@ -51,7 +51,7 @@ impl Receipt {
         match wire.dispatcher().verdict_on(outcome) {
             Verdict::Delivered => Self::Delivered,
             Verdict::AgainIn(_) => Self::Again,
-            Verdict::Dead(_) | Verdict::Released => Self::Final,
+            Verdict::Dead(_) | Verdict::Failed(_) | Verdict::Released => Self::Final,
         }
     }
 
