@@ -42,6 +42,9 @@
 //! Webhook(key).verify(body.decode(), headers)  # raises WebhookVerificationError
 //! ```
 //!
+//! A secret that is itself `whsec_` and base64 is such a key already: this form is signed with what it
+//! encodes, and Cerebrium's form with its text.
+//!
 //! The package's `verify` also parses the body as JSON, and raises for any other body: for those
 //! take the function above.
 //!

@@ -101,6 +101,44 @@ proptest! {
     }
 }
 
+/// One secret in the Standard Webhooks format: each form has its key, and no other is taken for it.
+#[test]
+fn the_text_of_a_standard_secret_is_the_key_of_the_branded_form_alone() {
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let text = Webhook::from_bytes(SECRET.as_bytes().to_vec()).unwrap();
+    let key = Webhook::new(SECRET).unwrap();
+    let [text, key] = [text, key].map(|theirs| theirs.sign("id", 7, b"body").unwrap());
+    let accepts = |verifier: &Verifier, headers: &HeaderMap| {
+        verifier.verify_at(headers, b"body", at(7)).is_ok()
+    };
+    let forms = |signature: &str| {
+        [
+            standard("id", 7, signature),
+            branded("Cerebrium", "id", 7, &in_hex(signature)),
+        ]
+    };
+    let given = Verifier::new("other").with_secret(SECRET);
+    assert_eq!(
+        forms(&key).map(|form| accepts(&given, &form)),
+        [true, false]
+    );
+    assert_eq!(
+        forms(&text).map(|form| accepts(&given, &form)),
+        [false, true]
+    );
+
+    // The caller may have sent either.
+    let encoded = Verifier::new("other").with_standard_secret(SECRET).unwrap();
+    assert_eq!(
+        forms(&key).map(|form| accepts(&encoded, &form)),
+        [true, true]
+    );
+    assert_eq!(
+        forms(&text).map(|form| accepts(&encoded, &form)),
+        [false, true]
+    );
+}
+
 #[test]
 fn a_delivery_of_just_now_needs_no_clock() {
     let now = UNIX_EPOCH.elapsed().unwrap().as_secs();

@@ -29,10 +29,9 @@ static THREADS: Semaphore = Semaphore::const_new(4);
 /// What is signed in one attempt.
 #[derive(Clone, Copy)]
 struct ToSign<'a> {
-    secret: &'a Secret,
+    secret: Option<&'a Secret>,
     request_id: &'a [u8],
-    /// `None` where one MAC serves both forms: there is only the branded one, or both ids are equal,
-    /// as where the caller sent no request id.
+    /// Only where the form of Standard Webhooks is sent.
     delivery_id: Option<&'a [u8]>,
     timestamp: u64,
     payload: &'a Payload,
@@ -47,10 +46,7 @@ impl Signatures {
     /// Signs at once. Without a secret there are none. `delivery_id` is its text, for the form of
     /// Standard Webhooks.
     pub(super) fn new(delivery: &Delivery, delivery_id: Option<&[u8]>, timestamp: u64) -> Self {
-        match ToSign::new(delivery, delivery_id, timestamp) {
-            Some(to_sign) => to_sign.at_once(),
-            None => Self::default(),
-        }
+        ToSign::new(delivery, delivery_id, timestamp).at_once()
     }
 
     /// Signs what [takes long](Self::take_long), while other tasks have their turn.
@@ -59,49 +55,64 @@ impl Signatures {
         delivery_id: Option<&[u8]>,
         timestamp: u64,
     ) -> Self {
-        match ToSign::new(delivery, delivery_id, timestamp) {
-            Some(to_sign) if to_sign.payload.len() > MAX_IN_SLICES => to_sign.on_a_thread().await,
-            Some(to_sign) => to_sign.in_slices().await,
-            None => Self::default(),
-        }
-    }
-
-    fn of(branded: Mac, standard: Option<Mac>) -> Self {
-        Self {
-            branded: Some(branded),
-            standard: standard.or(Some(branded)),
+        let to_sign = ToSign::new(delivery, delivery_id, timestamp);
+        match to_sign.payload.len() > MAX_IN_SLICES {
+            true => to_sign.on_a_thread().await,
+            false => to_sign.in_slices().await,
         }
     }
 }
 
 impl<'a> ToSign<'a> {
-    fn new(delivery: &'a Delivery, delivery_id: Option<&'a [u8]>, timestamp: u64) -> Option<Self> {
-        let request_id = delivery.request_id().as_bytes();
-        Some(Self {
-            secret: delivery.secret()?,
-            request_id,
-            delivery_id: delivery_id.filter(|&id| id != request_id),
+    fn new(delivery: &'a Delivery, delivery_id: Option<&'a [u8]>, timestamp: u64) -> Self {
+        Self {
+            secret: delivery.secret(),
+            request_id: delivery.request_id().as_bytes(),
+            delivery_id,
             timestamp,
             payload: delivery.payload(),
-        })
+        }
     }
 
-    fn at_once(self) -> Signatures {
-        let sign = |id| sign(self.secret, id, self.timestamp, self.payload.segments());
-        Signatures::of(sign(self.request_id), self.delivery_id.map(sign))
-    }
-
-    async fn in_slices(self) -> Signatures {
-        let branded = self.sign_in_slices(self.request_id).await;
-        let standard = match self.delivery_id {
-            Some(id) => Some(self.sign_in_slices(id).await),
+    /// The key and the id of the Standard Webhooks form. `None` where one MAC serves both forms: there
+    /// is only the branded one, or the keys are equal and so are the ids, as where the caller sent no
+    /// request id.
+    fn standard(&self) -> Option<(Secret, &'a [u8])> {
+        let (secret, id) = (self.secret?, self.delivery_id?);
+        match secret.standard_key() {
+            Some(key) => Some((key, id)),
+            None if id != self.request_id => Some((secret.clone(), id)),
             None => None,
-        };
-        Signatures::of(branded, standard)
+        }
     }
 
-    async fn sign_in_slices(self, id: &[u8]) -> Mac {
-        let mut signing = Signing::new(self.secret, id, self.timestamp);
+    fn at_once(&self) -> Signatures {
+        let sign = |key: &Secret, id| sign(key, id, self.timestamp, self.payload.segments());
+        let branded = self.secret.map(|secret| sign(secret, self.request_id));
+        let standard = self.standard().map(|(key, id)| sign(&key, id));
+        Signatures {
+            branded,
+            standard: standard.or(branded),
+        }
+    }
+
+    async fn in_slices(&self) -> Signatures {
+        let Some(secret) = self.secret else {
+            return Signatures::default();
+        };
+        let branded = self.sign_in_slices(secret, self.request_id).await;
+        let standard = match self.standard() {
+            Some((key, id)) => self.sign_in_slices(&key, id).await,
+            None => branded,
+        };
+        Signatures {
+            branded: Some(branded),
+            standard: Some(standard),
+        }
+    }
+
+    async fn sign_in_slices(&self, key: &Secret, id: &[u8]) -> Mac {
+        let mut signing = Signing::new(key, id, self.timestamp);
         let mut room = SLICE;
         for mut segment in self.payload.segments() {
             while let Some((slice, rest)) = segment.split_at_checked(room) {
@@ -115,11 +126,11 @@ impl<'a> ToSign<'a> {
         signing.finish()
     }
 
-    async fn on_a_thread(self) -> Signatures {
+    async fn on_a_thread(&self) -> Signatures {
         let turn = THREADS.acquire().await;
         // Not the delivery: its end is reported once nobody has it any more, and the thread goes on
         // when the attempt is cut off.
-        let secret = self.secret.clone();
+        let secret = self.secret.cloned();
         let request_id = self.request_id.to_vec();
         let delivery_id = self.delivery_id.map(<[u8]>::to_vec);
         let timestamp = self.timestamp;
@@ -127,7 +138,7 @@ impl<'a> ToSign<'a> {
         let signing = spawn_blocking(move || {
             let _turn = turn;
             let to_sign = ToSign {
-                secret: &secret,
+                secret: secret.as_ref(),
                 request_id: &request_id,
                 delivery_id: delivery_id.as_deref(),
                 timestamp,
@@ -187,7 +198,7 @@ mod tests {
         payloads.push(vec![bytes(1); 2 * SLICE].into());
         payloads.push(vec![bytes(SLICE - 1), bytes(2), bytes(2 * SLICE), bytes(7)].into());
         for payload in payloads {
-            for secret in [None, Some("secret")] {
+            for secret in [None, Some("secret"), Some("whsec_AAAA")] {
                 let delivery = delivery(payload.clone(), secret);
                 for id in [None, Some(ID), Some(&b"run-1"[..])] {
                     let at_once = texts(Signatures::new(&delivery, id, 7));

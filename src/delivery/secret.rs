@@ -19,7 +19,10 @@ const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The key that signs a delivery.
 ///
 /// A secret is a sequence of bytes that is used as the HMAC key unchanged:
-/// nothing is decoded, trimmed or stretched.
+/// nothing is trimmed or stretched. Only one in the format of the Standard
+/// Webhooks, `whsec_` followed by base64, has two keys: what the base64 encodes
+/// signs the Standard Webhooks form, as their libraries expect, and the text
+/// itself signs the branded form.
 ///
 /// Clones share one copy, which is overwritten with zeros when the last of
 /// them is dropped. `Debug` never shows it, there is no `Display`, and secrets
@@ -82,6 +85,16 @@ impl Secret {
         type Hash = CtOutput<Sha256>;
         let hash = |bytes: &[u8]| Hash::new(Sha256::digest(bytes));
         hash(self.expose()) == hash(given)
+    }
+
+    /// The key of the Standard Webhooks form, where it is another one than [`expose`](Self::expose)
+    /// gives: the secret is itself in that format.
+    pub(crate) fn standard_key(&self) -> Option<Self> {
+        let text = self.expose();
+        if !text.starts_with(STANDARD_PREFIX.as_bytes()) {
+            return None;
+        }
+        Self::from_standard(str::from_utf8(text).ok()?).ok()
     }
 
     /// The key itself, to be passed to a MAC. Do not log or store it.
@@ -191,6 +204,31 @@ mod tests {
                 InvalidSecret,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_standard_format_has_two_keys() {
+        for (text, key) in [
+            (&b"whsec_cw=="[..], Some(&b"s"[..])),
+            (b"whsec_cw", Some(b"s")),
+            (b"whsec_", None),
+            (b"whsec_cx==", None),
+            (b"whsec_no base64", None),
+            (b"whsec_\xff", None),
+            (b"cw==", None),
+            (b"WHSEC_cw==", None),
+            (b"whsec_\xc3\xa4", None),
+        ] {
+            let secret = Secret::new(text);
+            let standard = secret.standard_key();
+            assert_eq!(
+                standard.as_ref().map(Secret::expose),
+                key,
+                "{}",
+                text.escape_ascii()
+            );
+            assert_eq!(secret.expose(), text);
         }
     }
 }

@@ -13,12 +13,12 @@ use crate::id::is_id;
 pub(super) struct Claim<'a> {
     pub(super) id: &'a str,
     pub(super) seconds: u64,
+    pub(super) form: Form,
     signature: &'a [u8],
-    form: Form,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+pub(super) enum Form {
     Standard,
     Branded,
 }

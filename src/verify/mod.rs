@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use self::claim::Claim;
+use self::claim::{Claim, Form};
 pub use self::error::{VerifyError, VerifyErrorKind};
 use crate::delivery::{Brand, InvalidSecret, Secret, signature};
 
@@ -102,11 +102,15 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// A request with a `webhook-signature` header is judged by the Standard
 /// Webhooks headers alone, any other request by the branded ones alone. The two
 /// are never combined, and there is no fallback from one to the other. Both use
-/// the same MAC with the same key, so neither is weaker. The Standard Webhooks
-/// form goes first because proxies rewrite `X-Request-Id`.
+/// the same MAC, with the same key or the text that encodes it, so neither is
+/// weaker. The Standard Webhooks form goes first because proxies rewrite
+/// `X-Request-Id`.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    secrets: Vec<Secret>,
+    /// The keys of the Standard Webhooks form.
+    standard: Vec<Secret>,
+    /// Those of the branded form, which are others where a secret is in the Standard Webhooks format.
+    branded: Vec<Secret>,
     tolerance: Duration,
     brand: Brand,
 }
@@ -115,25 +119,32 @@ impl Verifier {
     /// A verifier for deliveries signed with this secret, given as the raw
     /// bytes of the `X-Webhook-Secret` header.
     ///
+    /// Where that is itself in the Standard Webhooks format, the Standard
+    /// Webhooks form is signed with the key that it encodes, and the branded
+    /// form with its text.
+    ///
     /// Anybody can sign with an empty secret, so it never matches.
     #[must_use]
     pub fn new(secret: impl AsRef<[u8]>) -> Self {
-        Self::from_secret(Secret::new(secret))
+        Self::empty().with_secret(secret)
     }
 
     /// A verifier for deliveries signed with a secret in the Standard Webhooks
-    /// format: `whsec_` followed by base64.
+    /// format: `whsec_` followed by base64. It does not matter whether the
+    /// caller sent that text in `X-Webhook-Secret`, or the bytes that it encodes.
     ///
     /// # Errors
     ///
     /// [`InvalidSecret`] if it is in another format, or empty.
     pub fn from_standard_secret(secret: &str) -> Result<Self, InvalidSecret> {
-        Secret::from_standard(secret).map(Self::from_secret)
+        Self::empty().with_standard_secret(secret)
     }
 
-    fn from_secret(secret: Secret) -> Self {
+    /// Accepts nothing.
+    fn empty() -> Self {
         Self {
-            secrets: vec![secret],
+            standard: Vec::new(),
+            branded: Vec::new(),
             tolerance: DEFAULT_TOLERANCE,
             brand: Brand::default(),
         }
@@ -143,7 +154,10 @@ impl Verifier {
     /// accept both while deliveries signed with the old one may still arrive.
     #[must_use]
     pub fn with_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
-        self.secrets.push(Secret::new(secret));
+        let text = Secret::new(secret);
+        let key = text.standard_key().unwrap_or_else(|| text.clone());
+        self.standard.push(key);
+        self.branded.push(text);
         self
     }
 
@@ -154,7 +168,9 @@ impl Verifier {
     ///
     /// [`InvalidSecret`] if it is in another format, or empty.
     pub fn with_standard_secret(mut self, secret: &str) -> Result<Self, InvalidSecret> {
-        self.secrets.push(Secret::from_standard(secret)?);
+        let key = Secret::from_standard(secret)?;
+        self.standard.push(key.clone());
+        self.branded.extend([Secret::new(secret), key]);
         Ok(self)
     }
 
@@ -204,7 +220,11 @@ impl Verifier {
             let mac = signature::sign(secret, claim.id.as_bytes(), claim.seconds, [body]);
             claim.macs().any(|claimed| mac.matches(claimed))
         };
-        if !self.secrets.iter().filter(usable).any(matches) {
+        let secrets = match claim.form {
+            Form::Standard => &self.standard,
+            Form::Branded => &self.branded,
+        };
+        if !secrets.iter().filter(usable).any(matches) {
             return Err(VerifyErrorKind::NoMatch.into());
         }
         Ok(VerifiedWebhook {

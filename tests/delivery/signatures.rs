@@ -32,7 +32,14 @@ fn verify(webhook: &Received, secret: &[u8]) {
     Verifier::new(secret)
         .verify(&branded, &webhook.body)
         .unwrap();
-    let standard = Webhook::new(&format!("whsec_{}", BASE64.encode(secret))).unwrap();
+    // A secret that their library takes as it is must work as it is.
+    let text = std::str::from_utf8(secret).unwrap_or_default();
+    let encoded = format!("whsec_{}", BASE64.encode(secret));
+    let theirs = match text.strip_prefix("whsec_").map(|key| BASE64.decode(key)) {
+        Some(Ok(key)) if !key.is_empty() => text,
+        _ => &encoded,
+    };
+    let standard = Webhook::new(theirs).unwrap();
     if std::str::from_utf8(&webhook.body).is_ok() {
         standard.verify(&webhook.body, &webhook.headers).unwrap();
     }
@@ -49,6 +56,9 @@ async fn any_body_under_any_secret() {
     for secret in [
         &b"a-value-of-your-choice"[..],
         b"whsec_AAAA",
+        b"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        b"whsec_",
+        b"whsec_not-base64",
         b"\xff\xe9 x",
         b"=",
     ] {
@@ -65,6 +75,43 @@ async fn any_body_under_any_secret() {
             assert_eq!(webhook.body, body.concat());
             verify(&webhook, secret);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_the_standard_webhooks_works_on_both_sides() {
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    // One key is not the other, whether or not the ids are equal.
+    for id in [None, Some("run-1")] {
+        let mut rig = Rig::new().await;
+        let mut request = asking(&rig.receiver.url("/")).header("x-webhook-secret", SECRET);
+        if let Some(id) = id {
+            request = request.header("x-request-id", id);
+        }
+        call(rig.layer(), request, Response::new("{}".into())).await;
+        let webhook = rig.receiver.next().await;
+        let standard = Webhook::new(SECRET).unwrap();
+        standard.verify(&webhook.body, &webhook.headers).unwrap();
+        let mut branded = webhook.headers.clone();
+        branded.remove("webhook-signature");
+        for verifier in [
+            Verifier::new(SECRET),
+            Verifier::from_standard_secret(SECRET).unwrap(),
+        ] {
+            for headers in [&webhook.headers, &branded] {
+                verifier.verify(headers, &webhook.body).unwrap();
+            }
+        }
+        let text = Webhook::from_bytes(SECRET.as_bytes().to_vec()).unwrap();
+        let timestamp = webhook.header("x-cerebrium-webhook-timestamp");
+        let mac = text.sign(
+            webhook.header("x-request-id"),
+            timestamp.parse().unwrap(),
+            &webhook.body,
+        );
+        let mac = BASE64.decode(&mac.unwrap()["v1,".len()..]).unwrap();
+        let signature = webhook.header("x-cerebrium-webhook-signature");
+        assert_eq!(signature, format!("v1,{}", hex::encode(mac)));
     }
 }
 
