@@ -9,6 +9,10 @@ pub mod endpoint;
 mod error;
 pub mod event;
 mod id;
+#[cfg(any(feature = "ed25519", feature = "sealing"))]
+mod key_file;
+#[cfg(feature = "ed25519")]
+pub mod keys;
 pub mod layer;
 #[cfg(feature = "openapi")]
 pub mod openapi;
@@ -20,6 +24,8 @@ mod sync;
 pub mod testing;
 pub mod verify;
 
+#[cfg(feature = "ed25519")]
+pub use self::keys::keys;
 pub use self::{
     delivery::{Delivery, Payload, Secret},
     dispatch::{Dispatcher, RetryPolicy},

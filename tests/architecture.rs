@@ -10,7 +10,7 @@ use std::{
 const FLOORS: &[&[&str]] = &[
     &["openapi", "testing"],
     &["layer"],
-    &["response", "status"],
+    &["keys", "response", "status"],
     &["ask", "dispatch"],
     &["outbox", "attempt", "verify"],
     &["delivery"],
@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["event"],
     &["endpoint"],
     &["id"],
-    &["error", "sync"],
+    &["error", "key_file", "sync"],
 ];
 
 fn floor(room: &str) -> usize {

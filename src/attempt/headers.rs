@@ -52,9 +52,10 @@ static LOOP: HeaderValue = HeaderValue::from_static("1");
 static AGENT: HeaderValue = OUR_USER_AGENT;
 
 impl Headers {
-    /// `standard` adds the Standard Webhooks headers, and `host` the `Host` header.
-    pub(super) fn new(brand: &Brand, standard: bool, host: bool) -> Self {
-        let template = |kind| Template::new(brand, standard, host, kind);
+    /// `standard` adds the Standard Webhooks headers, and `host` the `Host` header. With a key of the
+    /// service's own, `keyed`, they have a signature also where there is no secret.
+    pub(super) fn new(brand: &Brand, standard: bool, keyed: bool, host: bool) -> Self {
+        let template = |kind| Template::new(brand, standard, keyed, host, kind);
         Self(Kind::ALL.map(template))
     }
 
@@ -82,7 +83,13 @@ impl Kind {
 }
 
 impl Template {
-    fn new(brand: &Brand, standard: bool, host: bool, Kind { signed, typed }: Kind) -> Self {
+    fn new(
+        brand: &Brand,
+        standard: bool,
+        keyed: bool,
+        host: bool,
+        Kind { signed, typed }: Kind,
+    ) -> Self {
         let all = [
             (host, HOST, Field::Host),
             (true, REQUEST_ID.clone(), Field::RequestId),
@@ -97,7 +104,7 @@ impl Template {
             (standard, WEBHOOK_TIMESTAMP.clone(), Field::Timestamp),
             (signed, brand.signature().clone(), Field::BrandedSignature),
             (
-                standard && signed,
+                standard && (signed || keyed),
                 WEBHOOK_SIGNATURE.clone(),
                 Field::StandardSignature,
             ),
@@ -149,8 +156,8 @@ mod tests {
     use super::*;
 
     /// Checks the headers of this kind, and returns how many there are.
-    fn number(standard: bool, host: bool, kind: Kind) -> usize {
-        let headers = Headers::new(&Brand::default(), standard, host);
+    fn number(standard: bool, keyed: bool, host: bool, kind: Kind) -> usize {
+        let headers = Headers::new(&Brand::default(), standard, keyed, host);
         let headers = headers
             .of(kind)
             .with(|field| HeaderValue::from_str(&format!("{field:?}")).ok());
@@ -166,7 +173,11 @@ mod tests {
             ("x-webhook-loop", "1", true),
             ("webhook-id", "DeliveryId", standard),
             ("webhook-timestamp", "Timestamp", standard),
-            ("webhook-signature", "StandardSignature", standard && signed),
+            (
+                "webhook-signature",
+                "StandardSignature",
+                standard && (signed || keyed),
+            ),
             ("x-cerebrium-webhook-signature", "BrandedSignature", signed),
         ] {
             let value = headers.get(name).map(|value| value.to_str().unwrap());
@@ -179,10 +190,12 @@ mod tests {
     fn each_kind_has_its_headers_and_each_value_is_in_its_place() {
         for (typed, more) in [(true, 1), (false, 0)] {
             let [signed, unsigned] = [true, false].map(|signed| Kind { signed, typed });
-            assert_eq!(number(true, true, signed), 12 + more);
-            assert_eq!(number(true, true, unsigned), 10 + more);
-            assert_eq!(number(false, true, signed), 9 + more);
-            assert_eq!(number(false, false, unsigned), 7 + more);
+            assert_eq!(number(true, false, true, signed), 12 + more);
+            assert_eq!(number(true, true, true, signed), 12 + more);
+            assert_eq!(number(true, true, true, unsigned), 11 + more);
+            assert_eq!(number(true, false, true, unsigned), 10 + more);
+            assert_eq!(number(false, false, true, signed), 9 + more);
+            assert_eq!(number(false, false, false, unsigned), 7 + more);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     delivery::{
-        Brand, Delivery, Payload,
+        Brand, Delivery, Payload, SigningKey,
         wire::{FAILURE, RESPONSE_STATUS},
     },
     endpoint::EndpointPolicy,
@@ -28,6 +28,7 @@ pub(crate) struct Post {
     policy: EndpointPolicy,
     headers: Headers,
     standard_headers: bool,
+    signing_keys: Vec<SigningKey>,
     timeout: Duration,
 }
 
@@ -37,16 +38,26 @@ impl Post {
         policy: EndpointPolicy,
         brand: &Brand,
         standard_headers: bool,
+        signing_keys: Vec<SigningKey>,
         timeout: Duration,
     ) -> Self {
-        let headers = Headers::new(brand, standard_headers, client.wants_host());
+        let keyed = !signing_keys.is_empty();
+        // Keys sign the Standard Webhooks form.
+        let standard_headers = standard_headers || keyed;
+        let headers = Headers::new(brand, standard_headers, keyed, client.wants_host());
         Self {
             client,
             policy,
             headers,
             standard_headers,
+            signing_keys,
             timeout,
         }
+    }
+
+    #[cfg(feature = "ed25519")]
+    pub(crate) fn signing_keys(&self) -> &[SigningKey] {
+        &self.signing_keys
     }
 
     /// `signatures` are made here unless they are there already.
@@ -54,22 +65,27 @@ impl Post {
         &self,
         delivery: &Delivery,
         begun: AttemptStart,
-        signatures: Option<Signatures>,
+        signatures: Option<&Signatures>,
     ) -> Request<Payload> {
         let mut text = [0; DeliveryId::TEXT_LEN];
         let delivery_id = delivery.id().encode(&mut text).as_bytes();
         let request_id = delivery.request_id().as_bytes();
         let timestamp = unix_seconds(begun.at);
-        let Signatures { branded, standard } = signatures.unwrap_or_else(|| {
-            let delivery_id = self.standard_headers.then_some(delivery_id);
-            Signatures::new(delivery, delivery_id, timestamp)
-        });
-        let mut values = Values::new(delivery_id.len() + request_id.len());
+        let made;
+        let signatures = match signatures {
+            Some(signatures) => signatures,
+            None => {
+                let delivery_id = self.standard_headers.then_some(delivery_id);
+                made = Signatures::new(delivery, &self.signing_keys, delivery_id, timestamp);
+                &made
+            }
+        };
+        let mut values = Values::new(delivery_id.len() + request_id.len() + signatures.more_len());
         let timestamp = values.number(timestamp);
         let mut response_headers = delivery.headers().iter();
         let content_type = response_headers.find(|(name, _)| *name == CONTENT_TYPE);
         let headers = self.headers.of(Kind {
-            signed: branded.is_some(),
+            signed: signatures.branded.is_some(),
             typed: content_type.is_some(),
         });
         let mut headers = headers.with(|field| match field {
@@ -81,8 +97,11 @@ impl Post {
             Field::Attempt => Some(attempt_header(begun.attempt)),
             Field::Status => Some(status_header(delivery.status().unwrap_or_default())),
             Field::Timestamp => Some(timestamp.clone()),
-            Field::BrandedSignature => branded.map(|mac| values.ascii(&mac.cerebrium())),
-            Field::StandardSignature => standard.map(|mac| values.ascii(&mac.standard())),
+            Field::BrandedSignature => {
+                let branded = signatures.branded;
+                branded.map(|mac| values.ascii(&mac.cerebrium()))
+            }
+            Field::StandardSignature => Some(signatures.standard(&mut values)),
             Field::Fixed(value) => Some(value.clone()),
         });
         for (at, (name, value)) in delivery.headers().iter().enumerate() {
@@ -137,7 +156,7 @@ impl Post {
         }
         let answered = OnceLock::new();
         let deadline = deadline(begun.started, self.timeout);
-        let signatures = match Signatures::take_long(delivery) {
+        let signatures = match Signatures::take_long(delivery, &self.signing_keys) {
             // Before anything is connected to: the time that it takes says nothing about the endpoint.
             true => {
                 let signing = Box::pin(self.sign(delivery, begun));
@@ -151,7 +170,7 @@ impl Post {
         // In one expression: a future that is bound to a variable first takes its size twice.
         let posting = pin!(self.client.post(
             endpoint,
-            || self.request(delivery, begun, signatures),
+            || self.request(delivery, begun, signatures.as_ref()),
             &answered
         ));
         match timer.within(deadline, posting).await {
@@ -168,7 +187,8 @@ impl Post {
         let mut text = [0; DeliveryId::TEXT_LEN];
         let delivery_id = delivery.id().encode(&mut text).as_bytes();
         let delivery_id = self.standard_headers.then_some(delivery_id);
-        Signatures::patiently(delivery, delivery_id, unix_seconds(begun.at)).await
+        let timestamp = unix_seconds(begun.at);
+        Signatures::patiently(delivery, &self.signing_keys, delivery_id, timestamp).await
     }
 }
 

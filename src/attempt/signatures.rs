@@ -1,18 +1,24 @@
+use std::iter;
+
+use http::HeaderValue;
 use tokio::{
     sync::Semaphore,
     task::{spawn_blocking, yield_now},
 };
 
+use super::values::Values;
 use crate::delivery::{
-    Delivery, Payload, Secret,
-    signature::{Mac, Signing, sign},
+    Delivery, Payload, Secret, SigningKey,
+    signature::{Ed25519Signature, Mac, Signing, head, sign},
 };
 
 /// The signatures of one attempt.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Signatures {
     pub(super) branded: Option<Mac>,
-    pub(super) standard: Option<Mac>,
+    standard: Option<Mac>,
+    /// With each key of the service's own.
+    keyed: Vec<Ed25519Signature>,
 }
 
 /// How many bytes are hashed before other tasks have their turn: 50 to 200 microseconds.
@@ -30,6 +36,7 @@ static THREADS: Semaphore = Semaphore::const_new(4);
 #[derive(Clone, Copy)]
 struct ToSign<'a> {
     secret: Option<&'a Secret>,
+    keys: &'a [SigningKey],
     request_id: &'a [u8],
     /// Only where the form of Standard Webhooks is sent.
     delivery_id: Option<&'a [u8]>,
@@ -39,34 +46,63 @@ struct ToSign<'a> {
 
 impl Signatures {
     /// Whether signing takes so long that other tasks should have their turn meanwhile.
-    pub(super) fn take_long(delivery: &Delivery) -> bool {
-        delivery.payload().len() > SLICE && delivery.secret().is_some()
+    pub(super) fn take_long(delivery: &Delivery, keys: &[SigningKey]) -> bool {
+        delivery.payload().len() > SLICE && (delivery.secret().is_some() || !keys.is_empty())
     }
 
-    /// Signs at once. Without a secret there are none. `delivery_id` is its text, for the form of
-    /// Standard Webhooks.
-    pub(super) fn new(delivery: &Delivery, delivery_id: Option<&[u8]>, timestamp: u64) -> Self {
-        ToSign::new(delivery, delivery_id, timestamp).at_once()
+    /// Signs at once, with the delivery's secret and with these keys. Without any there are none.
+    /// `delivery_id` is its text, for the form of Standard Webhooks, which alone is signed with the keys.
+    pub(super) fn new(
+        delivery: &Delivery,
+        keys: &[SigningKey],
+        delivery_id: Option<&[u8]>,
+        timestamp: u64,
+    ) -> Self {
+        ToSign::new(delivery, keys, delivery_id, timestamp).at_once()
     }
 
     /// Signs what [takes long](Self::take_long), while other tasks have their turn.
     pub(super) async fn patiently(
         delivery: &Delivery,
+        keys: &[SigningKey],
         delivery_id: Option<&[u8]>,
         timestamp: u64,
     ) -> Self {
-        let to_sign = ToSign::new(delivery, delivery_id, timestamp);
-        match to_sign.payload.len() > MAX_IN_SLICES {
+        let to_sign = ToSign::new(delivery, keys, delivery_id, timestamp);
+        // A signature with a key is made without a pause.
+        match to_sign.payload.len() > MAX_IN_SLICES || !keys.is_empty() {
             true => to_sign.on_a_thread().await,
             false => to_sign.in_slices().await,
         }
     }
+
+    /// The capacity for the header of the Standard Webhooks form that [`Values`] do not have yet.
+    pub(super) fn more_len(&self) -> usize {
+        self.keyed.len() * (Ed25519Signature::TEXT_LEN + 1)
+    }
+
+    /// The value of the Standard Webhooks form's header: all signatures, separated by spaces.
+    pub(super) fn standard(&self, values: &mut Values) -> HeaderValue {
+        if let Some(mac) = self.standard {
+            values.add(&mac.standard());
+        }
+        for signature in &self.keyed {
+            values.add(&signature.text());
+        }
+        values.done()
+    }
 }
 
 impl<'a> ToSign<'a> {
-    fn new(delivery: &'a Delivery, delivery_id: Option<&'a [u8]>, timestamp: u64) -> Self {
+    fn new(
+        delivery: &'a Delivery,
+        keys: &'a [SigningKey],
+        delivery_id: Option<&'a [u8]>,
+        timestamp: u64,
+    ) -> Self {
         Self {
             secret: delivery.secret(),
+            keys,
             request_id: delivery.request_id().as_bytes(),
             delivery_id,
             timestamp,
@@ -93,12 +129,23 @@ impl<'a> ToSign<'a> {
         Signatures {
             branded,
             standard: standard.or(branded),
+            keyed: self.with_keys(),
         }
+    }
+
+    fn with_keys(&self) -> Vec<Ed25519Signature> {
+        let Some(id) = self.delivery_id.filter(|_| !self.keys.is_empty()) else {
+            return Vec::new();
+        };
+        let head = head(id, self.timestamp);
+        let message = iter::once(&head[..]).chain(self.payload.segments());
+        let message: Vec<_> = message.collect();
+        self.keys.iter().map(|key| key.sign(&message)).collect()
     }
 
     async fn in_slices(&self) -> Signatures {
         let Some(secret) = self.secret else {
-            return Signatures::default();
+            return self.at_once();
         };
         let branded = self.sign_in_slices(secret, self.request_id).await;
         let standard = match self.standard() {
@@ -108,6 +155,7 @@ impl<'a> ToSign<'a> {
         Signatures {
             branded: Some(branded),
             standard: Some(standard),
+            keyed: self.with_keys(),
         }
     }
 
@@ -131,6 +179,7 @@ impl<'a> ToSign<'a> {
         // Not the delivery: its end is reported once nobody has it any more, and the thread goes on
         // when the attempt is cut off.
         let secret = self.secret.cloned();
+        let keys = self.keys.to_vec();
         let request_id = self.request_id.to_vec();
         let delivery_id = self.delivery_id.map(<[u8]>::to_vec);
         let timestamp = self.timestamp;
@@ -139,6 +188,7 @@ impl<'a> ToSign<'a> {
             let _turn = turn;
             let to_sign = ToSign {
                 secret: secret.as_ref(),
+                keys: &keys,
                 request_id: &request_id,
                 delivery_id: delivery_id.as_deref(),
                 timestamp,
@@ -176,11 +226,17 @@ mod tests {
         (0..len).map(|at| at as u8).collect()
     }
 
-    fn texts(signatures: Signatures) -> [Option<Vec<u8>>; 2] {
-        [
-            signatures.branded.map(|mac| mac.cerebrium().to_vec()),
-            signatures.standard.map(|mac| mac.standard().to_vec()),
-        ]
+    /// What the headers of both forms say.
+    fn texts(signatures: &Signatures) -> [Vec<u8>; 2] {
+        let branded = signatures.branded.map(|mac| mac.cerebrium().to_vec());
+        let standard = signatures.standard(&mut Values::new(0));
+        [branded.unwrap_or_default(), standard.as_bytes().to_vec()]
+    }
+
+    fn keys(number: u8) -> Vec<SigningKey> {
+        (0..number)
+            .map(|key| SigningKey::from_bytes([key; 32]))
+            .collect()
     }
 
     #[tokio::test]
@@ -200,18 +256,28 @@ mod tests {
         for payload in payloads {
             for secret in [None, Some("secret"), Some("whsec_AAAA")] {
                 let delivery = delivery(payload.clone(), secret);
-                for id in [None, Some(ID), Some(&b"run-1"[..])] {
-                    let at_once = texts(Signatures::new(&delivery, id, 7));
-                    let patiently = texts(Signatures::patiently(&delivery, id, 7).await);
-                    assert_eq!(patiently, at_once, "{payload:?}");
-                    assert_eq!(at_once.iter().flatten().count(), secret.map_or(0, |_| 2));
+                for (id, number) in [
+                    (None, 0),
+                    (Some(ID), 0),
+                    (Some(ID), 2),
+                    (Some(&b"run-1"[..]), 0),
+                ] {
+                    let keys = keys(number);
+                    let at_once = Signatures::new(&delivery, &keys, id, 7);
+                    let patiently = Signatures::patiently(&delivery, &keys, id, 7).await;
+                    assert_eq!(texts(&patiently), texts(&at_once), "{payload:?}");
+                    let [branded, standard] = texts(&at_once);
+                    assert_eq!(branded.is_empty(), secret.is_none());
+                    let several = standard.split(|&byte| byte == b' ');
+                    let number = usize::from(number) + usize::from(secret.is_some());
+                    assert_eq!(several.filter(|one| !one.is_empty()).count(), number);
                 }
             }
         }
     }
 
     /// How many turns another task of this runtime has while these are made.
-    async fn turns(delivery: &Delivery) -> usize {
+    async fn turns(delivery: &Delivery, keys: &[SigningKey]) -> usize {
         let mut turns = 0;
         let others = async {
             loop {
@@ -222,7 +288,7 @@ mod tests {
         select! {
             biased;
             () = others => unreachable!("it does not end"),
-            _signatures = Signatures::patiently(delivery, Some(ID), 7) => {}
+            _signatures = Signatures::patiently(delivery, keys, Some(ID), 7) => {}
         }
         turns
     }
@@ -231,23 +297,29 @@ mod tests {
     async fn a_large_payload_does_not_stall_the_runtime() {
         for slices in [1, 2, 16] {
             let delivery = delivery(bytes(slices * SLICE), Some("secret"));
-            assert!(turns(&delivery).await >= 2 * slices, "{slices}");
+            assert!(turns(&delivery, &[]).await >= 2 * slices, "{slices}");
+            assert!(turns(&delivery, &keys(1)).await > 1, "{slices}");
         }
         let delivery = delivery(bytes(MAX_IN_SLICES + 1), Some("secret"));
-        assert!(turns(&delivery).await > 1);
+        assert!(turns(&delivery, &[]).await > 1);
     }
 
     #[test]
     fn a_small_payload_is_signed_at_once() {
-        for (len, secret, long) in [
-            (0, Some("secret"), false),
-            (SLICE, Some("secret"), false),
-            (SLICE + 1, Some("secret"), true),
-            (MAX_IN_SLICES + 1, Some("secret"), true),
-            (MAX_IN_SLICES + 1, None, false),
+        for (len, secret, number, long) in [
+            (0, Some("secret"), 1, false),
+            (SLICE, Some("secret"), 1, false),
+            (SLICE + 1, Some("secret"), 0, true),
+            (SLICE + 1, None, 1, true),
+            (MAX_IN_SLICES + 1, Some("secret"), 0, true),
+            (MAX_IN_SLICES + 1, None, 0, false),
         ] {
             let delivery = delivery(bytes(len), secret);
-            assert_eq!(Signatures::take_long(&delivery), long, "{len}");
+            assert_eq!(
+                Signatures::take_long(&delivery, &keys(number)),
+                long,
+                "{len}"
+            );
         }
     }
 
@@ -262,11 +334,11 @@ mod tests {
         for _ in 0..20 {
             let runtime = runtime();
             let delivery = delivery.clone();
-            runtime.spawn(async move { Signatures::patiently(&delivery, None, 7).await });
+            runtime.spawn(async move { Signatures::patiently(&delivery, &[], None, 7).await });
             runtime.block_on(yield_now());
             runtime.shutdown_background();
         }
-        let made = runtime().block_on(Signatures::patiently(&delivery, None, 7));
+        let made = runtime().block_on(Signatures::patiently(&delivery, &[], None, 7));
         assert!(made.branded.is_some());
     }
 }

@@ -22,7 +22,15 @@ impl Values {
         self.done()
     }
 
-    fn done(&mut self) -> HeaderValue {
+    /// Adds this to the value that [`done`](Self::done) makes, after a space where there is something.
+    pub(super) fn add(&mut self, text: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(b" ");
+        }
+        self.0.extend_from_slice(text);
+    }
+
+    pub(super) fn done(&mut self) -> HeaderValue {
         let text = self.0.split().freeze();
         HeaderValue::from_maybe_shared(text).expect("it is visible ASCII")
     }
@@ -39,13 +47,19 @@ mod tests {
         let made = [
             values.number(0),
             values.ascii(b"v1,"),
+            {
+                values.add(b"v1,");
+                values.add(b"v1a,");
+                values.done()
+            },
             values.ascii(&long),
             values.number(u64::MAX),
         ];
         drop(values);
         assert_eq!(made[0], "0");
         assert_eq!(made[1], "v1,");
-        assert_eq!(made[2].as_bytes(), long);
-        assert_eq!(made[3], "18446744073709551615");
+        assert_eq!(made[2], "v1, v1a,");
+        assert_eq!(made[3].as_bytes(), long);
+        assert_eq!(made[4], "18446744073709551615");
     }
 }

@@ -2,9 +2,15 @@
 //! it is signed. How it is sent, kept or scheduled is not known here.
 
 mod brand;
+#[cfg(not(feature = "ed25519"))]
+mod no_keys;
 mod payload;
+#[cfg(feature = "ed25519")]
+mod public_key;
 mod secret;
 pub(crate) mod signature;
+#[cfg(feature = "ed25519")]
+mod signing_key;
 pub(crate) mod wire;
 
 use std::{
@@ -17,10 +23,17 @@ use std::{
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+#[cfg(not(feature = "ed25519"))]
+pub(crate) use self::no_keys::{PublicKey, SigningKey};
 pub use self::{
     brand::{Brand, InvalidBrand},
     payload::Payload,
     secret::{InvalidSecret, Secret},
+};
+#[cfg(feature = "ed25519")]
+pub use self::{
+    public_key::{InvalidPublicKey, PublicKey},
+    signing_key::{SigningKey, SigningKeyError},
 };
 use crate::{
     admission::{Cut, Reservation},
@@ -67,7 +80,7 @@ pub struct DeliveryParts {
     pub request_id: RequestId,
     /// Where it goes.
     pub endpoint: Endpoint,
-    /// What it is signed with; `None` sends it unsigned.
+    /// What it is signed with; `None` sends it unsigned, unless the service has a key of its own.
     pub secret: Option<Secret>,
     /// The response's status; `None` on a [failure notice](FailReason) where there was no response.
     pub status: Option<StatusCode>,
@@ -136,7 +149,7 @@ impl Delivery {
         &self.inner.parts.endpoint
     }
 
-    /// What it is signed with; `None` sends it unsigned.
+    /// What it is signed with; `None` sends it unsigned, unless the service has a key of its own.
     #[must_use]
     pub fn secret(&self) -> Option<&Secret> {
         self.inner.parts.secret.as_ref()

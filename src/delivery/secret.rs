@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 const STANDARD_PREFIX: &str = "whsec_";
 
 /// Padding is optional, as in the Standard Webhooks reference libraries.
-const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const STANDARD_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -7,6 +7,9 @@ use crate::delivery::secret::Secret;
 /// The prefix for the signature version, in both header forms.
 pub(crate) const VERSION: &str = "v1,";
 
+/// The prefix of a signature with a key of the service's own, in the Standard Webhooks form.
+pub(crate) const KEY_VERSION: &str = "v1a,";
+
 /// Signs one attempt: a single pass over `{id}.{timestamp}.{body}`, with the body
 /// as segments in their order.
 ///
@@ -81,6 +84,33 @@ impl Mac {
     pub(crate) fn matches(&self, claimed: [u8; Self::LEN]) -> bool {
         type Output = CtOutput<Hmac<Sha256>>;
         Output::new(self.0.into()) == Output::new(claimed.into())
+    }
+}
+
+/// What is signed before the body.
+pub(crate) fn head(id: &[u8], timestamp: u64) -> Vec<u8> {
+    let timestamp = itoa::Buffer::new().format(timestamp).to_owned();
+    [id, b".", timestamp.as_bytes(), b"."].concat()
+}
+
+/// The signature of one attempt with one key of the service's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ed25519Signature(pub(crate) [u8; Ed25519Signature::LEN]);
+
+impl Ed25519Signature {
+    pub(crate) const LEN: usize = 64;
+    pub(crate) const BASE64_LEN: usize = Self::LEN.div_ceil(3) * 4;
+    pub(crate) const TEXT_LEN: usize = KEY_VERSION.len() + Self::BASE64_LEN;
+
+    /// `v1a,` and padded base64.
+    pub(crate) fn text(&self) -> [u8; Self::TEXT_LEN] {
+        let mut text = [0; Self::TEXT_LEN];
+        let (version, digits) = text.split_at_mut(KEY_VERSION.len());
+        version.copy_from_slice(KEY_VERSION.as_bytes());
+        BASE64
+            .encode_slice(self.0, digits)
+            .expect("the buffer has four digits for three bytes");
+        text
     }
 }
 

@@ -19,7 +19,7 @@ use crate::attempt::{GuardedSettings, InvalidCertificate, Resolve};
 use crate::{
     admission::{Admission, Limits},
     attempt::{Client, Post},
-    delivery::{Brand, Delivery, Payload},
+    delivery::{Brand, Delivery, Payload, SigningKey},
     endpoint::{EndpointPolicy, RecentEndpoints},
     error::BoxError,
     event::{Event, Events, Subscriber},
@@ -37,6 +37,7 @@ use crate::{
 /// | [attempt's time](Self::with_attempt_timeout) | 15 s | Standard Webhooks: 15 to 30 s |
 /// | [brand](Self::with_brand) | `Cerebrium` | Cerebrium |
 /// | [Standard Webhooks headers](Self::without_standard_headers) | sent | |
+/// | key of the service's own (`with_signing_key`, feature `ed25519`) | none | |
 /// | [body](Self::with_body_limit) | 4 MiB | |
 /// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
 /// | [memory for what comes out of an outbox](Self::with_payload_memory) | 256 MiB | |
@@ -55,6 +56,7 @@ pub struct DispatcherBuilder {
     retry_of_host: Option<Box<PolicyOfHost>>,
     brand: Brand,
     standard_headers: bool,
+    signing_keys: Vec<SigningKey>,
     limits: Limits,
     attempts: SchedulerLimits,
     payload_memory: usize,
@@ -81,6 +83,7 @@ impl DispatcherBuilder {
             retry_of_host: None,
             brand: Brand::default(),
             standard_headers: true,
+            signing_keys: Vec::new(),
             limits: Limits {
                 outstanding: 4_096,
                 outstanding_per_host: 1_024,
@@ -198,9 +201,43 @@ impl DispatcherBuilder {
     }
 
     /// Leaves out `webhook-id`, `webhook-timestamp` and `webhook-signature`, the headers of the
-    /// Standard Webhooks specification. Default: they are sent.
+    /// Standard Webhooks specification. Default: they are sent. With a key of the service's own
+    /// (`with_signing_key`) they are sent all the same, since it signs this form alone.
     pub fn without_standard_headers(mut self) -> Self {
         self.standard_headers = false;
+        self
+    }
+
+    /// Signs every delivery with this key of the service's own, too, failure notices among them.
+    /// Default: the caller's secret alone signs, where there is one.
+    ///
+    /// `webhook-signature` then has `v1a,` and the base64 of an Ed25519 signature over the same text that
+    /// a secret signs, `{webhook-id}.{timestamp}.{body}`: after a space where there is a secret's
+    /// signature, and alone where there is none. Receivers verify it with the
+    /// [public key](SigningKey::public_key), which [`keys`](crate::keys()) publishes;
+    /// [`Verifier::from_public_key`](crate::Verifier::from_public_key) does it.
+    ///
+    /// Called again, it adds a key: each of them signs. To change the key, add the new one beside the old
+    /// one, and leave the old one out once receivers know the new one: those that read
+    /// [`keys`](crate::keys()) do after an hour. Every key costs a receiver that tries them all some time,
+    /// so let there be two at most.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, delivery::SigningKey};
+    ///
+    /// # let (new, old) = ([7; 32], [3; 32]);
+    /// let dispatcher = Dispatcher::builder()
+    ///     .with_signing_key(SigningKey::from_bytes(new))
+    ///     .with_signing_key(SigningKey::from_bytes(old))
+    ///     .build();
+    /// assert_eq!(dispatcher.public_keys().len(), 2);
+    /// ```
+    #[cfg(feature = "ed25519")]
+    pub fn with_signing_key(mut self, key: SigningKey) -> Self {
+        let is_this = |known: &SigningKey| known.public_key() == key.public_key();
+        if !self.signing_keys.iter().any(is_this) {
+            self.signing_keys.push(key);
+        }
         self
     }
 
@@ -462,6 +499,7 @@ impl DispatcherBuilder {
             self.policy.clone(),
             &self.brand,
             self.standard_headers,
+            self.signing_keys,
             self.attempts.time,
         );
         Dispatcher {

@@ -366,6 +366,15 @@ impl Dispatcher {
         Ok(number)
     }
 
+    /// The public keys of those that [sign](DispatcherBuilder::with_signing_key) every delivery, in the order
+    /// of their signatures.
+    #[cfg(feature = "ed25519")]
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<crate::delivery::PublicKey> {
+        let keys = self.shared.core.post.signing_keys().iter();
+        keys.map(crate::delivery::SigningKey::public_key).collect()
+    }
+
     pub(crate) fn recent_endpoints(&self) -> &RecentEndpoints<Destination> {
         &self.shared.recent_endpoints
     }

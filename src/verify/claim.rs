@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::VerifyErrorKind;
 use crate::delivery::{
     Brand,
-    signature::{Mac, VERSION},
+    signature::{Ed25519Signature, KEY_VERSION, Mac, VERSION},
     wire::{REQUEST_ID, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP},
 };
 use crate::id::is_id;
@@ -17,6 +17,9 @@ pub(super) struct Claim<'a> {
     signature: &'a [u8],
 }
 
+/// A rotation has two.
+const MAX_KEYED: usize = 8;
+
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Form {
     Standard,
@@ -24,37 +27,53 @@ pub(super) enum Form {
 }
 
 impl<'a> Claim<'a> {
-    /// Chooses the form and reads its three headers.
-    pub(super) fn read(headers: &'a HeaderMap, brand: &Brand) -> Result<Self, VerifyErrorKind> {
-        let (form, id, timestamp, signature) = if headers.contains_key(&WEBHOOK_SIGNATURE) {
+    /// Chooses the form and reads its three headers. Whether there is a signature that anybody could
+    /// verify is not looked at.
+    pub(super) fn read(
+        headers: &'a HeaderMap,
+        brand: &Brand,
+        only_standard: bool,
+    ) -> Result<Self, VerifyErrorKind> {
+        let is_standard = only_standard || headers.contains_key(&WEBHOOK_SIGNATURE);
+        let (form, id, timestamp, signature) = if is_standard {
             let names = (&WEBHOOK_ID, &WEBHOOK_TIMESTAMP, &WEBHOOK_SIGNATURE);
             (Form::Standard, names.0, names.1, names.2)
         } else {
             let names = (&REQUEST_ID, brand.timestamp(), brand.signature());
             (Form::Branded, names.0, names.1, names.2)
         };
-        let claim = Self {
+        Ok(Self {
             id: parse_id(single(headers, id)?)?,
             seconds: parse_seconds(single(headers, timestamp)?)?,
             signature: single(headers, signature)?,
             form,
-        };
-        match claim.macs().next() {
-            Some(_) => Ok(claim),
-            None => Err(VerifyErrorKind::MalformedHeader),
-        }
+        })
     }
 
-    /// The well-formed `v1` signatures, of which there is at least one.
+    /// The well-formed `v1` signatures.
     pub(super) fn macs(&self) -> impl Iterator<Item = [u8; Mac::LEN]> + use<'a> {
         let form = self.form;
-        self.signature
-            .split(move |byte| form == Form::Standard && *byte == b' ')
-            .filter_map(|text| text.strip_prefix(VERSION.as_bytes()))
+        self.signatures(VERSION)
             .filter_map(move |digits| match form {
                 Form::Standard => from_base64(digits),
                 Form::Branded => from_hex(digits),
             })
+    }
+
+    /// The well-formed `v1a` signatures. No more than a few: the body is hashed for each of them, so
+    /// whoever sends many must not keep a receiver busy.
+    pub(super) fn keyed(&self) -> impl Iterator<Item = Ed25519Signature> + use<'a> {
+        let standard = (self.form == Form::Standard).then(|| self.signatures(KEY_VERSION));
+        let digits = standard.into_iter().flatten();
+        digits.filter_map(signature_from_base64).take(MAX_KEYED)
+    }
+
+    /// What follows this version, wherever it is given.
+    fn signatures(&self, version: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let form = self.form;
+        self.signature
+            .split(move |byte| form == Form::Standard && *byte == b' ')
+            .filter_map(move |text| text.strip_prefix(version.as_bytes()))
     }
 }
 
@@ -108,6 +127,15 @@ fn from_base64(digits: &[u8]) -> Option<[u8; Mac::LEN]> {
     let mut buffer = [0; Mac::BASE64_LEN / 4 * 3];
     let len = BASE64.decode_slice(digits, &mut buffer).ok()?;
     buffer[..len].try_into().ok()
+}
+
+fn signature_from_base64(digits: &[u8]) -> Option<Ed25519Signature> {
+    if digits.len() != Ed25519Signature::BASE64_LEN {
+        return None;
+    }
+    let mut buffer = [0; Ed25519Signature::BASE64_LEN / 4 * 3];
+    let len = BASE64.decode_slice(digits, &mut buffer).ok()?;
+    buffer[..len].try_into().ok().map(Ed25519Signature)
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ pub enum VerifyErrorKind {
     /// The id, the timestamp or the signature is given more than once.
     DuplicateHeader,
     /// The id has a character that is not allowed, the timestamp is not a
-    /// number of seconds, or there is no well-formed `v1` signature.
+    /// number of seconds, or there is no well-formed signature of a version that
+    /// the verifier can check: `v1` where it has a secret, `v1a` where it has a
+    /// public key.
     MalformedHeader,
     /// The timestamp is further in the past than the tolerance allows: a replay,
     /// a very slow network, or a wrong clock.
@@ -58,6 +60,6 @@ pub enum VerifyErrorKind {
     /// is wrong.
     TimestampInFuture,
     /// No signature was made over this id, timestamp and body with any of the
-    /// secrets.
+    /// secrets or keys.
     NoMatch,
 }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use self::claim::{Claim, Form};
 pub use self::error::{VerifyError, VerifyErrorKind};
-use crate::delivery::{Brand, InvalidSecret, Secret, signature};
+use crate::delivery::{Brand, InvalidSecret, PublicKey, Secret, signature};
 
 mod claim;
 mod error;
@@ -88,7 +88,8 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///   `X-Webhook-Response-Status` are not.
 ///
 /// - A large body takes time, about a millisecond a MiB, and the same again for
-///   each further secret. It is hashed where [`verify`](Self::verify) is called, without a pause. In
+///   each further secret, and for each public key and `v1a` signature, of which
+///   it tries eight at most. It is hashed where [`verify`](Self::verify) is called, without a pause. In
 ///   an asynchronous service that takes bodies of several MiB, call it inside
 ///   `tokio::task::spawn_blocking`.
 ///
@@ -96,7 +97,7 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 ///
 /// | form | id | timestamp | signature |
 /// | --- | --- | --- | --- |
-/// | Standard Webhooks | `webhook-id` | `webhook-timestamp` | `webhook-signature`: one or more, separated by spaces, each `v1,` followed by base64 |
+/// | Standard Webhooks | `webhook-id` | `webhook-timestamp` | `webhook-signature`: one or more, separated by spaces, each `v1,` (of a secret) or `v1a,` (of a key of the sender's own, feature `ed25519`) followed by base64; other versions are ignored |
 /// | branded | `X-Request-Id` | `X-Cerebrium-Webhook-Timestamp` | `X-Cerebrium-Webhook-Signature`: `v1,` followed by lower-case hex |
 ///
 /// A request with a `webhook-signature` header is judged by the Standard
@@ -111,6 +112,7 @@ pub struct Verifier {
     standard: Vec<Secret>,
     /// Those of the branded form, which are others where a secret is in the Standard Webhooks format.
     branded: Vec<Secret>,
+    public_keys: Vec<PublicKey>,
     tolerance: Duration,
     brand: Brand,
 }
@@ -140,11 +142,28 @@ impl Verifier {
         Self::empty().with_standard_secret(secret)
     }
 
+    /// A verifier for deliveries signed with the sender's own Ed25519 key, whether or not a secret signs
+    /// them, too.
+    ///
+    /// ```
+    /// use tower_webhook::{Verifier, delivery::PublicKey};
+    ///
+    /// let key: PublicKey = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=".parse()?;
+    /// let verifier = Verifier::from_public_key(key);
+    /// # Ok::<(), tower_webhook::delivery::InvalidPublicKey>(())
+    /// ```
+    #[cfg(feature = "ed25519")]
+    #[must_use]
+    pub fn from_public_key(key: PublicKey) -> Self {
+        Self::empty().with_public_key(key)
+    }
+
     /// Accepts nothing.
     fn empty() -> Self {
         Self {
             standard: Vec::new(),
             branded: Vec::new(),
+            public_keys: Vec::new(),
             tolerance: DEFAULT_TOLERANCE,
             brand: Brand::default(),
         }
@@ -172,6 +191,18 @@ impl Verifier {
         self.standard.push(key.clone());
         self.branded.extend([Secret::new(secret), key]);
         Ok(self)
+    }
+
+    /// Accepts deliveries signed with the sender's own key, too, beside those signed with a secret or
+    /// with another key. While the sender changes its key, accept both.
+    ///
+    /// One matching signature is enough: **whoever has a secret that is accepted needs no key**. A service
+    /// that is to believe the key alone begins with [`from_public_key`](Self::from_public_key).
+    #[cfg(feature = "ed25519")]
+    #[must_use]
+    pub fn with_public_key(mut self, key: PublicKey) -> Self {
+        self.public_keys.push(key);
+        self
     }
 
     /// How far the timestamp may be from now, in the past or in the future.
@@ -212,9 +243,29 @@ impl Verifier {
         body: &[u8],
         now: SystemTime,
     ) -> Result<VerifiedWebhook, VerifyError> {
-        let claim = Claim::read(headers, &self.brand)?;
+        // Keys sign the Standard Webhooks form alone.
+        let only_standard = self.branded.is_empty();
+        let claim = Claim::read(headers, &self.brand, only_standard)?;
+        let has_mac = !self.standard.is_empty() && claim.macs().next().is_some();
+        let has_keyed = !self.public_keys.is_empty() && claim.keyed().next().is_some();
+        if !has_mac && !has_keyed {
+            return Err(VerifyErrorKind::MalformedHeader.into());
+        }
         let timestamp = self.timely(claim.seconds, now)?;
 
+        if !(has_mac && self.has_signed(&claim, body)
+            || has_keyed && self.key_has_signed(&claim, body))
+        {
+            return Err(VerifyErrorKind::NoMatch.into());
+        }
+        Ok(VerifiedWebhook {
+            id: claim.id.into(),
+            timestamp,
+        })
+    }
+
+    /// Whether one of the secrets has.
+    fn has_signed(&self, claim: &Claim<'_>, body: &[u8]) -> bool {
         let usable = |secret: &&Secret| !secret.expose().is_empty();
         let matches = |secret: &Secret| {
             let mac = signature::sign(secret, claim.id.as_bytes(), claim.seconds, [body]);
@@ -224,12 +275,17 @@ impl Verifier {
             Form::Standard => &self.standard,
             Form::Branded => &self.branded,
         };
-        if !secrets.iter().filter(usable).any(matches) {
-            return Err(VerifyErrorKind::NoMatch.into());
-        }
-        Ok(VerifiedWebhook {
-            id: claim.id.into(),
-            timestamp,
+        secrets.iter().filter(usable).any(matches)
+    }
+
+    /// Whether one of the public keys' owners has.
+    fn key_has_signed(&self, claim: &Claim<'_>, body: &[u8]) -> bool {
+        let head = signature::head(claim.id.as_bytes(), claim.seconds);
+        let message = [&head[..], body];
+        let mut claimed = claim.keyed();
+        claimed.any(|claimed| {
+            let mut keys = self.public_keys.iter();
+            keys.any(|key| key.verifies(&message, &claimed))
         })
     }
 

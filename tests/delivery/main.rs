@@ -4,6 +4,7 @@ mod call;
 mod client;
 mod failures;
 mod headers;
+mod keys;
 mod settings;
 mod signatures;
 mod sink;
