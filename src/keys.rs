@@ -72,7 +72,9 @@ impl Keys {
         }
     }
 
-    fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Payload> {
+    /// The answer to such a request, without a service: for servers that are not made of them.
+    #[must_use]
+    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Payload> {
         let is_head = method == Method::HEAD;
         if !is_head && method != Method::GET {
             let mut answer = answer(StatusCode::METHOD_NOT_ALLOWED);

@@ -53,6 +53,8 @@ fn judge(verifier: &Verifier, signature: &str) -> Result<(), VerifyErrorKind> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn ring_s_signatures_are_accepted_and_nothing_else(
         seed in any::<u8>(),

@@ -1,7 +1,7 @@
 use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use tower_webhook::{Dispatcher, EndpointPolicy, RetryPolicy, WebhookLayer};
+use tower_webhook::{Dispatcher, EndpointPolicy, RetryPolicy, WebhookLayer, delivery::SigningKey};
 
 use crate::{outbox::Outbox, upstream::Upstream};
 
@@ -70,6 +70,15 @@ pub(crate) struct Args {
     #[arg(long)]
     required_secret: bool,
 
+    /// The proxy's own Ed25519 key, which signs every webhook; made when there is none. Given again,
+    /// another key that signs as well, for a rotation
+    #[arg(long, value_name = "FILE")]
+    signing_key_file: Vec<PathBuf>,
+
+    /// The path where the proxy itself answers with the public keys, such as /.well-known/jwks.json
+    #[arg(long, value_name = "PATH", requires = "signing_key_file", value_parser = path)]
+    pub(crate) keys_path: Option<String>,
+
     /// Where webhooks wait to be delivered: memory, or sqlite:PATH, which outlives the proxy
     #[arg(long, value_name = "OUTBOX", default_value = "memory")]
     outbox: Outbox,
@@ -104,6 +113,13 @@ impl Args {
             .with_attempt_timeout(self.attempt_timeout)
             .with_retry_policy(self.retry.clone())
             .with_body_limit(self.body_limit);
+        for file in &self.signing_key_file {
+            let key = SigningKey::from_file_or_new(file)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            let public = key.public_key();
+            tracing::info!(%public, kid = public.kid(), "this key signs webhooks");
+            builder = builder.with_signing_key(key);
+        }
         if self.required_durability {
             builder = builder.with_required_durability();
         }
@@ -151,6 +167,13 @@ fn retry_policy(text: &str) -> Result<RetryPolicy, &'static str> {
         "patient" => Ok(RetryPolicy::patient()),
         "standard-webhooks" => Ok(RetryPolicy::standard_webhooks()),
         _ => Err("must be cerebrium, patient or standard-webhooks"),
+    }
+}
+
+fn path(text: &str) -> Result<String, &'static str> {
+    match text.starts_with('/') && !text.contains(['?', '#']) {
+        true => Ok(text.to_owned()),
+        false => Err("must be a path, such as /.well-known/jwks.json"),
     }
 }
 

@@ -57,6 +57,10 @@
 //! With `--status-path /webhooks`, what is under that path is the proxy's own: callers are told what has
 //! become of their calls.
 //!
+//! With `--signing-key-file`, every webhook has a signature of the proxy's own (`v1a,…` in
+//! `webhook-signature`), which needs no secret. With `--keys-path` the proxy answers to that path with
+//! its public keys; all other paths are the service's.
+//!
 //! SIGTERM and Ctrl-C drain: no new connections, then calls under way end, then their webhooks,
 //! all within `--drain`. A second signal cuts that short. The exit code is 0 unless webhooks had
 //! to be given up. Logs go to standard error; `RUST_LOG` chooses what is in them.
@@ -135,7 +139,10 @@ async fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let status = args
         .status_path
         .map(|path| StatusAt::new(path, &dispatcher));
-    let server = Server::new(layer, proxy, args.half_close_timeout, status);
+    let keys = args
+        .keys_path
+        .map(|path| (path, tower_webhook::keys(&dispatcher)));
+    let server = Server::new(layer, proxy, args.half_close_timeout, status, keys);
     let connections = server.serve(&listener, stop.asked()).await;
     drop(listener);
 

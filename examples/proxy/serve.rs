@@ -7,7 +7,7 @@ use futures::{
     TryFutureExt as _,
     future::{Either, ready},
 };
-use http_body_util as util;
+use http_body_util::{self as util, Full};
 use hyper::{
     Request, Response, Version,
     body::{Body, Incoming},
@@ -20,10 +20,10 @@ use hyper_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceExt as _, service_fn};
-use tower_webhook::{Dispatcher, WebhookLayer, status, status::Status};
+use tower_webhook::{Dispatcher, WebhookLayer, keys::Keys, status, status::Status};
 
 use crate::{
-    answer::own,
+    answer::{Body as Answer, own},
     call,
     caller::Caller,
     connection::BoxError,
@@ -35,6 +35,8 @@ use crate::{
 pub(crate) struct Server {
     layer: WebhookLayer,
     proxy: Proxy,
+    /// The path that is the proxy's own, and what answers there.
+    keys: Option<(String, Keys)>,
     /// See [`Caller::left`].
     patience: Duration,
     status: Option<StatusAt>,
@@ -67,10 +69,12 @@ impl Server {
         proxy: Proxy,
         patience: Duration,
         status: Option<StatusAt>,
+        keys: Option<(String, Keys)>,
     ) -> Self {
         Self {
             layer,
             proxy,
+            keys,
             patience,
             status,
         }
@@ -124,7 +128,7 @@ impl Server {
         }
     }
 
-    /// The layer and the proxy, for what is fit for both.
+    /// The layer and the proxy, for what is fit for both; the keys have their path for themselves.
     fn service(
         &self,
         peer: SocketAddr,
@@ -138,6 +142,7 @@ impl Server {
     + Send
     + use<> {
         let proxy = self.proxy.clone();
+        let keys = self.keys.clone();
         let webhook = self.layer.layer(service_fn(move |request| {
             proxy.clone().forward(request, peer.ip())
         }));
@@ -145,26 +150,30 @@ impl Server {
         service_fn(move |request: Request<Incoming>| {
             let http1 = request.version() <= Version::HTTP_11;
             let ambiguous = http1 && caller.heads().next_is_ambiguous();
-            match call::check(&request, ambiguous) {
-                Ok(()) => match status.as_ref().filter(|status| status.serves(&request)) {
-                    None => {
-                        let answer = webhook.clone().oneshot(request);
-                        Either::Left(answer.map_ok(|response| response.map(util::Either::Left)))
-                    }
-                    Some(StatusAt { status, .. }) => {
+            let own_answer = match call::check(&request, ambiguous) {
+                Err(refusal) => own(refusal.status, refusal.text),
+                Ok(()) => {
+                    if let Some(StatusAt { status, .. }) =
+                        status.as_ref().filter(|status| status.serves(&request))
+                    {
                         let answer = status.clone().oneshot(request);
                         let answer = answer.map_ok(|response| {
                             response.map(|body| util::Either::Right(util::Either::Left(body)))
                         });
-                        Either::Right(Either::Left(answer))
+                        return Either::Right(Either::Left(answer));
                     }
-                },
-                Err(refusal) => {
-                    let answer = own(refusal.status, refusal.text);
-                    let answer = answer.map(|body| util::Either::Right(util::Either::Right(body)));
-                    Either::Right(Either::Right(ready(Ok(answer))))
+                    let is_here = |path: &str| request.uri().path() == path;
+                    let Some((_, keys)) = keys.as_ref().filter(|(path, _)| is_here(path)) else {
+                        let answer = webhook.clone().oneshot(request);
+                        let answer = answer.map_ok(|response| response.map(util::Either::Left));
+                        return Either::Left(answer);
+                    };
+                    let answer = keys.answer(request.method(), request.headers());
+                    answer.map(|set| Answer::Own(Full::from(set.to_bytes())))
                 }
-            }
+            };
+            let answer = own_answer.map(|body| util::Either::Right(util::Either::Right(body)));
+            Either::Right(Either::Right(ready(Ok(answer))))
         })
     }
 }

@@ -35,6 +35,11 @@ async fn bad_arguments_are_named() {
         ("--body-limit", "MiB", "begin with a number"),
         ("--body-limit", "2GiB", "1GiB at most"),
         ("--body-limit", "99999999999999999999GiB", "number"),
+        (
+            "--signing-key-file",
+            "/nowhere/at/all",
+            "key file cannot be read",
+        ),
         ("--outbox", "disk", "must be `memory` or `sqlite:PATH`"),
         ("--outbox", "sqlite:", "a path is missing"),
     ] {
@@ -61,6 +66,16 @@ async fn a_key_file_goes_with_a_file() {
     let args = ["--upstream", "http://service", "--listen", "127.0.0.1:0"];
     let text = complaint(&[&args[..], &["--outbox-key-file", "a"]].concat()).await;
     assert!(text.contains("goes with --outbox sqlite:PATH"), "{text}");
+}
+
+#[tokio::test]
+async fn a_path_of_keys_goes_with_a_key() {
+    let args = ["--upstream", "http://service", "--listen", "127.0.0.1:0"];
+    let text = complaint(&[&args[..], &["--keys-path", "/keys"]].concat()).await;
+    assert!(text.contains("--signing-key-file <FILE>"), "{text}");
+    let with_key = ["--signing-key-file", "a", "--keys-path", "keys"];
+    let text = complaint(&[&args[..], &with_key].concat()).await;
+    assert!(text.contains("must be a path"), "{text}");
 }
 
 #[tokio::test]

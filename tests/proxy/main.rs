@@ -8,6 +8,7 @@ mod arguments;
 mod calls;
 mod drain;
 mod http2;
+mod keys;
 mod leaving;
 mod messages;
 mod raw;
