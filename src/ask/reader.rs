@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     delivery::{
-        Secret,
-        wire::{LOOP_MARK, REQUEST_ID, USER_AGENT_PREFIX},
+        Secret, TraceParent,
+        wire::{LOOP_MARK, REQUEST_ID, TRACEPARENT, USER_AGENT_PREFIX},
     },
     endpoint::{EndpointError, EndpointText, RecentEndpoints},
     id::RequestId,
@@ -36,6 +36,8 @@ pub(crate) struct Ask<T> {
     pub(crate) request_id: Option<RequestId>,
     pub(crate) endpoint: T,
     pub(crate) secret: Option<Secret>,
+    /// `None` when the caller brought none that is valid.
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 /// In bytes.
@@ -65,6 +67,7 @@ impl Reader {
                 endpoint,
                 secret: self.secret(found.secret)?,
                 request_id: found.request_id(),
+                trace_parent: found.trace_parent(),
             })
         }))
     }
@@ -143,6 +146,9 @@ impl Reader {
             if *name == REQUEST_ID {
                 found.id.add(value.as_bytes());
             }
+            if *name == TRACEPARENT {
+                found.trace_parent.add(value.as_bytes());
+            }
             found.is_delivery |= *name == LOOP_MARK;
             if *name == USER_AGENT {
                 found.is_delivery |= value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
@@ -183,6 +189,7 @@ fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Occurrence
 struct HeaderFindings<'a> {
     secret: Occurrence<'a>,
     id: Occurrence<'a>,
+    trace_parent: Occurrence<'a>,
     is_delivery: bool,
     upgrades: bool,
     connection_upgrades: bool,
@@ -204,6 +211,13 @@ impl HeaderFindings<'_> {
     fn request_id(&self) -> Option<RequestId> {
         match self.id {
             Occurrence::Once(id) => RequestId::copy_of(id),
+            Occurrence::Never | Occurrence::Again => None,
+        }
+    }
+
+    fn trace_parent(&self) -> Option<TraceParent> {
+        match self.trace_parent {
+            Occurrence::Once(text) => TraceParent::read(text),
             Occurrence::Never | Occurrence::Again => None,
         }
     }

@@ -3,6 +3,7 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 
+use super::FixedHeaders;
 use crate::delivery::{
     Brand,
     wire::{
@@ -46,6 +47,8 @@ pub(super) enum Field {
     StandardSignature,
     /// The same in every attempt.
     Fixed(&'static HeaderValue),
+    /// The same in every attempt, as the operator has set it.
+    OfOperator,
 }
 
 static LOOP: HeaderValue = HeaderValue::from_static("1");
@@ -54,8 +57,14 @@ static AGENT: HeaderValue = OUR_USER_AGENT;
 impl Headers {
     /// `standard` adds the Standard Webhooks headers, and `host` the `Host` header. With a key of the
     /// service's own, `keyed`, they have a signature also where there is no secret.
-    pub(super) fn new(brand: &Brand, standard: bool, keyed: bool, host: bool) -> Self {
-        let template = |kind| Template::new(brand, standard, keyed, host, kind);
+    pub(super) fn new(
+        brand: &Brand,
+        standard: bool,
+        keyed: bool,
+        host: bool,
+        fixed: &FixedHeaders,
+    ) -> Self {
+        let template = |kind| Template::new(brand, standard, keyed, host, fixed, kind);
         Self(Kind::ALL.map(template))
     }
 
@@ -88,6 +97,7 @@ impl Template {
         standard: bool,
         keyed: bool,
         host: bool,
+        fixed: &FixedHeaders,
         Kind { signed, typed }: Kind,
     ) -> Self {
         let all = [
@@ -113,14 +123,17 @@ impl Template {
         let fields: HeaderMap<Field> = chosen.map(|(_, name, field)| (name, field)).collect();
         // With capacity for one more: hyper looks up `Content-Length` as if to insert it, and a
         // full map grows for that.
-        let mut headers = HeaderMap::with_capacity(fields.len() + 1);
+        let mut headers = HeaderMap::with_capacity(fields.len() + fixed.len() + 1);
         headers.extend(
             fields
                 .iter()
                 .map(|(name, field)| (name.clone(), field.fixed())),
         );
+        headers.extend(fixed.iter().cloned());
+        let field_of = |name| fields.get(name).copied().unwrap_or(Field::OfOperator);
         Self {
-            fields: headers.keys().map(|name| fields[name]).collect(),
+            // A name that is there twice has two values.
+            fields: headers.iter().map(|(name, _)| field_of(name)).collect(),
             headers,
         }
     }
@@ -129,7 +142,7 @@ impl Template {
     pub(super) fn with(&self, mut value: impl FnMut(Field) -> Option<HeaderValue>) -> HeaderMap {
         let mut headers = self.headers.clone();
         for (&field, place) in self.fields.iter().zip(headers.values_mut()) {
-            if let Field::Fixed(_) = field {
+            if let Field::Fixed(_) | Field::OfOperator = field {
                 continue;
             }
             let value = value(field);
@@ -157,7 +170,12 @@ mod tests {
 
     /// Checks the headers of this kind, and returns how many there are.
     fn number(standard: bool, keyed: bool, host: bool, kind: Kind) -> usize {
-        let headers = Headers::new(&Brand::default(), standard, keyed, host);
+        let mut fixed = FixedHeaders::default();
+        for (name, value) in [("x-first", "a"), ("x-second", "b"), ("x-first", "c")] {
+            let (name, value) = (name.parse().unwrap(), value.parse().unwrap());
+            fixed.add(name, value).unwrap();
+        }
+        let headers = Headers::new(&Brand::default(), standard, keyed, host, &fixed);
         let headers = headers
             .of(kind)
             .with(|field| HeaderValue::from_str(&format!("{field:?}")).ok());
@@ -183,7 +201,10 @@ mod tests {
             let value = headers.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(value, given.then_some(field), "{name}");
         }
-        headers.len()
+        let first: Vec<_> = headers.get_all("x-first").iter().collect();
+        assert_eq!(first, ["a", "c"]);
+        assert_eq!(headers["x-second"], "b");
+        headers.len() - 3
     }
 
     #[test]

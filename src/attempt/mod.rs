@@ -14,6 +14,7 @@ mod counted_runtime;
 #[cfg(feature = "client")]
 mod dial;
 mod error;
+mod fixed_headers;
 #[cfg(feature = "client")]
 mod guard;
 #[cfg(feature = "client")]
@@ -52,10 +53,14 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::delivery::TraceParent;
+
+pub use self::fixed_headers::ReservedHeader;
 #[cfg(feature = "client")]
 pub(crate) use self::guarded::GuardedSettings;
 pub(crate) use self::{
     client::Client,
+    fixed_headers::FixedHeaders,
     post::Post,
     timer::{Timer, deadline},
 };
@@ -72,14 +77,16 @@ pub(crate) struct AttemptStart {
     pub(crate) attempt: u32,
     pub(crate) at: SystemTime,
     pub(crate) started: Instant,
+    pub(crate) trace_parent: Option<TraceParent>,
 }
 
 impl AttemptStart {
-    pub(crate) fn now(attempt: u32) -> Self {
+    pub(crate) fn now(attempt: u32, trace_parent: Option<TraceParent>) -> Self {
         Self {
             attempt,
             at: SystemTime::now(),
             started: Instant::now(),
+            trace_parent,
         }
     }
 }

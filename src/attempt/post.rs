@@ -7,15 +7,15 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use super::{
-    AttemptStart, Client, Timer, deadline,
+    AttemptStart, Client, FixedHeaders, Timer, deadline,
     headers::{Field, Headers, Kind},
     signatures::Signatures,
     values::Values,
 };
 use crate::{
     delivery::{
-        Brand, Delivery, Payload, SigningKey,
-        wire::{FAILURE, RESPONSE_STATUS},
+        Brand, Delivery, Payload, SigningKey, TraceParent,
+        wire::{FAILURE, RESPONSE_STATUS, TRACEPARENT},
     },
     endpoint::EndpointPolicy,
     event::{AttemptError, Outcome},
@@ -39,12 +39,14 @@ impl Post {
         brand: &Brand,
         standard_headers: bool,
         signing_keys: Vec<SigningKey>,
+        fixed_headers: &FixedHeaders,
         timeout: Duration,
     ) -> Self {
         let keyed = !signing_keys.is_empty();
         // Keys sign the Standard Webhooks form.
         let standard_headers = standard_headers || keyed;
-        let headers = Headers::new(brand, standard_headers, keyed, client.wants_host());
+        let host = client.wants_host();
+        let headers = Headers::new(brand, standard_headers, keyed, host, fixed_headers);
         Self {
             client,
             policy,
@@ -80,7 +82,9 @@ impl Post {
                 &made
             }
         };
-        let mut values = Values::new(delivery_id.len() + request_id.len() + signatures.more_len());
+        let trace_len = begun.trace_parent.map_or(0, |_| TraceParent::TEXT_LEN);
+        let ids_len = delivery_id.len() + request_id.len();
+        let mut values = Values::new(ids_len + trace_len + signatures.more_len());
         let timestamp = values.number(timestamp);
         let mut response_headers = delivery.headers().iter();
         let content_type = response_headers.find(|(name, _)| *name == CONTENT_TYPE);
@@ -103,6 +107,8 @@ impl Post {
             }
             Field::StandardSignature => Some(signatures.standard(&mut values)),
             Field::Fixed(value) => Some(value.clone()),
+            // It is in the copy.
+            Field::OfOperator => None,
         });
         for (at, (name, value)) in delivery.headers().iter().enumerate() {
             let mut before = delivery.headers()[..at].iter();
@@ -114,6 +120,10 @@ impl Post {
         }
         if let Some(reason) = delivery.failure() {
             headers.insert(FAILURE.clone(), HeaderValue::from_static(reason.name()));
+        }
+        if let Some(parent) = begun.trace_parent {
+            let mut text = [0; TraceParent::TEXT_LEN];
+            headers.insert(TRACEPARENT.clone(), values.ascii(parent.encode(&mut text)));
         }
         if delivery.status().is_none() {
             headers.remove(RESPONSE_STATUS);

@@ -11,6 +11,7 @@ mod secret;
 pub(crate) mod signature;
 #[cfg(feature = "ed25519")]
 mod signing_key;
+mod trace_parent;
 pub(crate) mod wire;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     brand::{Brand, InvalidBrand},
     payload::Payload,
     secret::{InvalidSecret, Secret},
+    trace_parent::TraceParent,
 };
 #[cfg(feature = "ed25519")]
 pub use self::{
@@ -82,6 +84,8 @@ pub struct DeliveryParts {
     pub endpoint: Endpoint,
     /// What it is signed with; `None` sends it unsigned, unless the service has a key of its own.
     pub secret: Option<Secret>,
+    /// The call's place in a distributed trace.
+    pub trace_parent: Option<TraceParent>,
     /// The response's status; `None` on a [failure notice](FailReason) where there was no response.
     pub status: Option<StatusCode>,
     /// Why there is no response to forward: the payload then is a failure notice.
@@ -93,7 +97,7 @@ pub struct DeliveryParts {
 }
 
 impl DeliveryParts {
-    /// An unsigned delivery with a fresh id, status 200, and no headers.
+    /// An unsigned delivery with a fresh id, status 200, no headers, and no trace.
     #[must_use]
     pub fn new(endpoint: Endpoint, payload: Payload) -> Self {
         let id = DeliveryId::fresh();
@@ -102,6 +106,7 @@ impl DeliveryParts {
             request_id: id.into(),
             endpoint,
             secret: None,
+            trace_parent: None,
             status: Some(StatusCode::OK),
             failure: None,
             headers: Vec::new(),
@@ -155,6 +160,13 @@ impl Delivery {
         self.inner.parts.secret.as_ref()
     }
 
+    /// The call's place in a distributed trace, which is what the attempts send where nothing
+    /// [else](crate::dispatch::TracePropagator) is made of it.
+    #[must_use]
+    pub fn trace_parent(&self) -> Option<TraceParent> {
+        self.inner.parts.trace_parent
+    }
+
     /// The status of the response; `None` on a failure notice where there was none.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
@@ -201,6 +213,7 @@ impl Delivery {
             secret: parts.secret.clone(),
             status: parts.status,
             failure: parts.failure,
+            trace_parent: parts.trace_parent,
             headers: parts.headers.clone(),
             payload: payload.into(),
         })

@@ -13,6 +13,9 @@ pub(crate) static FAILURE: HeaderName = HeaderName::from_static("x-webhook-failu
 /// On every delivery. A request with it that asks for a webhook would make a loop.
 pub(crate) static LOOP_MARK: HeaderName = HeaderName::from_static("x-webhook-loop");
 
+/// The only part of a trace's context that is read or sent: never `tracestate`, never `baggage`.
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 pub(crate) static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 pub(crate) static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 pub(crate) static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");

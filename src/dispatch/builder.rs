@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, TryFutureExt};
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use tower::ServiceExt;
 use tower_service::Service;
@@ -10,6 +10,7 @@ use super::{
     Dispatcher, Shared,
     accept::Sink,
     core::{Core, CoreSettings},
+    propagator::{Propagation, TracePropagator},
     retry::{PolicyOfHost, RetryPolicies, RetryPolicy},
     scheduler::SchedulerLimits,
     store::Store,
@@ -18,7 +19,7 @@ use super::{
 use crate::attempt::{GuardedSettings, InvalidCertificate, Resolve};
 use crate::{
     admission::{Admission, Limits},
-    attempt::{Client, Post},
+    attempt::{Client, FixedHeaders, Post, ReservedHeader},
     delivery::{Brand, Delivery, Payload, SigningKey},
     endpoint::{EndpointPolicy, RecentEndpoints},
     error::BoxError,
@@ -38,6 +39,8 @@ use crate::{
 /// | [brand](Self::with_brand) | `Cerebrium` | Cerebrium |
 /// | [Standard Webhooks headers](Self::without_standard_headers) | sent | |
 /// | key of the service's own (`with_signing_key`, feature `ed25519`) | none | |
+/// | [fixed headers](Self::with_header) | none | |
+/// | [trace context](Self::with_trace_propagator) | as the call had it | W3C Trace Context |
 /// | [body](Self::with_body_limit) | 4 MiB | |
 /// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
 /// | [memory for what comes out of an outbox](Self::with_payload_memory) | 256 MiB | |
@@ -57,6 +60,8 @@ pub struct DispatcherBuilder {
     brand: Brand,
     standard_headers: bool,
     signing_keys: Vec<SigningKey>,
+    fixed_headers: FixedHeaders,
+    propagation: Propagation,
     limits: Limits,
     attempts: SchedulerLimits,
     payload_memory: usize,
@@ -84,6 +89,8 @@ impl DispatcherBuilder {
             brand: Brand::default(),
             standard_headers: true,
             signing_keys: Vec::new(),
+            fixed_headers: FixedHeaders::default(),
+            propagation: Propagation::default(),
             limits: Limits {
                 outstanding: 4_096,
                 outstanding_per_host: 1_024,
@@ -238,6 +245,66 @@ impl DispatcherBuilder {
         if !self.signing_keys.iter().any(is_this) {
             self.signing_keys.push(key);
         }
+        self
+    }
+
+    /// Adds a header to every delivery, beside those that it has anyway. Default: none. A name that is
+    /// given again is sent again.
+    ///
+    /// Callers name the endpoint, so whatever is in it is told to anybody who can make a call: it is no
+    /// place for a credential, unless the [endpoint policy](Self::with_endpoint_policy) lets through
+    /// nothing but hosts that may know it. A value that is
+    /// [marked as sensitive](HeaderValue::set_sensitive) remains so, and is in no `Debug` output. What
+    /// goes to a [sink](Self::with_sink) has no headers yet.
+    ///
+    /// ```
+    /// use http::{HeaderName, HeaderValue};
+    /// use tower_webhook::Dispatcher;
+    ///
+    /// let region = HeaderName::from_static("x-acme-region");
+    /// let dispatcher = Dispatcher::builder()
+    ///     .with_header(region, HeaderValue::from_static("eu-1"))?
+    ///     .build();
+    ///
+    /// let length = Dispatcher::builder()
+    ///     .with_header(http::header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+    /// assert!(length.is_err());
+    /// # Ok::<(), tower_webhook::attempt::ReservedHeader>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReservedHeader`] for a name
+    /// - that deliveries have or may have of themselves: `X-Request-Id`, `X-Webhook-Attempt`,
+    ///   `X-Webhook-Response-Status`, `X-Webhook-Failure`, `X-Webhook-Loop`, `webhook-id`,
+    ///   `webhook-timestamp`, `webhook-signature`, the timestamp and signature of any [`Brand`],
+    ///   `User-Agent`, `Content-Type`, `Content-Encoding`, `Content-Language`, `grpc-status` and
+    ///   `grpc-message`;
+    /// - that is about the message or its connection: `Host`, `Content-Length`, `Transfer-Encoding`,
+    ///   `TE`, `Trailer`, `Connection`, `Keep-Alive`, `Proxy-Connection`, `Proxy-Authenticate`,
+    ///   `Proxy-Authorization`, `Upgrade`, `HTTP2-Settings`, `Expect` and `Accept-Encoding`;
+    /// - of trace context: `traceparent`, `tracestate` and `baggage`.
+    pub fn with_header(
+        mut self,
+        name: HeaderName,
+        value: HeaderValue,
+    ) -> Result<Self, ReservedHeader> {
+        self.fixed_headers.add(name, value)?;
+        Ok(self)
+    }
+
+    /// Puts attempts into the traces that the process records. Default: every attempt sends the
+    /// `traceparent` of the call as the caller sent it, where there is a valid one; see
+    /// [`TracePropagator`].
+    ///
+    /// Each attempt is a `tracing` span of its own, with or without this: `attempt`, at level `INFO`.
+    /// It has no parent, and the fields `otel.kind` (`client`), `id`, `request_id`, `endpoint`,
+    /// `attempt`, `http.request.method`, `server.address` and `server.port`. When the attempt has ended
+    /// it has `http.response.status_code` where there was an answer, and where it has failed
+    /// `error.type` (the status, or the [error's name](crate::event::AttemptError::name)) and
+    /// `otel.status_code` (`ERROR`).
+    pub fn with_trace_propagator(mut self, propagator: impl TracePropagator) -> Self {
+        self.propagation = Propagation::new(propagator);
         self
     }
 
@@ -500,6 +567,7 @@ impl DispatcherBuilder {
             &self.brand,
             self.standard_headers,
             self.signing_keys,
+            &self.fixed_headers,
             self.attempts.time,
         );
         Dispatcher {
@@ -511,6 +579,7 @@ impl DispatcherBuilder {
                         of_all: self.retry,
                         of_host: self.retry_of_host,
                     },
+                    propagation: self.propagation,
                     events,
                     admission,
                     accept_timeout: self.accept_timeout,

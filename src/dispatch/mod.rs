@@ -6,6 +6,7 @@
 //! delivery are not known here.
 
 mod accept;
+mod attempt_span;
 mod away;
 mod begin;
 mod builder;
@@ -17,6 +18,7 @@ mod group;
 mod hub;
 mod insert;
 mod keeper;
+mod propagator;
 mod quarantine;
 mod retry;
 mod scheduler;
@@ -37,12 +39,13 @@ pub(crate) use self::accept::AcceptFuture;
 use self::{accept::Sink, core::Core, store::Which};
 pub use self::{
     builder::DispatcherBuilder,
+    propagator::TracePropagator,
     retry::{RetryPolicy, RetryPolicyBuilder},
     shutdown::Shutdown,
 };
 use crate::{
     admission::{Reservation, SharedTally},
-    delivery::{Delivery, DeliveryParts, Payload, wire},
+    delivery::{Delivery, DeliveryParts, Payload, TraceParent, wire},
     endpoint::{Endpoint, EndpointError, EndpointPolicy, RecentEndpoints},
     error::BoxError,
     event::{Counts, EventKind, Events, FailReason, Refusal},
@@ -206,6 +209,7 @@ impl Dispatcher {
         parts
             .headers
             .retain(|(name, _)| wire::FORWARDED.contains(name));
+        parts.trace_parent = parts.trace_parent.or_else(|| self.trace_of_call(None));
         let delivery = Delivery::reserved(parts, reservation);
         let id = delivery.id();
         delivery.report(EventKind::Accepted);
@@ -398,6 +402,11 @@ impl Dispatcher {
 
     pub(crate) fn events(&self) -> &Events {
         &self.shared.core.events
+    }
+
+    /// Where in a trace the attempts of a call belong that has sent this.
+    pub(crate) fn trace_of_call(&self, sent: Option<TraceParent>) -> Option<TraceParent> {
+        self.shared.core.propagation.of_call(sent)
     }
 
     pub(crate) fn body_limit(&self) -> usize {

@@ -11,6 +11,7 @@ use tokio::{task::coop::consume_budget, time::Instant};
 use tracing::Instrument;
 
 use super::{
+    attempt_span::AttemptSpan,
     core::{Core, wake},
     hub::{Bring, Idle, RuntimeLink, Stop},
     scheduler::AttemptEnd,
@@ -159,21 +160,19 @@ impl<'w> Permit<'w> {
     /// Runs the attempt, and gives the one that starts in its place.
     async fn attempt(mut self, timer: &mut Timer) -> Option<Self> {
         let core = &*self.worker.core;
-        let begun = AttemptStart::now(self.attempt);
-        let span = tracing::info_span!(
-            "attempt",
-            id = %self.delivery.id(),
-            endpoint = ?self.delivery.endpoint(),
-            attempt = self.attempt,
-        );
+        let span = AttemptSpan::new(&self.delivery, self.attempt);
+        let trace_parent = self.delivery.trace_parent();
+        let trace_parent = core.propagation.of_attempt(span.get(), trace_parent);
+        let begun = AttemptStart::now(self.attempt, trace_parent);
         let outcome = {
             let attempting = core.post.attempt(&self.delivery, begun, timer);
             // Pinned where it is made: a wrapper would move it, and it is large.
-            let attempting = pin!(attempting.instrument(span));
+            let attempting = pin!(attempting.instrument(span.get().clone()));
             let outcome = caught(attempting).await;
             outcome.unwrap_or(Outcome::Failed(AttemptError::Panicked))
         };
         let took = begun.started.elapsed();
+        span.end(outcome);
         self.has_ended = true;
         let (ended, next) = self.worker.end(self.number, outcome);
         if let Some((job, failures)) = ended {

@@ -171,12 +171,14 @@ impl Config {
             request_id,
             endpoint: Destination { endpoint, of_host },
             secret,
+            trace_parent,
         } = ask.map_err(|problem| refused(None, problem))?;
         let reservation = dispatcher
             .reserve(of_host, caller)
             .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
         let mut parts = DeliveryParts::new(endpoint, Payload::default());
         parts.secret = secret;
+        parts.trace_parent = dispatcher.trace_of_call(trace_parent);
         if let Some(id) = request_id {
             parts.request_id = id;
         }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::{
-    delivery::{Delivery, DeliveryParts, Payload, Secret, wire},
+    delivery::{Delivery, DeliveryParts, Payload, Secret, TraceParent, wire},
     endpoint::{Endpoint, EndpointPolicy},
     event::FailReason,
     id::{DeliveryId, RequestId},
@@ -70,6 +70,12 @@ pub(super) fn encode(delivery: &Delivery) -> Zeroizing<Vec<u8>> {
     put(&mut bytes, endpoint.as_bytes());
     bytes.push(u8::from(secret.is_some()));
     put(&mut bytes, secret.unwrap_or_default());
+    let mut text = [0; TraceParent::TEXT_LEN];
+    let trace_parent = delivery.trace_parent();
+    put(
+        &mut bytes,
+        trace_parent.map_or(&[], |parent| parent.encode(&mut text)),
+    );
     for (name, value) in delivery.headers() {
         put(&mut bytes, name.as_str().as_bytes());
         put(&mut bytes, value.as_bytes());
@@ -99,6 +105,7 @@ fn decode_fields(id: DeliveryId, mut rest: &[u8], payload: &Payload) -> Option<D
     let endpoint = endpoint_of(take(&mut rest)?)?;
     let has_secret = take_array::<1>(&mut rest)? != [0];
     let secret = take(&mut rest)?;
+    let trace_parent = take(&mut rest)?;
     let mut headers = Vec::new();
     while !rest.is_empty() {
         let name = HeaderName::from_bytes(take(&mut rest)?).ok()?;
@@ -112,6 +119,10 @@ fn decode_fields(id: DeliveryId, mut rest: &[u8], payload: &Payload) -> Option<D
     parts.id = id;
     parts.request_id = request_id;
     parts.secret = has_secret.then(|| Secret::new(secret));
+    parts.trace_parent = match trace_parent {
+        [] => None,
+        text => Some(TraceParent::read(text)?),
+    };
     parts.status = match status {
         NO_STATUS => None,
         status => Some(StatusCode::from_u16(status).ok()?),
@@ -173,6 +184,7 @@ mod tests {
         parts.request_id = RequestId::parse("run_1").unwrap();
         parts.status = Some(StatusCode::NOT_FOUND);
         parts.secret = Some(Secret::new([0, 255, 7]));
+        parts.trace_parent = TraceParent::new([1; 16], [2; 8], 255);
         parts.headers = vec![
             (CONTENT_TYPE, HeaderValue::from_bytes(b"a\xff\t").unwrap()),
             (CONTENT_LANGUAGE, HeaderValue::from_static("")),
@@ -192,6 +204,7 @@ mod tests {
         );
         assert_eq!(read.status(), Some(StatusCode::NOT_FOUND));
         assert_eq!(read.secret().unwrap().expose(), [0, 255, 7]);
+        assert_eq!(read.trace_parent(), delivery.trace_parent());
         assert_eq!(read.headers(), delivery.headers());
         assert_eq!(read.payload().to_bytes(), "done");
     }

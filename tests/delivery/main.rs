@@ -3,6 +3,7 @@
 mod call;
 mod client;
 mod failures;
+mod fixed_headers;
 mod headers;
 mod keys;
 mod settings;
