@@ -1,7 +1,9 @@
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 
 use super::text;
@@ -87,6 +89,13 @@ pub(super) fn wrong_method() -> Response<Payload> {
     let methods = HeaderValue::from_static("GET, HEAD");
     response.headers_mut().insert(ALLOW, methods);
     response
+}
+
+/// To a `HEAD`: the length is that of the body that a `GET` would get.
+pub(super) fn without_body(answer: Response<Payload>) -> Response<Payload> {
+    let (mut head, body) = answer.into_parts();
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Response::from_parts(head, Payload::default())
 }
 
 fn problem(status: StatusCode, text: &'static str) -> Response<Payload> {
