@@ -133,6 +133,10 @@ impl SqliteOutboxBuilder {
     /// Keeps what was delivered with its payload, in the clear as other payloads are: it can be delivered
     /// again, and its caller can fetch it. Default: no payloads, as they are what the file has to be kept
     /// from others for.
+    ///
+    /// Secrets stay for as long as the history, sealed: a caller proves by its own that a call is its own.
+    /// Of a file [in the clear](Self::with_insecure_plaintext) that is so with this setting alone; without
+    /// it no secret stays, and callers cannot look.
     pub fn with_history_payloads(mut self) -> Self {
         self.history.keeps_payloads = true;
         self

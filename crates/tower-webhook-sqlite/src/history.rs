@@ -53,20 +53,26 @@ const EVERY: Duration = Duration::from_secs(60);
 
 impl<'c> History<'c> {
     pub(crate) fn new(conn: &'c Connection, bounds: HistoryBounds) -> rusqlite::Result<Self> {
-        let oldest = format!("(SELECT n, ended_at, upto FROM history ORDER BY n LIMIT {AT_ONCE})");
+        let oldest = format!(
+            "(SELECT n, ended_at,
+                 upto - length(envelope) - length(attempts) - coalesce(length(body), 0) AS before
+             FROM history ORDER BY n LIMIT {AT_ONCE})"
+        );
         Ok(Self {
             last: conn.prepare("SELECT n, upto FROM history ORDER BY n DESC LIMIT 1")?,
             add: conn.prepare(
                 "INSERT INTO history (id, request_id, host, status, failure, envelope, key,
                      payload_len, accepted_at, ended_at, attempts, body, upto)
                  SELECT id, request_id, host, status, coalesce(?2, failure), envelope, key,
-                     payload_len, accepted_at, ?3, ?4,
-                     CASE WHEN ?5 THEN (SELECT body FROM payload WHERE seq = ?1) END,
-                     ?6 + length(envelope) + length(?4) + CASE WHEN ?5 THEN payload_len ELSE 0 END
-                 FROM delivery WHERE seq = ?1",
+                     payload_len, accepted_at, ?3, ?4, body,
+                     ?6 + length(envelope) + length(?4) + coalesce(length(body), 0)
+                 FROM (SELECT id, request_id, host, status, failure, key, payload_len, accepted_at,
+                           CASE WHEN key IS NOT NULL OR ?5 THEN envelope ELSE x'' END AS envelope,
+                           CASE WHEN ?5 THEN (SELECT body FROM payload WHERE seq = ?1) END AS body
+                       FROM delivery WHERE seq = ?1)",
             )?,
             first_to_stay: conn.prepare(&format!(
-                "SELECT n FROM {oldest} WHERE n > ?1 AND upto > ?2 AND ended_at > ?3
+                "SELECT n FROM {oldest} WHERE n > ?1 AND before >= ?2 AND ended_at > ?3
                  ORDER BY n LIMIT 1"
             ))?,
             last_looked_at: conn.prepare(&format!("SELECT max(n) FROM {oldest}"))?,
@@ -109,7 +115,8 @@ impl<'c> History<'c> {
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Copies a row that is about to be deleted.
+    /// Copies a row that is about to be deleted. What is not sealed has a secret in it: that stays only
+    /// where the operator wants what was delivered to be kept whole.
     pub(crate) fn add(&mut self, ending: &Ending<'_>, now: i64) -> rusqlite::Result<()> {
         let added = self.try_to_add(ending, now);
         self.has_grown = true;

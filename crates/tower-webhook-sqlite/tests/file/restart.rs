@@ -85,8 +85,9 @@ async fn a_due_time_survives() {
     receiver.gets(2).await;
     until(|| dispatcher.counts().delivered == 1).await;
     assert_eq!(receiver.ids(), ["later", "now"]);
-    let all = DeliveryFilter::new();
-    let waiting = dispatcher.deliveries(&all, Page::first(9)).await.unwrap();
+    let waiting = DeliveryFilter::new().with_state(DeliveryState::Waiting);
+    let waiting = dispatcher.deliveries(&waiting, Page::first(9)).await;
+    let waiting = waiting.unwrap();
     assert_eq!(waiting[0].request_id.as_str(), "later");
     assert_eq!(waiting[0].state, DeliveryState::Waiting);
 
