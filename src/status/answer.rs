@@ -81,6 +81,13 @@ pub(super) fn unavailable() -> Response<Payload> {
     response
 }
 
+/// What a `HEAD` gets in place of it.
+pub(super) fn of_head(response: Response<Payload>) -> Response<Payload> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Response::from_parts(head, Payload::default())
+}
+
 pub(super) fn wrong_method() -> Response<Payload> {
     let mut response = problem(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -80,9 +80,14 @@ impl Status {
     }
 
     async fn answer(self, head: request::Parts) -> Response<Payload> {
-        if ![Method::GET, Method::HEAD].contains(&head.method) {
-            return answer::wrong_method();
+        match head.method {
+            Method::GET => self.get(head).await,
+            Method::HEAD => answer::of_head(self.get(head).await),
+            _ => answer::wrong_method(),
         }
+    }
+
+    async fn get(self, head: request::Parts) -> Response<Payload> {
         let begun = Instant::now();
         match self.look_up(&head).await {
             Ok(Some(answer)) => answer,

@@ -111,6 +111,7 @@ async fn a_call_is_followed_from_its_202_to_its_result() {
     assert_eq!(result.headers()["x-content-type-options"], "nosniff");
     let head = ask(&status, Method::HEAD, "/webhooks/run-1/result", &[SECRET]).await;
     assert_eq!((head.status(), head.body().len()), (StatusCode::OK, 0));
+    assert_eq!(head.headers()["content-length"], "3");
     let wrong = ask(&status, Method::DELETE, "/webhooks/run-1", &[SECRET]).await;
     assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
