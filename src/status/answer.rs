@@ -98,13 +98,6 @@ pub(super) fn wrong_method() -> Response<Payload> {
     response
 }
 
-/// To a `HEAD`: the length is that of the body that a `GET` would get.
-pub(super) fn without_body(answer: Response<Payload>) -> Response<Payload> {
-    let (mut head, body) = answer.into_parts();
-    head.headers.insert(CONTENT_LENGTH, body.len().into());
-    Response::from_parts(head, Payload::default())
-}
-
 fn problem(status: StatusCode, text: &'static str) -> Response<Payload> {
     let mut response = of(status, text.into());
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM);

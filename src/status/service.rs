@@ -169,15 +169,7 @@ impl<B> Service<Request<B>> for Status {
 
     fn call(&mut self, request: Request<B>) -> StatusFuture {
         let (head, _) = request.into_parts();
-        let status = self.clone();
-        StatusFuture(Box::pin(async move {
-            let is_head = head.method == Method::HEAD;
-            let answer = status.answer(head).await;
-            match is_head {
-                true => answer::without_body(answer),
-                false => answer,
-            }
-        }))
+        StatusFuture(Box::pin(self.clone().answer(head)))
     }
 }
 
