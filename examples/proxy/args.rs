@@ -115,7 +115,7 @@ impl Args {
             .with_body_limit(self.body_limit);
         for file in &self.signing_key_file {
             let key = SigningKey::from_file_or_new(file)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
+                .map_err(|error| format!("--signing-key-file {}: {error}", file.display()))?;
             let public = key.public_key();
             tracing::info!(%public, kid = public.kid(), "this key signs webhooks");
             builder = builder.with_signing_key(key);
