@@ -101,7 +101,7 @@ impl Sealing {
         envelope: &Envelope,
         payload: &Payload,
     ) -> Result<Delivery, Unreadable> {
-        self.open_with(id, envelope, |contents| {
+        self.open_with(id, envelope, |id, contents| {
             codec::decode(id, contents, payload)
         })
     }
@@ -112,23 +112,21 @@ impl Sealing {
         id: DeliveryId,
         envelope: &Envelope,
     ) -> Result<Delivery, Unreadable> {
-        self.open_with(id, envelope, |contents| {
-            codec::decode_without_payload(id, contents)
-        })
+        self.open_with(id, envelope, codec::decode_without_payload)
     }
 
     fn open_with(
         &self,
         id: DeliveryId,
         envelope: &Envelope,
-        decode: impl Fn(&[u8]) -> Option<Delivery>,
+        decode: impl Fn(DeliveryId, &[u8]) -> Option<Delivery>,
     ) -> Result<Delivery, Unreadable> {
         let bytes = match &envelope.0 {
             Contents::Open(delivery) => return Ok(delivery.clone()),
             Contents::Bytes(bytes) => bytes,
         };
         let (name, contents) = codec::take_apart(bytes).ok_or(Unreadable::Changed)?;
-        let read = |contents: &[u8]| decode(contents).ok_or(Unreadable::Changed);
+        let read = |contents: &[u8]| decode(id, contents).ok_or(Unreadable::Changed);
         match &self.0 {
             Kind::InMemory => Err(Unreadable::Changed),
             Kind::Plaintext if name == NO_KEY => read(contents),

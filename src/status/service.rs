@@ -22,7 +22,7 @@ use crate::{
     outbox::{DeliveryRecord, DeliveryState},
 };
 
-/// Tells callers what has become of their calls: see the [module](self).
+/// Tells callers what has become of their calls: see the [module](mod@crate::status).
 ///
 /// With every default: only a call's own secret opens it.
 #[must_use]
