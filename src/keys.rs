@@ -34,7 +34,7 @@ use crate::{
 ///     .build();
 /// let app: Router =
 ///     Router::new().route_service("/.well-known/jwks.json", tower_webhook::keys(&dispatcher));
-/// # Ok::<(), tower_webhook::delivery::SigningKeyError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// It answers `GET` and `HEAD`, wherever it is mounted. Anybody may read it: there is nothing secret in it.
