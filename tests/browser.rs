@@ -5,6 +5,7 @@
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use axum::{
@@ -14,14 +15,17 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderName, Method, header::CONTENT_TYPE};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tower_http::cors::{Any, CorsLayer};
 use tower_webhook::Verifier;
 
 #[path = "support/mod.rs"]
 mod support;
 
-use support::{rig::Rig, soon};
+use support::rig::Rig;
+
+/// A browser that starts for the first time takes its time.
+const STARTING: Duration = Duration::from_secs(180);
 
 const SECRET: &str = "a-value-of-your-choice";
 
@@ -106,7 +110,8 @@ async fn calls(app: impl FnOnce(&Rig) -> Router) {
 
     let profile = tempfile::tempdir().unwrap();
     let browser = open(&chromium, &profile, &site);
-    assert_eq!(soon("the page", said.recv()).await.unwrap(), "200 done");
+    let said = timeout(STARTING, said.recv()).await;
+    assert_eq!(said.expect("the page calls").unwrap(), "200 done");
     drop(browser);
     let webhook = rig.receiver.next().await;
     let verified = Verifier::new(SECRET).verify(&webhook.headers, &webhook.body);
