@@ -218,6 +218,7 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
         delivery.report(EventKind::Queued { durability });
         drop(delivery.take_reservation());
         let id = delivery.id();
+        let host = delivery.endpoint().host_key().clone();
         if reply.send(Ok(())).is_err() {
             // It has gone another way in this moment, too, and is delivered twice.
             tracing::debug!(%id, "nobody waited any more");
@@ -225,7 +226,10 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
         match lease {
             Some(lease) => jobs.push(Job::new(delivery, lease, Which::Given)),
             None => {
-                core.hub().given.take_run(id);
+                let mut hub = core.hub();
+                let hub = &mut *hub;
+                hub.given.take_run(id);
+                hub.given.leave_out(&hub.scheduler, &host);
                 is_waiting = true;
             }
         }

@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use tokio::{runtime, time::Instant};
@@ -54,6 +58,11 @@ pub(super) struct StoreState {
     held_bytes: usize,
     /// By lease, the runs that are recorded there. They hold reservations, and count in no bound here.
     runs: HashMap<DeliveryId, u64, RandomState>,
+    /// Hosts that answer, or are new, of which something was not leased for want of room: it is asked for
+    /// by name, as long as there is no room for hosts in general.
+    left_out: HashSet<Host>,
+    /// Those of them that a fetch has asked for.
+    asked_by_name: HashSet<Host>,
     /// What is being inserted with a lease, or fetched: it may be held in a moment.
     expected: Expected,
     /// When it is asked for what is due; `None` for when somebody says so.
@@ -112,6 +121,8 @@ pub(super) struct Expected {
 const POLL: Duration = Duration::from_secs(1);
 /// What one call fetches at most: what is leased ahead of time is nobody else's.
 const MOST_AT_ONCE: usize = 256;
+/// So many hosts are asked for by name at most.
+const MOST_LEFT_OUT: usize = 1_024;
 
 impl Store {
     pub(super) fn new(outbox: impl Outbox) -> Self {
@@ -172,6 +183,8 @@ impl StoreState {
             held: HashMap::default(),
             held_bytes: 0,
             runs: HashMap::default(),
+            left_out: HashSet::new(),
+            asked_by_name: HashSet::new(),
             expected: Expected::default(),
             fetch_at: None,
             fetching: None,
@@ -221,6 +234,15 @@ impl StoreState {
         let leased = leased.collect();
         self.expect(chosen);
         (leased, chosen)
+    }
+
+    /// Something of this host is in the outbox, and was not leased for want of room.
+    pub(super) fn leave_out(&mut self, scheduler: &Scheduler<Job>, host: &Host) {
+        let room = scheduler.room_for(host);
+        let number = self.left_out.len() + self.asked_by_name.len();
+        if (room.is_answering || room.is_new) && number < MOST_LEFT_OUT {
+            self.left_out.insert(host.clone());
+        }
     }
 
     /// How much more can be held.
@@ -346,6 +368,9 @@ impl StoreState {
         }
         self.fetch_at = None;
         let want = self.want(scheduler);
+        if want.is_some() {
+            self.asked_by_name.extend(self.left_out.drain());
+        }
         let expected = want.as_ref().map(|want| self.expected_of(want));
         self.expect(expected.unwrap_or_default());
         let turn = Turn {
@@ -387,6 +412,10 @@ impl StoreState {
         let mut want = Want::up_to(left.deliveries.div_ceil(2).min(MOST_AT_ONCE));
         want.bytes = left.bytes.div_ceil(2);
         (want.of_host, want.of_other_hosts) = scheduler.demand(others);
+        for host in self.left_out.union(&self.asked_by_name) {
+            let room = scheduler.room_for(host).deliveries;
+            want.of_host.entry(host.clone()).or_insert(room);
+        }
         Some(want)
     }
 
@@ -401,6 +430,10 @@ impl StoreState {
     ) {
         self.fetching = None;
         self.end_expecting(expected);
+        if found.is_some_and(|found| found < expected.deliveries) {
+            // All that was asked for by name has come.
+            self.asked_by_name.clear();
+        }
         let next_due = next_due.map(|due| now + due.min(LONGEST));
         let poll = (self.is_durable || found.is_none()).then_some(now + POLL);
         let has_found = found.is_some_and(|found| found > 0);
