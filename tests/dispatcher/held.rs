@@ -36,8 +36,6 @@ struct Counting {
     leased: Arc<Mutex<Leased>>,
     /// The next renewal finds everything lost.
     loses: Arc<AtomicBool>,
-    /// Nothing is leased at once any more.
-    leases_none: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -53,7 +51,6 @@ impl Counting {
             inner: Arc::new(MemoryOutbox::new()),
             leased: Arc::default(),
             loses: Arc::default(),
-            leases_none: Arc::default(),
         }
     }
 
@@ -76,10 +73,7 @@ impl Outbox for Counting {
         Sealing::in_memory()
     }
 
-    async fn insert(&self, mut batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
-        for new in &mut batch {
-            new.lease &= !self.leases_none.load(Ordering::SeqCst);
-        }
+    async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
         let leased = batch.iter().filter(|new| new.lease);
         self.count(leased.map(|new| (new.stored.id, new.stored.payload.len())));
         // Others may ask meanwhile.
@@ -200,39 +194,4 @@ async fn what_waits_and_is_lost_is_not_attempted() {
     // And there is room for others.
     call(&dispatcher, "example.com", "third").await;
     assert_eq!(world.post().await.id(), "third");
-}
-
-/// Its delivery was not leased at once, for want of room, while hosts that never answer hold half of it.
-#[tokio::test(start_paused = true)]
-async fn a_host_that_answers_is_fetched_whoever_else_waits() {
-    let outbox = Counting::new();
-    let builder = Dispatcher::builder()
-        .with_max_attempts(32)
-        .with_max_outstanding(100_000)
-        .with_attempt_timeout(Duration::from_secs(3_600))
-        .with_outbox(outbox.clone());
-    let (mut world, builder) = World::new(builder);
-    let dispatcher = builder.build();
-    call(&dispatcher, "healthy.example", "first").await;
-    world.post().await.answer(200);
-    while !matches!(world.event().await, EventKind::Delivered { .. }) {}
-    // Many that never answer: they hold all that they may.
-    for host in 0..500 {
-        call(&dispatcher, &format!("h{host}.example"), "stalls").await;
-    }
-    // What comes now is left to the fetch, as if there were no room at this moment.
-    outbox.leases_none.store(true, Ordering::SeqCst);
-    call(&dispatcher, "healthy.example", "second").await;
-    let second = async {
-        loop {
-            let post = world.post().await;
-            if post.id() == "second" {
-                return post;
-            }
-        }
-    };
-    timeout(Duration::from_secs(10), second)
-        .await
-        .expect("it is fetched")
-        .answer(200);
 }
