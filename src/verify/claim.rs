@@ -17,7 +17,7 @@ pub(super) struct Claim<'a> {
     signature: &'a [u8],
 }
 
-/// A rotation has two.
+/// How many `v1a` signatures are tried. During a rotation there are two.
 const MAX_KEYED: usize = 8;
 
 #[derive(Clone, Copy, PartialEq)]
