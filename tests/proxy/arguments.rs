@@ -1,3 +1,5 @@
+use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
 use tokio::net::TcpListener;
 
 use crate::example::Example;
@@ -35,11 +37,6 @@ async fn bad_arguments_are_named() {
         ("--body-limit", "MiB", "begin with a number"),
         ("--body-limit", "2GiB", "1GiB at most"),
         ("--body-limit", "99999999999999999999GiB", "number"),
-        (
-            "--signing-key-file",
-            "/nowhere/at/all",
-            "key file cannot be read",
-        ),
         ("--outbox", "disk", "must be `memory` or `sqlite:PATH`"),
         ("--outbox", "sqlite:", "a path is missing"),
     ] {
@@ -76,6 +73,28 @@ async fn a_path_of_keys_goes_with_a_key() {
     let with_key = ["--signing-key-file", "a", "--keys-path", "keys"];
     let text = complaint(&[&args[..], &with_key].concat()).await;
     assert!(text.contains("must be a path"), "{text}");
+}
+
+#[tokio::test]
+async fn a_signing_key_that_cannot_be_had_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [none, spoilt] = ["none/key", "spoilt"].map(|name| folder.path().join(name));
+    std::fs::write(&spoilt, "hush").unwrap();
+    // Otherwise it is warned of first.
+    std::fs::set_permissions(&spoilt, Permissions::from_mode(0o600)).unwrap();
+    let args = ["--upstream", "http://service", "--listen", "127.0.0.1:0"];
+    for (path, says) in [
+        (none, "cannot be read or created"),
+        (spoilt, "must be `whsk_`"),
+    ] {
+        let path = path.to_str().unwrap();
+        let text = complaint(&[&args[..], &["--signing-key-file", path]].concat()).await;
+        let names = text.starts_with(&format!("error: {path}: "));
+        assert!(
+            names && text.contains(says) && !text.contains("hush"),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]
