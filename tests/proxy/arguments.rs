@@ -89,7 +89,7 @@ async fn a_signing_key_that_cannot_be_had_is_named() {
     ] {
         let path = path.to_str().unwrap();
         let text = complaint(&[&args[..], &["--signing-key-file", path]].concat()).await;
-        let names = text.starts_with(&format!("error: {path}: "));
+        let names = text.starts_with(&format!("error: --signing-key-file {path}: "));
         assert!(
             names && text.contains(says) && !text.contains("hush"),
             "{text}"
