@@ -11,13 +11,14 @@ use tokio::{
 
 use super::{
     away::Away,
+    held::{HeldBounds, StoreState},
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
     keeper,
     propagator::Propagation,
     retry::RetryPolicies,
     scheduler::{Scheduler, SchedulerLimits, Source},
     settle::settle,
-    store::{HeldBounds, Job, Store, StoreState, Which},
+    store::{Job, Store, Which},
     worker,
 };
 use crate::{
@@ -86,8 +87,8 @@ impl Core {
         };
         let hub = Hub::new(
             Scheduler::new(limits),
-            StoreState::new(&given, bounds),
-            StoreState::new(&fallback, bounds),
+            StoreState::new(&given.limits, bounds),
+            StoreState::new(&fallback.limits, bounds),
             limits.time.saturating_add(OVERDUE),
         );
         Self {

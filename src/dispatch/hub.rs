@@ -17,11 +17,12 @@ use tokio::{
 use super::{
     begin::Beginning,
     group::Group,
+    held::{Expected, StoreState},
     insert::Insertion,
     quarantine::Quarantine,
     scheduler::{AttemptEnd, Due, Scheduler, Source},
     settle::Conclusion,
-    store::{Expected, Job, StoreState, Which},
+    store::{Job, Which},
 };
 use crate::{attempt::deadline, delivery::Delivery, outbox::Want};
 

@@ -10,10 +10,11 @@ use tokio::{
 
 use super::{
     core::Core,
+    held::Expected,
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::{release, settle},
-    store::{Expected, Job, Which},
+    store::{Job, Which},
 };
 use crate::{
     attempt::deadline,

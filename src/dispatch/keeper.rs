@@ -4,10 +4,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     core::{Core, wake},
+    held::Expected,
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::{Conclusion, release, settle, settle_together},
-    store::{Expected, Job, Which},
+    store::{Job, Which},
 };
 use crate::{
     delivery::Delivery,

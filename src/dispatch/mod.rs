@@ -15,6 +15,7 @@ mod core;
 #[cfg(feature = "openapi")]
 mod describe;
 mod group;
+mod held;
 mod hub;
 mod insert;
 mod keeper;
