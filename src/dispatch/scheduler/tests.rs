@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{limits::FEW, *};
 
 const TIME: Duration = Duration::from_secs(15);
 
