@@ -1,0 +1,240 @@
+mod client;
+mod limits;
+mod message;
+mod outbox;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    Dispatcher, Shared,
+    accept::Sink,
+    core::{Core, CoreSettings},
+    propagator::Propagation,
+    retry::{PolicyOfHost, RetryPolicies, RetryPolicy},
+    scheduler::SchedulerLimits,
+    store::Store,
+};
+#[cfg(feature = "client")]
+use crate::attempt::GuardedSettings;
+use crate::{
+    admission::{Admission, Limits},
+    attempt::{Client, FixedHeaders, Post},
+    delivery::{Brand, SigningKey},
+    endpoint::{EndpointPolicy, RecentEndpoints},
+    event::{Event, Events, Subscriber},
+    outbox::MemoryOutbox,
+};
+
+/// Settings of a [`Dispatcher`].
+///
+/// | setting | default | where it comes from |
+/// | --- | --- | --- |
+/// | [outbox](Self::with_outbox) | in memory | |
+/// | [while it is away](Self::with_required_durability) | delivered from memory | |
+/// | [endpoints](Self::with_endpoint_policy) | https, public addresses | |
+/// | [retries](Self::with_retry_policy) | 3 attempts, at most 5 s between two | Cerebrium |
+/// | [attempt's time](Self::with_attempt_timeout) | 15 s | Standard Webhooks: 15 to 30 s |
+/// | [brand](Self::with_brand) | `Cerebrium` | Cerebrium |
+/// | [Standard Webhooks headers](Self::without_standard_headers) | sent | |
+/// | key of the service's own (`with_signing_key`, feature `ed25519`) | none | |
+/// | [fixed headers](Self::with_header) | none | |
+/// | [trace context](Self::with_trace_propagator) | as the call had it | W3C Trace Context |
+/// | [body](Self::with_body_limit) | 4 MiB | |
+/// | [memory for payloads](Self::with_memory_budget) | 1 GiB, a host at most 7/8 of it | 256 bodies of the largest size |
+/// | [memory for what comes out of an outbox](Self::with_payload_memory) | 256 MiB | |
+/// | [webhooks under way](Self::with_max_outstanding) | 4,096 | |
+/// | [of one endpoint host](Self::with_max_outstanding_per_host) | 1,024 | |
+/// | [of one caller](Self::with_max_outstanding_per_caller), where they are told apart | 512 | |
+/// | [attempts under way](Self::with_max_attempts) | 512, and half of the sockets at most | |
+/// | [of one endpoint host](Self::with_max_attempts_per_host) | 64 | |
+/// | [sockets](Self::with_max_sockets) | half of the limit of open files, 1,536 at most | `RLIMIT_NOFILE`, the soft limit |
+#[must_use = "a builder does nothing until it is built"]
+pub struct DispatcherBuilder {
+    store: Store,
+    sink: Option<Arc<Sink>>,
+    policy: EndpointPolicy,
+    retry: RetryPolicy,
+    retry_of_host: Option<Box<PolicyOfHost>>,
+    brand: Brand,
+    standard_headers: bool,
+    signing_keys: Vec<SigningKey>,
+    fixed_headers: FixedHeaders,
+    propagation: Propagation,
+    limits: Limits,
+    attempts: SchedulerLimits,
+    payload_memory: usize,
+    accept_timeout: Duration,
+    requires_durability: bool,
+    subscribers: Vec<Subscriber>,
+    client: Option<Client>,
+    #[cfg(feature = "client")]
+    guarded: GuardedSettings,
+}
+
+impl DispatcherBuilder {
+    #[cfg(feature = "client")]
+    pub(super) fn new() -> Self {
+        Self::without_client()
+    }
+
+    pub(super) fn without_client() -> Self {
+        Self {
+            store: Store::new(MemoryOutbox::new()),
+            sink: None,
+            policy: EndpointPolicy::public(),
+            retry: RetryPolicy::cerebrium(),
+            retry_of_host: None,
+            brand: Brand::default(),
+            standard_headers: true,
+            signing_keys: Vec::new(),
+            fixed_headers: FixedHeaders::default(),
+            propagation: Propagation::default(),
+            limits: Limits {
+                outstanding: 4_096,
+                outstanding_per_host: 1_024,
+                outstanding_per_caller: 512,
+                body: 4 << 20,
+                reserved_body: 256 << 10,
+                memory: 1 << 30,
+            },
+            attempts: SchedulerLimits {
+                attempts: 512,
+                per_host: 64,
+                time: Duration::from_secs(15),
+            },
+            payload_memory: 256 << 20,
+            accept_timeout: Duration::from_secs(5),
+            requires_durability: false,
+            subscribers: Vec::new(),
+            client: None,
+            #[cfg(feature = "client")]
+            guarded: GuardedSettings::default(),
+        }
+    }
+
+    /// Which endpoints a caller may name, and which addresses are connected to. Default:
+    /// [`EndpointPolicy::public`].
+    pub fn with_endpoint_policy(mut self, policy: EndpointPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// When a delivery is tried again. Default: [`RetryPolicy::cerebrium`].
+    pub fn with_retry_policy(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// The retry policy of some endpoint hosts; `None` for those that have that of
+    /// [all](Self::with_retry_policy). Default: all have that one.
+    ///
+    /// The function is asked after each failed attempt, with the host as it is in the URL: in lower case,
+    /// without a port. It must not block.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, RetryPolicy};
+    ///
+    /// let dispatcher = Dispatcher::builder()
+    ///     .with_retry_policy_of_host(|host| {
+    ///         let is_ours = host.ends_with(".example.com");
+    ///         is_ours.then(RetryPolicy::patient)
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn with_retry_policy_of_host(
+        mut self,
+        policy: impl Fn(&str) -> Option<RetryPolicy> + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_of_host = Some(Box::new(policy));
+        self
+    }
+
+    /// How long one attempt may take, from resolving the name to the end of the answer. Default:
+    /// 15 seconds.
+    ///
+    /// A third of it is for connecting, shared out among the addresses of the name: one that is
+    /// silent leaves time for the next one.
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempts.time = timeout;
+        self
+    }
+
+    /// Tells this function everything that happens to a webhook, beside all others that are told.
+    /// Default: nobody is told; what happens is also in the log, through [`tracing`].
+    ///
+    /// It runs on the way of requests and deliveries: it must not block. When it panics, that is
+    /// logged, and nothing else changes.
+    pub fn on_event(mut self, subscriber: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.subscribers.push(Box::new(subscriber));
+        self
+    }
+
+    /// The dispatcher. Nothing runs yet: it starts with the first webhook.
+    #[must_use]
+    #[cfg_attr(not(feature = "client"), allow(unused_mut))]
+    pub fn build(mut self) -> Dispatcher {
+        let events = Events::new(self.subscribers);
+        let admission = Arc::new(Admission::new(&self.limits, events.clone()));
+        #[cfg(feature = "client")]
+        let client = self.client.unwrap_or_else(|| {
+            let sockets = self.guarded.sockets(self.attempts.attempts);
+            self.attempts.attempts = sockets.attempts;
+            Client::guarded(
+                &self.policy,
+                self.guarded,
+                sockets,
+                self.attempts.time,
+                self.attempts.per_host,
+            )
+        });
+        #[cfg(not(feature = "client"))]
+        let client = self.client.unwrap_or_else(Client::none);
+        let post = Post::new(
+            client,
+            self.policy.clone(),
+            &self.brand,
+            self.standard_headers,
+            self.signing_keys,
+            &self.fixed_headers,
+            self.attempts.time,
+        );
+        Dispatcher {
+            shared: Arc::new(Shared {
+                core: Arc::new(Core::new(CoreSettings {
+                    given: self.store,
+                    post,
+                    retry: RetryPolicies {
+                        of_all: self.retry,
+                        of_host: self.retry_of_host,
+                    },
+                    propagation: self.propagation,
+                    events,
+                    admission,
+                    accept_timeout: self.accept_timeout,
+                    requires_durability: self.requires_durability,
+                    limits: self.attempts,
+                    payload_memory: self.payload_memory,
+                })),
+                policy: self.policy,
+                recent_endpoints: RecentEndpoints::new(),
+                sink: self.sink,
+                body_limit: self.limits.body,
+                #[cfg(feature = "openapi")]
+                names: super::describe::Names {
+                    brand: self.brand,
+                    standard_headers: self.standard_headers,
+                },
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for DispatcherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DispatcherBuilder")
+            .field("policy", &self.policy)
+            .field("retry", &self.retry)
+            .field("attempt_timeout", &self.attempts.time)
+            .finish_non_exhaustive()
+    }
+}
