@@ -1,7 +1,6 @@
+//! A body of which a copy is kept, and that runs on without a caller.
+
 use std::{
-    any::Any,
-    collections::VecDeque,
-    fmt,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
@@ -11,36 +10,16 @@ use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::ahead::Ahead;
 use crate::{
     dispatch::AcceptFuture,
     event::FailReason,
-    response::{self, Capture, Disconnect, PendingWebhook, Progress, RunOn, Runnable, Unfinished},
+    response::{self, Capture, PendingWebhook, Progress, Runnable, Unfinished},
 };
 
 pin_project! {
-    /// The body of a response that went through [`Webhook`](super::Webhook).
-    ///
-    /// It gives the wrapped body's frames as they are, when they are made. For a request that
-    /// asked for a webhook it keeps a copy of each; dropped before its end, it lets the wrapped
-    /// body run on.
-    pub struct ResponseBody<B> {
-        #[pin]
-        kind: Kind<B>,
-    }
-}
-
-pin_project! {
-    #[project = KindProj]
-    enum Kind<B> {
-        Plain { #[pin] body: B },
-        Own { text: Option<Bytes> },
-        Captured { captured: RunOn<CapturedBody<B>> },
-    }
-}
-
-pin_project! {
     /// A body of which a copy is kept.
-    struct CapturedBody<B> {
+    pub(super) struct CapturedBody<B> {
         #[pin]
         body: B,
         // Before the head went on.
@@ -48,40 +27,6 @@ pin_project! {
         // What came behind a frame that is held back; most have none.
         next: Option<Box<Ahead>>,
         state: State,
-    }
-}
-
-/// What the body has given before anybody asked for it.
-#[derive(Default)]
-struct Ahead {
-    frames: VecDeque<Frame<Bytes>>,
-    /// Of the body's own type.
-    error: Option<Box<dyn Any + Send>>,
-    is_over: bool,
-}
-
-impl Ahead {
-    fn push<E: Send + 'static>(&mut self, given: Option<Result<Frame<Bytes>, E>>) {
-        match given {
-            Some(Ok(frame)) => self.frames.push_back(frame),
-            Some(Err(error)) => self.error = Some(Box::new(error)),
-            None => self.is_over = true,
-        }
-    }
-
-    /// `None` when there is nothing.
-    fn pop<E: 'static>(&mut self) -> Option<Option<Result<Frame<Bytes>, E>>> {
-        if let Some(frame) = self.frames.pop_front() {
-            return Some(Some(Ok(frame)));
-        }
-        if let Some(error) = self.error.take().and_then(|error| error.downcast().ok()) {
-            return Some(Some(Err(*error)));
-        }
-        std::mem::take(&mut self.is_over).then_some(None)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.error.is_none()
     }
 }
 
@@ -103,105 +48,18 @@ struct HeldEnd {
     accept: AcceptFuture,
 }
 
-type PolledFrame<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
+pub(super) type PolledFrame<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
 
 /// A body that gives so many frames at once and is not complete yet is a stream.
 const MOST_AHEAD: usize = 4;
 
-impl<B> ResponseBody<B> {
-    pub(super) fn plain(body: B) -> Self {
+impl<B> CapturedBody<B> {
+    pub(super) fn new(body: B, capture: Capture, pending: PendingWebhook) -> Self {
         Self {
-            kind: Kind::Plain { body },
-        }
-    }
-
-    pub(super) fn own(text: Bytes) -> Self {
-        let text = Some(text);
-        Self {
-            kind: Kind::Own { text },
-        }
-    }
-}
-
-impl<B> ResponseBody<B>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Send + 'static,
-{
-    pub(super) fn captured(
-        body: B,
-        capture: Capture,
-        pending: PendingWebhook,
-        disconnect: Disconnect,
-    ) -> Self {
-        let captured = CapturedBody {
             body,
             ahead: Ahead::default(),
             next: None,
             state: State::Watching { capture, pending },
-        };
-        Self {
-            kind: Kind::Captured {
-                captured: RunOn::new(captured, disconnect),
-            },
-        }
-    }
-}
-
-/// What is captured runs on without a caller.
-impl<B> ResponseBody<B> {
-    fn captured_mut(&mut self) -> Option<&mut RunOn<CapturedBody<B>>> {
-        match &mut self.kind {
-            Kind::Captured { captured } => Some(captured),
-            Kind::Plain { .. } | Kind::Own { .. } => None,
-        }
-    }
-
-    pub(super) fn belongs_to_a_run(&mut self) {
-        if let Some(captured) = self.captured_mut() {
-            captured.belongs_to_a_run();
-        }
-    }
-
-    pub(super) fn is_unfinished(&self) -> bool {
-        match &self.kind {
-            Kind::Captured { captured } => captured.get().is_unfinished(),
-            Kind::Plain { .. } | Kind::Own { .. } => false,
-        }
-    }
-
-    pub(super) fn fail(&mut self, reason: FailReason) {
-        if let Some(captured) = self.captured_mut() {
-            captured.get_mut().fail(reason);
-        }
-    }
-
-    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Send + 'static,
-    {
-        match self.captured_mut() {
-            Some(captured) => captured.poll_with(|body| body.poll_to_end(cx)),
-            None => Poll::Ready(()),
-        }
-    }
-}
-
-impl<B> ResponseBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Send + 'static,
-{
-    /// Ready once the head may go on: with the whole body, which is then safe, or before a body that
-    /// takes longer.
-    ///
-    /// A server that has sent the head cannot send a small rest until the head is acknowledged, which
-    /// takes 40 ms on a socket as it comes (Nagle, and delayed acknowledgements).
-    pub(super) fn poll_look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.kind {
-            Kind::Plain { .. } | Kind::Own { .. } => Poll::Ready(()),
-            Kind::Captured { captured } => captured.poll_with(|body| body.poll_look_ahead(cx)),
         }
     }
 }
@@ -211,7 +69,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Send + 'static,
 {
-    fn poll_look_ahead(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_look_ahead(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while self.ahead.frames.len() < MOST_AHEAD && self.is_unfinished() {
             let polled = self.as_mut().poll_next(cx);
             let is_held_back = matches!(self.state, State::HeldBack(_));
@@ -226,7 +84,7 @@ where
     }
 
     /// For nobody. On HTTP/1 nobody would wait for what comes behind the declared length.
-    fn poll_to_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_to_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while self.is_unfinished() {
             match self.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
@@ -244,14 +102,8 @@ where
         }
         Poll::Ready(())
     }
-}
 
-impl<B> CapturedBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Send + 'static,
-{
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
+    pub(super) fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         match self.as_mut().project().ahead.pop() {
             Some(given) => Poll::Ready(given),
             None => self.poll_next(cx),
@@ -388,7 +240,7 @@ impl<B> CapturedBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> CapturedBody<B> {
-    fn is_end_stream(&self) -> bool {
+    pub(super) fn is_end_stream(&self) -> bool {
         let next_is_empty = self.next.as_ref().is_none_or(|next| next.is_empty());
         let nothing_is_left = self.ahead.is_empty() && next_is_empty;
         match self.state {
@@ -397,7 +249,7 @@ impl<B: Body<Data = Bytes>> CapturedBody<B> {
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(super) fn size_hint(&self) -> SizeHint {
         let held = match &self.state {
             State::HeldBack(held) => held.frame.as_ref(),
             State::Watching { .. } | State::Through => None,
@@ -484,57 +336,5 @@ where
 {
     fn poll_finish(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_to_end(cx)
-    }
-}
-
-impl<B> Body for ResponseBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Send + 'static,
-{
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
-        match self.project().kind.project() {
-            KindProj::Plain { body } => body.poll_frame(cx),
-            KindProj::Own { text } => Poll::Ready(text.take().map(Frame::data).map(Ok)),
-            KindProj::Captured { captured } => captured.poll_with(|body| body.poll_frame(cx)),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Plain { body } => body.is_end_stream(),
-            Kind::Own { text } => text.is_none(),
-            Kind::Captured { captured } => captured.get().is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Plain { body } => body.size_hint(),
-            Kind::Own { text } => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
-            }
-            Kind::Captured { captured } => captured.get().size_hint(),
-        }
-    }
-}
-
-impl<B: Default> Default for ResponseBody<B> {
-    fn default() -> Self {
-        Self::plain(B::default())
-    }
-}
-
-impl<B> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Plain { .. } => "plain",
-            Kind::Own { .. } => "own",
-            Kind::Captured { .. } => "captured",
-        };
-        f.debug_tuple("ResponseBody").field(&kind).finish()
     }
 }
