@@ -18,7 +18,7 @@ const LARGE: usize = 4 << 20;
 const TRIES: usize = 25;
 
 /// How a receiver treats an upload that it does not want.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
     /// Answers as soon as it is connected, and closes.
     AtOnce,
@@ -39,6 +39,13 @@ const ALL: [Manner; 5] = [
     Manner::HalfCloses,
     Manner::HalfClosesAndReads,
 ];
+
+impl Manner {
+    /// It closes then: with a reset.
+    fn leaves_something_unread(self) -> bool {
+        matches!(self, Self::AtOnce | Self::AfterTheHead | Self::InPieces)
+    }
+}
 
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, manner: Manner) {
     let read = match manner {
@@ -84,6 +91,9 @@ async fn refused(status: u16, manner: Manner) {
 
     let said = answer.clone();
     let receiver = Receiver::new(move |conn| {
+        if manner == Manner::InPieces {
+            conn.send_at_once();
+        }
         let said = said.clone();
         async move { refuse(conn, &said, manner).await }
     });
@@ -96,6 +106,10 @@ async fn refused(status: u16, manner: Manner) {
     let authority = Authority::new();
     let acceptor = authority.certify(&named("receiver.example.com"));
     let receiver = Receiver::new(move |conn| {
+        // Behind a handshake even a whole answer waits for an acknowledgement.
+        if manner.leaves_something_unread() {
+            conn.send_at_once();
+        }
         let (acceptor, said) = (acceptor.clone(), answer.clone());
         async move {
             let tls = acceptor.accept(conn).await.unwrap();

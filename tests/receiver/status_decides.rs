@@ -51,6 +51,11 @@ async fn tls(authority: &Authority, words: Vec<u8>, then: Then) -> (Outcome, Dur
     let receiver = Receiver::new(move |conn| {
         let (acceptor, words) = (acceptor.clone(), words.clone());
         async move {
+            // Behind a handshake a socket as it comes waits for an acknowledgement first. A paused clock
+            // does not.
+            if matches!(then, Then::Reset | Then::Stall) {
+                conn.send_at_once();
+            }
             let mut tls = acceptor.accept(conn).await.unwrap();
             request(&mut tls).await.unwrap();
             tls.write_all(&words).await.unwrap();

@@ -42,6 +42,13 @@ impl Conn {
         let _ = self.stages.send(Stage::Reached);
     }
 
+    /// Has the kernel send what is said as it is said, which a socket as it comes does not do. A reset
+    /// takes back what was not sent: this is for scripts that reset a connection, or close it with
+    /// something unread.
+    pub(crate) fn send_at_once(&self) {
+        self.tcp.set_nodelay(true).unwrap();
+    }
+
     /// The same while something else has the socket.
     pub(crate) fn split(&mut self) -> (Here, &mut TcpStream) {
         (Here(self.stages.clone()), &mut self.tcp)

@@ -59,8 +59,6 @@ impl Receiver {
             let mut connections = JoinSet::new();
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
-                // What is said is sent at once: a reset would take back what waits.
-                tcp.set_nodelay(true).unwrap();
                 seen.accepted.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(script(Conn {
                     tcp,
