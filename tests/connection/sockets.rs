@@ -2,8 +2,9 @@
 
 #![cfg(target_os = "linux")]
 
-use std::{convert::Infallible, fs, process::Stdio, time::Duration};
+use std::{convert::Infallible, fs, pin::pin, process::Stdio, sync::Once};
 
+use futures::FutureExt;
 use http::{Request, Response};
 use http_body_util::Empty;
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tower_webhook::{
     Dispatcher, EndpointPolicy, WebhookLayer,
-    event::{AttemptError, Outcome},
+    event::{AttemptError, EventKind, Outcome},
 };
 
 use crate::{
@@ -64,7 +65,11 @@ fn open_files(process: &Child) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_may_open_few_files_accepts_while_a_thousand_deliveries_go_nowhere() {
     let hole = BlackHole::new().await;
-    let receiver = Receiver::answering(TAKES);
+    let mut receiver = Receiver::new(|mut conn| async move {
+        conn.request().await;
+        conn.here();
+        conn.say(TAKES).await;
+    });
     let mut service = Command::new("sh")
         .arg("-c")
         .arg(format!("ulimit -n {OPEN_FILES} && exec \"$0\" \"$@\""))
@@ -75,32 +80,40 @@ async fn a_service_that_may_open_few_files_accepts_while_a_thousand_deliveries_g
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(service.stdout.take().unwrap()).lines();
-    let address = within(async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("it listens");
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.to_owned();
+    let mut said = async |what: &str| {
+        within(async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it is running");
+                if let Some((_, more)) = line.split_once(what) {
+                    break more.to_owned();
+                }
             }
-        }
-    })
-    .await;
+        })
+        .await
+    };
+    let address = said("listening on ").await;
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let call = async |endpoint: String| {
+    let call = async |endpoint: Option<String>| {
         let call = client.get(format!("http://{address}/"));
-        let call = call.query(&[("webhookEndpoint", endpoint)]);
+        let call = call.query(
+            &endpoint
+                .map(|endpoint| ("webhookEndpoint", endpoint))
+                .as_slice(),
+        );
         within(call.send()).await.unwrap().status()
     };
     let before = open_files(&service);
     let mut most = before;
     for at in 0..DELIVERIES {
         let endpoint = format!("http://hole-{at}.example.com:{}/", hole.port);
-        assert_eq!(call(endpoint).await, 200);
+        assert_eq!(call(Some(endpoint)).await, 200);
         most = most.max(open_files(&service));
     }
-    // Second addresses come a moment later.
-    for _ in 0..50 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // By then second addresses have been tried as well.
+    let mut failed = pin!(said("an attempt has failed"));
+    while failed.as_mut().now_or_never().is_none() {
+        assert_eq!(call(None).await, 200);
         most = most.max(open_files(&service));
     }
     assert!(most > before + OPEN_FILES / 16, "{before} and then {most}");
@@ -110,14 +123,9 @@ async fn a_service_that_may_open_few_files_accepts_while_a_thousand_deliveries_g
         "{before} and then {most}"
     );
 
-    assert_eq!(call(receiver.url()).await, 200);
-    within(async {
-        while receiver.requests().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-    assert_eq!(call(receiver.url()).await, 200);
+    assert_eq!(call(Some(receiver.url())).await, 200);
+    receiver.reached().await;
+    assert_eq!(call(Some(receiver.url())).await, 200);
 }
 
 /// A half of the sockets is for connections, however many hosts stall and wherever they are.
@@ -159,8 +167,14 @@ async fn connections_have_half_of_the_sockets() {
 #[ignore = "the test beside it runs it, where few files may be opened"]
 async fn serves() {
     let policy = EndpointPolicy::public().with_insecure_http();
+    let failed = Once::new();
     let dispatcher = Dispatcher::builder()
         .with_endpoint_policy(policy.with_insecure_private_networks())
+        .on_event(move |event| {
+            if let EventKind::Attempted { .. } = event.kind() {
+                failed.call_once(|| println!("an attempt has failed"));
+            }
+        })
         .with_resolver(Stub(|name: &str| {
             let hole = name
                 .strip_prefix("hole-")
