@@ -5,16 +5,16 @@ use std::time::Duration;
 use axum::{Router, routing::get};
 use http::{Method, StatusCode};
 use tower_webhook::{
-    Dispatcher,
+    Dispatcher, EventKind, WebhookLayer,
     event::FailReason,
     outbox::{DeliveryFilter, DeliveryRecord, DeliveryState, Page},
 };
 
 use crate::support::{
     caller::{BOTH, Caller},
-    gate::gate,
+    gate::{Keeper, gate},
     rig::Rig,
-    server::serve,
+    server::{Server, serve},
 };
 
 async fn only_record(dispatcher: &Dispatcher) -> DeliveryRecord {
@@ -26,20 +26,26 @@ async fn only_record(dispatcher: &Dispatcher) -> DeliveryRecord {
     record.clone()
 }
 
-#[tokio::test]
-async fn a_call_is_listed_while_it_runs_and_afterwards() {
-    let mut rig = Rig::new().await;
-    let (gate, mut keeper) = gate();
+/// A call that was promised an answer, and waits at a gate in its handler.
+async fn call(rig: &Rig, layer: WebhookLayer) -> (Server, Keeper) {
+    let (gate, keeper) = gate();
     let handler = || async {
         gate.pass().await;
         "done"
     };
     let app = Router::new().route("/", get(handler));
-    let server = serve(app.layer(rig.layer().with_async_requests())).await;
+    let server = serve(app.layer(layer.with_async_requests())).await;
     let mut caller = Caller::connect(server.address, BOTH[0]).await;
     let target = format!("{}&async=true", rig.asking("/"));
     let answer = caller.call(caller.request(Method::GET, &target)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
+    (server, keeper)
+}
+
+#[tokio::test]
+async fn a_call_is_listed_while_it_runs_and_afterwards() {
+    let mut rig = Rig::new().await;
+    let (_server, mut keeper) = call(&rig, rig.layer()).await;
     keeper.arrival().await;
     let running = only_record(&rig.dispatcher).await;
     assert_eq!(running.state, DeliveryState::Running);
@@ -63,24 +69,11 @@ async fn a_call_is_listed_while_it_runs_and_afterwards() {
 async fn a_call_that_fails_is_listed_as_failed_whether_it_is_told_of_or_not() {
     for is_told in [true, false] {
         let mut rig = Rig::new().await;
-        let (gate, _keeper) = gate();
-        let handler = || async {
-            gate.pass().await;
-            "done"
-        };
-        let app = Router::new().route("/", get(handler));
-        let mut layer = rig
-            .layer()
-            .with_async_requests()
-            .with_run_limit(Duration::from_millis(1));
+        let mut layer = rig.layer().with_run_limit(Duration::from_millis(1));
         if !is_told {
             layer = layer.without_failure_notices();
         }
-        let server = serve(app.layer(layer)).await;
-        let mut caller = Caller::connect(server.address, BOTH[0]).await;
-        let target = format!("{}&async=true", rig.asking("/"));
-        let answer = caller.call(caller.request(Method::GET, &target)).await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let (_server, _keeper) = call(&rig, layer).await;
         match is_told {
             true => rig.expect_failed(FailReason::TimedOut).await,
             false => drop(rig.events.end().await),
@@ -97,29 +90,11 @@ async fn a_call_that_fails_is_listed_as_failed_whether_it_is_told_of_or_not() {
 #[tokio::test]
 async fn a_run_that_outlasts_a_shutdown_ends_once() {
     let mut rig = Rig::new().await;
-    let (gate, mut keeper) = gate();
-    let handler = || async {
-        gate.pass().await;
-        "done"
-    };
-    let app = Router::new().route("/", get(handler));
-    let server = serve(app.layer(rig.layer().with_async_requests())).await;
-    let mut caller = Caller::connect(server.address, BOTH[0]).await;
-    let target = format!("{}&async=true", rig.asking("/"));
-    assert_eq!(
-        caller
-            .call(caller.request(Method::GET, &target))
-            .await
-            .status,
-        StatusCode::ACCEPTED
-    );
+    let (_server, mut keeper) = call(&rig, rig.layer()).await;
     keeper.arrival().await;
     let report = rig.dispatcher.shutdown(Duration::ZERO).await;
     assert_eq!((report.abandoned.len(), report.unfinished), (0, 1));
     keeper.open();
-    assert_eq!(
-        *rig.events.end().await.kind(),
-        tower_webhook::EventKind::Abandoned
-    );
+    assert_eq!(*rig.events.end().await.kind(), EventKind::Abandoned);
     assert!(rig.events.rest().iter().all(|event| !event.is_final()));
 }

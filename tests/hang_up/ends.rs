@@ -3,57 +3,23 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 use axum::{Router, body::Body, routing::get};
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, stream};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::event::FailReason;
 
-use crate::support::{
-    caller::{BOTH, Caller, Protocol, next_text},
-    gate::{Gate, Keeper, TellDrop, gate},
-    rig::Rig,
-    server::serve,
-    soon,
+use crate::{
+    endless::{endless, leave},
+    support::{
+        caller::{BOTH, Caller},
+        rig::Rig,
+        server::serve,
+        soon,
+    },
 };
 
-/// A request whose future and whose body tell when they are dropped, and never end by themselves.
-fn endless(tell: mpsc::UnboundedSender<()>, gate: Gate) -> Router {
-    let (in_handler, in_body) = (tell.clone(), (tell, gate.clone()));
-    let handler = || async move {
-        let _guard = TellDrop(in_handler);
-        gate.pass().await;
-    };
-    let streaming = || async {
-        let (guard, gate) = (TellDrop(in_body.0), in_body.1);
-        let rest = stream::once(async move {
-            let _guard = guard;
-            gate.pass().await;
-            Ok("never")
-        });
-        Body::from_stream(stream::iter([Ok::<_, Infallible>("1")]).chain(rest))
-    };
-    Router::new()
-        .route("/handler", get(handler))
-        .route("/body", get(streaming))
-}
-
-/// Leaves `app` when its request waits at the gate, in the handler or amid the body.
-async fn leave_at_the_gate(app: Router, protocol: Protocol, target: &str, arrived: &mut Keeper) {
-    let mut server = serve(app).await;
-    let mut caller = Caller::connect(server.address, protocol).await;
-    let answer = caller.send(caller.request(Method::GET, target));
-    let mut under_way = None;
-    if target.starts_with("/body") {
-        let body = under_way.insert(answer.await.unwrap().into_body());
-        assert_eq!(next_text(body).await, "1");
-    }
-    arrived.arrival().await;
-    caller.leave().await;
-    server.let_go.next().await;
-}
 #[tokio::test]
 async fn a_request_without_a_webhook_ends_with_its_caller() {
     for (protocol, path) in BOTH
@@ -61,10 +27,10 @@ async fn a_request_without_a_webhook_ends_with_its_caller() {
         .flat_map(|p| [(p, "/handler"), (p, "/body")])
     {
         let mut rig = Rig::new().await;
-        let (tell, mut dropped) = mpsc::unbounded_channel();
-        let (gate, mut keeper) = gate();
-        let app = endless(tell, gate).layer(rig.layer());
-        leave_at_the_gate(app, protocol, path, &mut keeper).await;
+        let (app, mut dropped, mut keeper) = endless();
+        let app = app.layer(rig.layer());
+        let mut server = serve(app).await;
+        leave(&mut server, &mut keeper, protocol, path).await;
         soon("the request's end", dropped.recv()).await.unwrap();
         rig.expect_no_more(0).await;
     }
@@ -77,10 +43,10 @@ async fn a_request_can_be_told_to_end_with_its_caller() {
         .flat_map(|p| [(p, "/handler"), (p, "/body")])
     {
         let mut rig = Rig::new().await;
-        let (tell, mut dropped) = mpsc::unbounded_channel();
-        let (gate, mut keeper) = gate();
-        let app = endless(tell, gate).layer(rig.layer().with_cancel_on_disconnect());
-        leave_at_the_gate(app, protocol, &rig.asking(path), &mut keeper).await;
+        let (app, mut dropped, mut keeper) = endless();
+        let app = app.layer(rig.layer().with_cancel_on_disconnect());
+        let mut server = serve(app).await;
+        leave(&mut server, &mut keeper, protocol, &rig.asking(path)).await;
         soon("the request's end", dropped.recv()).await.unwrap();
         rig.expect_failed(FailReason::CallerLeft).await;
     }

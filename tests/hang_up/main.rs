@@ -1,5 +1,6 @@
 //! The caller leaves: a request that asked for a webhook runs on, any other one ends.
 
+mod endless;
 mod ends;
 #[path = "../support/grpc.rs"]
 mod grpc;
