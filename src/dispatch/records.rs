@@ -134,7 +134,7 @@ impl Dispatcher {
     /// # }
     /// ```
     ///
-    /// One in memory ends as [abandoned](EventKind::Abandoned); of one in a durable outbox nothing is
+    /// One in memory ends as [abandoned](crate::event::EventKind::Abandoned); of one in a durable outbox nothing is
     /// reported.
     ///
     /// # Errors

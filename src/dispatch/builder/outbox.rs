@@ -10,7 +10,7 @@ use super::{DispatcherBuilder, Store};
 use crate::{delivery::Delivery, error::BoxError, outbox::Outbox};
 
 impl DispatcherBuilder {
-    /// Where accepted deliveries are kept. Default: [in memory](MemoryOutbox).
+    /// Where accepted deliveries are kept. Default: [in memory](crate::outbox::MemoryOutbox).
     ///
     /// # Panics
     ///
