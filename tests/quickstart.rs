@@ -2,14 +2,14 @@
 
 #![cfg(unix)]
 
-use crate::example::{Example, within};
+use crate::process::{Process, within};
 
-#[path = "support/example.rs"]
-mod example;
+#[path = "support/process.rs"]
+mod process;
 
 #[tokio::test]
 async fn one_call_is_made_delivered_and_verified() {
-    let mut quickstart = Example::start("quickstart", &["--once"], &[]);
+    let mut quickstart = Process::example("quickstart", &["--once"]);
     let printed = quickstart.stdout.rest().await;
     assert!(quickstart.exit().await.success(), "{printed}");
     for part in [
@@ -26,7 +26,7 @@ async fn one_call_is_made_delivered_and_verified() {
 
 #[tokio::test]
 async fn it_then_serves_the_line_that_it_prints() {
-    let mut quickstart = Example::start("quickstart", &[], &[]);
+    let mut quickstart = Process::example("quickstart", &[]);
     let line = quickstart.stdout.line_with("curl -i").await;
     let url = line.split('\'').find(|part| part.starts_with("http://"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -10,8 +10,8 @@ mod validator;
 mod wire;
 
 #[cfg(unix)]
-#[path = "../support/example.rs"]
-mod example;
+#[path = "../support/process.rs"]
+mod process;
 
 use serde_json::{Value, json};
 use tower_webhook::WebhookLayer;

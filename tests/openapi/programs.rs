@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     assert_valid, delivery,
-    example::{Example, within},
+    process::{Process, within},
     run,
 };
 
@@ -19,7 +19,7 @@ async fn what_aide_has_made_is_described() {
 }
 
 async fn check(name: &str) {
-    let mut example = Example::start(name, &[], &[]);
+    let mut example = Process::example(name, &[]);
     let line = example.stderr.line_with("http://").await;
     let url = line
         .split(' ')

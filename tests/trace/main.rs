@@ -5,9 +5,8 @@ mod spans;
 mod stored;
 
 #[cfg(unix)]
-#[path = "../support/example.rs"]
-#[allow(dead_code)] // the example ends by itself
-mod example;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../../examples/opentelemetry/propagator.rs"]
 mod propagator;
 #[path = "../support/mod.rs"]
@@ -45,7 +44,7 @@ async fn call(layer: WebhookLayer, request: Builder) {
 #[cfg(unix)]
 #[tokio::test]
 async fn the_example_has_the_call_and_its_webhook_in_one_trace() {
-    let mut example = example::Example::start("opentelemetry", &[], &[]);
+    let mut example = process::Process::example("opentelemetry", &[]);
     let printed = example.stdout.rest().await;
     assert!(example.exit().await.success(), "{printed}");
     let line = |start: &str| {

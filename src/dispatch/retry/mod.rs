@@ -75,6 +75,26 @@ pub(super) struct RetryPolicies {
 pub(super) type PolicyOfHost = dyn Fn(&str) -> Option<RetryPolicy> + Send + Sync;
 
 impl RetryPolicy {
+    /// The same rule with other times between two attempts, and one attempt more than there are of
+    /// them. They are exact: nothing of them is left to chance. What is tried again, and whether
+    /// `Retry-After` counts, stays.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_webhook::RetryPolicy;
+    ///
+    /// let delays = [5, 60, 600].map(Duration::from_secs);
+    /// let policy = RetryPolicy::cerebrium().with_delays(delays);
+    /// ```
+    #[must_use]
+    pub fn with_delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
+        self.delays = delays.into_iter().collect();
+        let number = u32::try_from(self.delays.len()).unwrap_or(u32::MAX);
+        self.attempts = number.saturating_add(1);
+        self.jitter = 0.0;
+        self
+    }
+
     /// Makes the jitter a function of this seed, the request's id and the attempt, so that a
     /// test can repeat it. Default: random.
     #[must_use]

@@ -179,6 +179,24 @@ fn a_schedule_of_ones_own() {
 }
 
 #[test]
+fn a_policy_with_other_delays_keeps_its_rule() {
+    let delays = [1, 2, 3].map(Duration::from_secs);
+    let policy = RetryPolicy::cerebrium().with_delays(delays);
+    let lost = Outcome::Failed(AttemptError::ConnectionLost);
+    for (attempt, delay) in (1..).zip(delays) {
+        let verdict = policy.verdict(&id(), attempt, lost);
+        assert_eq!(verdict, Verdict::AgainIn(delay), "{attempt}");
+    }
+    assert_eq!(policy.verdict(&id(), 4, lost), Verdict::Dead(lost));
+    assert_eq!(
+        policy.verdict(&id(), 1, answered(500)),
+        Verdict::Dead(answered(500))
+    );
+    let once = policy.with_delays([]);
+    assert_eq!(once.verdict(&id(), 1, lost), Verdict::Dead(lost));
+}
+
+#[test]
 fn what_panics_is_final() {
     let policy = RetryPolicy::builder()
         .with_attempts(2)

@@ -1,0 +1,17 @@
+//! What the commands are told on the command line and in the environment.
+
+mod calls;
+mod deliveries;
+mod endpoints;
+mod environment;
+mod outbox;
+mod values;
+
+pub(crate) use self::{
+    calls::CallArgs,
+    deliveries::DeliveryArgs,
+    endpoints::EndpointArgs,
+    environment::with_environment,
+    outbox::OutboxArgs,
+    values::{longer_than_nothing, path},
+};

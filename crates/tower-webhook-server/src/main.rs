@@ -1,0 +1,55 @@
+//! Webhooks for an HTTP service in any language.
+//!
+//! `tower-webhook proxy` stands in front of a service: a call that names an endpoint gets its response
+//! as always, and the same bytes are POSTed there.
+
+mod args;
+mod proxy;
+mod stop;
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::{args::with_environment, proxy::ProxyArgs};
+
+/// Webhooks for an HTTP service in any language
+#[derive(Debug, Parser)]
+#[command(name = "tower-webhook", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(after_help = ENVIRONMENT)]
+    Proxy(Box<ProxyArgs>),
+}
+
+const ENVIRONMENT: &str = "\
+Each option can be given in the environment as well: --max-run as TOWER_WEBHOOK_MAX_RUN. What has no \
+value is on with `true` and off with `false`. Times are as in 500ms, 15s, 10m, 1h.
+Logs go to standard error; RUST_LOG chooses what is in them, such as `info,tower_webhook=debug`.";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let matches = with_environment(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let ended = match cli.command {
+        Command::Proxy(args) => proxy::run(*args).await,
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,145 @@
+//! The caller's side: a connection that somebody has opened to the proxy.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::sleep,
+};
+
+use super::heads::RequestHeads;
+
+/// How often a connection is looked at on which something waits to be read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is known of a connection while hyper has it.
+pub(crate) struct Caller {
+    socket: OwnedReadHalf,
+    /// Counts what has moved either way.
+    progress: AtomicU64,
+    heads: Mutex<RequestHeads>,
+}
+
+/// The connection itself, for hyper.
+pub(crate) struct CallerIo {
+    caller: Arc<Caller>,
+    write: OwnedWriteHalf,
+}
+
+impl Caller {
+    pub(crate) fn new(socket: TcpStream) -> (Arc<Self>, CallerIo) {
+        let (socket, write) = socket.into_split();
+        let caller = Arc::new(Self {
+            socket,
+            progress: AtomicU64::new(0),
+            heads: Mutex::new(RequestHeads::new()),
+        });
+        let io = CallerIo {
+            caller: Arc::clone(&caller),
+            write,
+        };
+        (caller, io)
+    }
+
+    /// What was read of the requests.
+    pub(crate) fn heads(&self) -> MutexGuard<'_, RequestHeads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when the caller has left. TCP does not tell that from only sending no more, until
+    /// something is written: who has closed its side has left once nothing moves for `patience`.
+    pub(crate) async fn left(&self, patience: Duration) {
+        loop {
+            match self
+                .socket
+                .ready(Interest::READABLE | Interest::ERROR)
+                .await
+            {
+                Ok(ready) if ready.is_error() => return,
+                Ok(ready) if ready.is_read_closed() => break,
+                Ok(_) => sleep(LOOK).await,
+                Err(_) => return,
+            }
+        }
+        loop {
+            let before = self.progress.load(Ordering::Relaxed);
+            sleep(patience).await;
+            if self.progress.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+
+    fn moved(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for CallerIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let caller = &self.caller;
+        let before = buf.filled().len();
+        loop {
+            ready!(caller.socket.as_ref().poll_read_ready(cx))?;
+            match caller.socket.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(_) => break,
+            }
+        }
+        caller.moved();
+        caller.heads().read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for CallerIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.write).poll_write(cx, buf));
+        self.caller.moved();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.write).poll_write_vectored(cx, bufs));
+        self.caller.moved();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.write.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+}
