@@ -182,9 +182,12 @@ impl<'c> Owner<'c> {
                 seen.since = now;
                 continue;
             }
-            match seen.silent < gone_after {
-                true => drop(self.mark.execute([*id, seen.beat, seen.silent])?),
-                false => gone.push(*id),
+            if seen.silent >= gone_after {
+                gone.push(*id);
+            } else if self.mark.execute([*id, seen.beat, seen.silent])? == 1 {
+                // The next second begins where this one ended, not where it is looked at.
+                seen.silent += 1;
+                seen.since += BEAT;
             }
         }
         let mut has_more = false;
@@ -211,4 +214,33 @@ impl Seen {
 /// Never used before, as far as chance goes.
 fn new_id() -> i64 {
     fastrand::i64(1..i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner_table() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("schema.sql")).unwrap();
+        conn.execute_batch("INSERT INTO owner (id, pid, since, beat) VALUES (7, 7, 0, 3)")
+            .unwrap();
+        conn
+    }
+
+    /// One look a second is enough to count every second.
+    #[test]
+    fn an_owner_that_is_gone_is_found_so_in_the_time_of_a_lease() {
+        let conn = owner_table();
+        let mut owner = Owner::new(&conn, Duration::from_secs(10)).unwrap();
+        assert!(!owner.sees_silence().unwrap());
+        let mut looks = 0;
+        while conn.query_row("SELECT count(*) FROM owner", [], |row| row.get(0)) == Ok(1) {
+            owner.seen.get_mut(&7).unwrap().since -= BEAT;
+            assert!(owner.sees_silence().unwrap());
+            assert!(!owner.take_over().unwrap());
+            looks += 1;
+        }
+        assert_eq!(looks, 12);
+    }
 }
