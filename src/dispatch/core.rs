@@ -56,6 +56,7 @@ pub(super) struct CoreSettings {
     pub(super) admission: Arc<Admission>,
     pub(super) accept_timeout: Duration,
     pub(super) requires_durability: bool,
+    pub(super) makes_attempts: bool,
     pub(super) limits: SchedulerLimits,
     pub(super) payload_memory: usize,
 }
@@ -77,6 +78,7 @@ impl Core {
             admission,
             accept_timeout,
             requires_durability,
+            makes_attempts,
             limits,
             payload_memory,
         } = settings;
@@ -85,9 +87,13 @@ impl Core {
             deliveries: (2 * limits.attempts).max(FEWEST_HELD),
             bytes: payload_memory,
         };
+        let mut of_given = StoreState::new(&given.limits, bounds);
+        if !makes_attempts {
+            of_given.leave_to_others();
+        }
         let hub = Hub::new(
             Scheduler::new(limits),
-            StoreState::new(&given.limits, bounds),
+            of_given,
             StoreState::new(&fallback.limits, bounds),
             limits.time.saturating_add(OVERDUE),
         );

@@ -6,6 +6,7 @@ mod dead_letters;
 mod faults;
 mod held;
 mod history;
+mod left_to_others;
 mod outboxes;
 mod parking;
 mod runtimes;

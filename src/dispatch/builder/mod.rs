@@ -31,6 +31,7 @@ use crate::{
 /// | --- | --- | --- |
 /// | [outbox](Self::with_outbox) | in memory | |
 /// | [while it is away](Self::with_required_durability) | delivered from memory | |
+/// | [who delivers](Self::without_attempts) | this process, and whoever has the outbox open | |
 /// | [endpoints](Self::with_endpoint_policy) | https, public addresses | |
 /// | [retries](Self::with_retry_policy) | 3 attempts, at most 5 s between two | Cerebrium |
 /// | [attempt's time](Self::with_attempt_timeout) | 15 s | Standard Webhooks: 15 to 30 s |
@@ -65,6 +66,7 @@ pub struct DispatcherBuilder {
     payload_memory: usize,
     accept_timeout: Duration,
     requires_durability: bool,
+    makes_attempts: bool,
     subscribers: Vec<Subscriber>,
     client: Option<Client>,
     #[cfg(feature = "client")]
@@ -105,6 +107,7 @@ impl DispatcherBuilder {
             payload_memory: 256 << 20,
             accept_timeout: Duration::from_secs(5),
             requires_durability: false,
+            makes_attempts: true,
             subscribers: Vec::new(),
             client: None,
             #[cfg(feature = "client")]
@@ -170,9 +173,19 @@ impl DispatcherBuilder {
     }
 
     /// The dispatcher. Nothing runs yet: it starts with the first webhook.
+    ///
+    /// # Panics
+    ///
+    /// When it is to be [without attempts](Self::without_attempts), and what it accepts goes to an outbox
+    /// in memory, where no other process finds it.
     #[must_use]
+    #[track_caller]
     #[cfg_attr(not(feature = "client"), allow(unused_mut))]
     pub fn build(mut self) -> Dispatcher {
+        assert!(
+            self.makes_attempts || self.sink.is_some() || self.store.limits.is_durable(),
+            "without attempts, what is in memory is never delivered: it takes a durable outbox"
+        );
         let events = Events::new(self.subscribers);
         let admission = Arc::new(Admission::new(&self.limits, events.clone()));
         #[cfg(feature = "client")]
@@ -212,6 +225,7 @@ impl DispatcherBuilder {
                     admission,
                     accept_timeout: self.accept_timeout,
                     requires_durability: self.requires_durability,
+                    makes_attempts: self.makes_attempts,
                     limits: self.attempts,
                     payload_memory: self.payload_memory,
                 })),

@@ -100,4 +100,37 @@ impl DispatcherBuilder {
         self.requires_durability = true;
         self
     }
+
+    /// Accepts, and leaves the attempts to other processes that have the same outbox open: an API whose
+    /// webhooks workers deliver. Default: this process makes attempts.
+    ///
+    /// Deliveries are inserted as always, and leased to nobody. Of the outbox this process holds only
+    /// the [runs](Outbox::begin) of its calls. What a durable outbox does not take is still delivered
+    /// from the memory of this process, unless
+    /// [durability is required](Self::with_required_durability).
+    ///
+    /// The other side is a dispatcher with the same outbox that is
+    /// [started](Dispatcher::start), and the layer of no service:
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, WebhookLayer, outbox::Outbox};
+    ///
+    /// fn api(outbox: impl Outbox) -> WebhookLayer {
+    ///     let dispatcher = Dispatcher::builder()
+    ///         .with_outbox(outbox)
+    ///         .without_attempts()
+    ///         .build();
+    ///     WebhookLayer::new().with_dispatcher(dispatcher)
+    /// }
+    ///
+    /// fn worker(outbox: impl Outbox) -> Dispatcher {
+    ///     let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
+    ///     dispatcher.start();
+    ///     dispatcher
+    /// }
+    /// ```
+    pub fn without_attempts(mut self) -> Self {
+        self.makes_attempts = false;
+        self
+    }
 }

@@ -44,8 +44,8 @@ impl StoreState {
         deliveries: impl Iterator<Item = &'d Delivery>,
     ) -> (Vec<bool>, Expected) {
         let mut chosen = Expected::default();
-        if !self.is_durable {
-            return (deliveries.map(|_| true).collect(), chosen);
+        if !self.is_durable || self.is_left_to_others {
+            return (deliveries.map(|_| !self.is_durable).collect(), chosen);
         }
         let mut of_hosts: HashMap<&Host, usize, RandomState> = HashMap::default();
         let mut unanswered = scheduler.waiting_unanswered();

@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
 impl StoreState {
     /// Has it asked for what is due at that time, if not earlier. Says whether that is news.
     pub(in crate::dispatch) fn fetch_at(&mut self, at: Instant) -> bool {
-        let is_earlier = self.fetch_at.is_none_or(|before| at < before);
+        let is_earlier = self.fetch_at.is_none_or(|before| at < before) && !self.is_left_to_others;
         if is_earlier {
             self.fetch_at = Some(at);
         }

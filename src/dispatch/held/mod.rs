@@ -24,6 +24,8 @@ use crate::{
 /// What this process holds of a store, and when it asks it for more.
 pub(super) struct StoreState {
     pub(super) is_durable: bool,
+    /// Others attempt what is in it: nothing is leased to this process but runs.
+    is_left_to_others: bool,
     lease_time: Option<Duration>,
     bounds: HeldBounds,
     /// By lease, what of a durable outbox is in memory: due, under way, or not settled yet.
@@ -72,6 +74,7 @@ impl StoreState {
     pub(super) fn new(limits: &Limits, bounds: HeldBounds) -> Self {
         Self {
             is_durable: limits.is_durable(),
+            is_left_to_others: false,
             lease_time: limits.lease,
             bounds,
             held: HashMap::default(),
@@ -87,6 +90,10 @@ impl StoreState {
             unsettled: 0,
             is_stuck: false,
         }
+    }
+
+    pub(super) fn leave_to_others(&mut self) {
+        self.is_left_to_others = true;
     }
 
     pub(super) fn hold_run(&mut self, lease: Lease, now: Instant) {
