@@ -1,18 +1,20 @@
 //! Webhooks for an HTTP service in any language.
 //!
 //! `tower-webhook proxy` stands in front of a service: a call that names an endpoint gets its response
-//! as always, and the same bytes are POSTed there.
+//! as always, and the same bytes are POSTed there. `tower-webhook worker` delivers what others have put
+//! into an outbox.
 
 mod args;
 mod proxy;
 mod stop;
+mod worker;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{args::with_environment, proxy::ProxyArgs};
+use crate::{args::with_environment, proxy::ProxyArgs, worker::WorkerArgs};
 
 /// Webhooks for an HTTP service in any language
 #[derive(Debug, Parser)]
@@ -26,6 +28,8 @@ struct Cli {
 enum Command {
     #[command(after_help = ENVIRONMENT)]
     Proxy(Box<ProxyArgs>),
+    #[command(after_help = ENVIRONMENT)]
+    Worker(Box<WorkerArgs>),
 }
 
 const ENVIRONMENT: &str = "\
@@ -47,6 +51,7 @@ async fn main() -> ExitCode {
         .init();
     let ended = match cli.command {
         Command::Proxy(args) => proxy::run(*args).await,
+        Command::Worker(args) => worker::run(*args).await,
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -13,5 +13,5 @@ pub(crate) use self::{
     endpoints::EndpointArgs,
     environment::with_environment,
     outbox::OutboxArgs,
-    values::{longer_than_nothing, path},
+    values::{longer_than_nothing, number, path},
 };

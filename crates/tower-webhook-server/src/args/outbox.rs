@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -33,6 +34,11 @@ pub(crate) enum Outbox {
 }
 
 impl OutboxArgs {
+    /// Whether other processes can have it open as well.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self.outbox, Outbox::Memory)
+    }
+
     /// The dispatcher with this outbox, and at work on what an earlier run has left in it.
     pub(crate) fn dispatcher(
         &self,
@@ -72,6 +78,15 @@ fn beside(path: &Path) -> PathBuf {
     let mut key_file = path.to_owned().into_os_string();
     key_file.push(".key");
     key_file.into()
+}
+
+impl fmt::Display for OutboxArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outbox {
+            Outbox::Memory => f.write_str("memory"),
+            Outbox::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
 }
 
 impl FromStr for Outbox {

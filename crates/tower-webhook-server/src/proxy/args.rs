@@ -50,6 +50,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, help_heading = "Outbox")]
     required_durability: bool,
 
+    /// Make no attempts: what is accepted is put into the outbox, and `tower-webhook worker` delivers it
+    #[arg(long, help_heading = "Outbox")]
+    no_deliver: bool,
+
     #[command(flatten)]
     pub(crate) calls: CallArgs,
 
@@ -72,6 +76,12 @@ impl ProxyArgs {
         builder = self.calls.bounds(builder);
         if self.required_durability {
             builder = builder.with_required_durability();
+        }
+        if self.no_deliver {
+            if !self.outbox.is_shared() {
+                return Err("--no-deliver goes with --outbox sqlite:PATH".into());
+            }
+            builder = builder.without_attempts();
         }
         let keeps_payloads = self.calls.status_path().is_some();
         self.outbox.dispatcher(keeps_payloads, builder)

@@ -1,4 +1,4 @@
-//! `tower-webhook proxy`, as a process between real sockets.
+//! `tower-webhook proxy` and `worker`, as processes between real sockets.
 
 #![cfg(unix)]
 
@@ -18,6 +18,7 @@ mod runs;
 mod status;
 mod streams;
 mod tls;
+mod worker;
 mod world;
 
 #[path = "../../../../tests/support/process.rs"]
@@ -32,7 +33,8 @@ mod scene;
 use process::Process;
 
 /// The binary that cargo has built for these tests.
+const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
+
 fn proxy(args: &[&str], env: &[(&str, &str)]) -> Process {
-    let args = [&["proxy"], args].concat();
-    Process::start(env!("CARGO_BIN_EXE_tower-webhook"), &args, env)
+    Process::start(BINARY, &[&["proxy"], args].concat(), env)
 }

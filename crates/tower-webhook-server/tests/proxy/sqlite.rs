@@ -16,13 +16,13 @@ use crate::{
     scene::{Folder, Receiver, SECRET, SILENT, until_in_file},
 };
 
-struct Proxy {
+pub(crate) struct Proxy {
     process: Process,
     address: SocketAddr,
 }
 
 impl Proxy {
-    async fn start(upstream: &str, args: &[&str]) -> Self {
+    pub(crate) async fn start(upstream: &str, args: &[&str]) -> Self {
         let mut all = vec!["--listen", "127.0.0.1:0", "--insecure-private-endpoints"];
         all.extend(["--attempt-timeout", "1day", "--upstream", upstream]);
         all.extend(args);
@@ -33,7 +33,7 @@ impl Proxy {
     }
 
     /// A call whose response is read to its end.
-    async fn call(&self, id: &str, endpoint: &str) {
+    pub(crate) async fn call(&self, id: &str, endpoint: &str) {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let call = client
             .post(format!("http://{}/run", self.address))
@@ -46,13 +46,13 @@ impl Proxy {
         assert_eq!(within(response.text()).await.unwrap(), result_of(id));
     }
 
-    async fn die(mut self) {
+    pub(crate) async fn die(mut self) {
         self.process.signal("KILL");
         assert_eq!(self.process.exit().await.code(), None);
     }
 
     /// Ends it in peace, with what it says of that.
-    async fn end(mut self) -> String {
+    pub(crate) async fn end(mut self) -> String {
         self.process.signal("TERM");
         assert!(self.process.exit().await.success());
         self.process.stderr.rest().await
@@ -64,7 +64,7 @@ fn result_of(id: &str) -> String {
 }
 
 /// A service that answers with what it was sent.
-async fn upstream() -> String {
+pub(crate) async fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new().route("/run", post(|body: Bytes| async { body }));
@@ -72,7 +72,7 @@ async fn upstream() -> String {
     format!("http://{address}")
 }
 
-fn outbox(folder: &Folder) -> String {
+pub(crate) fn outbox(folder: &Folder) -> String {
     format!("sqlite:{}", folder.file().display())
 }
 
