@@ -110,7 +110,7 @@ impl DispatcherBuilder {
     /// [durability is required](Self::with_required_durability).
     ///
     /// The other side is a dispatcher with the same outbox that is
-    /// [started](Dispatcher::start), and the layer of no service:
+    /// [started](crate::Dispatcher::start), and the layer of no service:
     ///
     /// ```
     /// use tower_webhook::{Dispatcher, WebhookLayer, outbox::Outbox};
