@@ -137,6 +137,11 @@ impl Core {
         }
     }
 
+    /// Whether what it keeps can be looked at.
+    pub(super) fn can_list(&self) -> bool {
+        self.given.limits.can_list
+    }
+
     /// This runtime, which from now on has a keeper; outside of one, any that lives. `None` when
     /// there is none at all.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Arc<RuntimeLink>> {

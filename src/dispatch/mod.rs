@@ -255,6 +255,16 @@ impl Dispatcher {
         Ok(Destination { endpoint, of_host })
     }
 
+    /// Where a call leads whose caller looks its result up; `None` where nothing can be looked up.
+    pub(crate) fn polling(&self) -> Option<Destination> {
+        let is_kept = self.shared.sink.is_none() && self.shared.core.can_list();
+        is_kept.then(|| {
+            let endpoint = Endpoint::of_polling();
+            let of_host = self.shared.core.admission.of_host(endpoint.host_key());
+            Destination { endpoint, of_host }
+        })
+    }
+
     /// Takes a reservation for a webhook to a host, and of a caller where they are told apart.
     pub(crate) fn reserve(
         &self,

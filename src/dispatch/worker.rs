@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::{task::coop::consume_budget, time::Instant};
 use tracing::Instrument;
 
@@ -53,6 +54,12 @@ const MOST_IDLE: usize = 64;
 
 /// From so many failures in a row on, those of a host are logged quietly.
 const FAILURES_LOGGED: u32 = 16;
+
+/// What is not sent has a host that always answers.
+const LOOKED_UP: Outcome = Outcome::Answered {
+    status: StatusCode::NO_CONTENT,
+    retry_after: None,
+};
 
 /// Starts a worker, which counts as coming.
 pub(super) fn spawn(core: &Arc<Core>, number: u64, link: &Arc<RuntimeLink>) {
@@ -160,6 +167,9 @@ impl<'w> Permit<'w> {
     /// Runs the attempt, and gives the one that starts in its place.
     async fn attempt(mut self, timer: &mut Timer) -> Option<Self> {
         let core = &*self.worker.core;
+        if self.delivery.endpoint().is_of_polling() {
+            return self.keep();
+        }
         let span = AttemptSpan::new(&self.delivery, self.attempt);
         let trace_parent = self.delivery.trace_parent();
         let trace_parent = core.propagation.of_attempt(span.get(), trace_parent);
@@ -177,6 +187,16 @@ impl<'w> Permit<'w> {
         let (ended, next) = self.worker.end(self.number, outcome);
         if let Some((job, failures)) = ended {
             self.worker.conclude(job, begun, outcome, took, failures);
+        }
+        next.map(|started| Self::new(self.worker, started))
+    }
+
+    /// There is nothing to send: whoever made the call looks its result up.
+    fn keep(mut self) -> Option<Self> {
+        self.has_ended = true;
+        let (ended, next) = self.worker.end(self.number, LOOKED_UP);
+        if let Some((job, _)) = ended {
+            self.worker.conclude_kept(job);
         }
         next.map(|started| Self::new(self.worker, started))
     }
@@ -280,6 +300,21 @@ impl Worker {
                 conclusion.ending(delivery, end, is_quiet)
             }
         };
+        settle(&self.core, &self.link, which, conclusion);
+    }
+
+    /// The same of what is not sent: no attempt is reported, and none is noted.
+    fn conclude_kept(&self, job: Job) {
+        let Job {
+            delivery,
+            lease,
+            which,
+            ..
+        } = job;
+        let settlement = Settlement::new(lease, Verdict::Delivered, None);
+        self.give_up_reservation(&delivery, LOOKED_UP);
+        let end = EventKind::Delivered { attempts: 0 };
+        let conclusion = Conclusion::from(settlement).ending(delivery, end, false);
         settle(&self.core, &self.link, which, conclusion);
     }
 

@@ -13,7 +13,11 @@ mod read;
 mod recent;
 mod rules;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderValue, Uri};
 
@@ -62,7 +66,23 @@ struct Inner {
     permitted_by: Option<Arc<Rules>>,
 }
 
+/// The endpoint of calls that name none, and look up their result instead. No name below `invalid` is
+/// ever anybody's (RFC 6761): who names it as an endpoint gets the same, and nothing is sent either.
+const POLLING: &str = "https://polling.invalid/";
+
 impl Endpoint {
+    /// Where nothing is sent: the caller looks the result up.
+    pub(crate) fn of_polling() -> Self {
+        static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
+        let read = || read::read(POLLING, false).expect("it is a URL");
+        ENDPOINT.get_or_init(read).clone()
+    }
+
+    /// Whether it is [where nothing is sent](Self::of_polling).
+    pub(crate) fn is_of_polling(&self) -> bool {
+        self.host() == "polling.invalid"
+    }
+
     /// The absolute URI to send to. It has no user name, no fragment, no trailing dot after the
     /// host, and no port where that is the scheme's default.
     ///
@@ -161,6 +181,20 @@ mod tests {
         assert_eq!(endpoint.to_string(), "https://[2606:4700::1]:8443");
         assert_eq!(endpoint.host(), "2606:4700::1");
         assert!(endpoint.is_https());
+    }
+
+    #[test]
+    fn what_is_polled_is_known_again_when_it_is_read() {
+        let polling = Endpoint::of_polling();
+        assert!(polling.is_of_polling());
+        // As an outbox reads it.
+        let policy = EndpointPolicy::public().with_insecure_private_networks();
+        let read = policy.check(&polling.to_url_string()).unwrap();
+        assert!(read.is_of_polling());
+        let other = policy
+            .check("https://polling.invalid.example.com/")
+            .unwrap();
+        assert!(!other.is_of_polling());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     receipt::Receipt,
 };
 use crate::{
-    ask::{Ask, Problem},
+    ask::{Ask, Problem, Promise},
     delivery::{DeliveryParts, Payload},
     dispatch::Destination,
     endpoint::Endpoint,
@@ -114,8 +114,18 @@ impl Config {
     fn destination<B>(&self, request: &Request<B>) -> Option<Result<Destination, Problem>> {
         let dispatcher = &self.dispatcher;
         let make = |endpoint: &str| dispatcher.destination(endpoint);
-        self.reader
-            .endpoint(request, dispatcher.recent_endpoints(), make)
+        let recent = dispatcher.recent_endpoints();
+        match self.reader.endpoint(request, recent, make) {
+            None if self.status_location.is_some() => self.polling(request).map(Ok),
+            destination => destination,
+        }
+    }
+
+    /// Where a call leads that names no endpoint, wants no more than a receipt, and whose result can be
+    /// looked up.
+    fn polling<B>(&self, request: &Request<B>) -> Option<Destination> {
+        self.promise(request)?;
+        self.dispatcher.polling()
     }
 
     /// Who calls, where callers are told apart.
@@ -128,20 +138,23 @@ impl Config {
         (Request::from_parts(parts, body), caller)
     }
 
-    /// Where the request wants no more than a receipt, and a client that can read one.
+    /// What a call gets in place of its response, where it wants no more.
     fn receipt<B>(&self, request: &Request<B>, pending: &PendingWebhook) -> Option<Receipt> {
+        let promise = self.promise(request)?;
+        let run_id = pending.request_id();
+        let location = self.status_location.as_ref();
+        let location = location.map(|location| format!("{location}/{}", run_id.as_str()));
+        Some(Receipt::new(promise, run_id.clone(), location))
+    }
+
+    /// `None` for a call that waits for its response, or whose client can read no 202.
+    fn promise<B>(&self, request: &Request<B>) -> Option<Promise> {
         let query = request.uri().query().unwrap_or_default();
         let headers = request.headers();
         let promise = self.promises.as_ref()?.read(query, headers)?;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_grpc = content_type.is_some_and(|of| of.starts_with(b"application/grpc"));
-        if is_grpc {
-            return None;
-        }
-        let run_id = pending.request_id();
-        let location = self.status_location.as_ref();
-        let location = location.map(|location| format!("{location}/{}", run_id.as_str()));
-        Some(Receipt::new(promise, run_id.clone(), location))
+        (!is_grpc).then_some(promise)
     }
 
     /// Reads what a request asks for, if it asks, and holds a reservation for it.

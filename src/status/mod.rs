@@ -29,6 +29,14 @@
 //! The result has the headers of the response that travel with a delivery, such as its `Content-Type`, and
 //! `X-Webhook-Response-Status` or `X-Webhook-Failure` as the delivery has them.
 //!
+//! # Without an endpoint
+//!
+//! Where the layer knows where the status is, a call that asks for a 202 need not name an endpoint. Its
+//! result is kept as it would be delivered, `state` becomes `delivered` with no attempts, and whoever made
+//! it asks until then. That takes an outbox that keeps payloads
+//! ([`with_history_payloads`](crate::outbox::MemoryOutbox::with_history_payloads)): without them there is a
+//! state, and no result.
+//!
 //! # Who may look
 //!
 //! Whoever brings the call's own `X-Webhook-Secret`, or passes the operator's

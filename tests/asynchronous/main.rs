@@ -2,6 +2,7 @@
 
 #[path = "../support/grpc.rs"]
 mod grpc;
+mod polling;
 mod receipts;
 mod runs;
 mod status;

@@ -19,7 +19,7 @@ use crate::support::{gate::gate, rig::Rig};
 
 const SECRET: (&str, &str) = ("x-webhook-secret", "hush");
 
-async fn rig_with_payloads() -> Rig {
+pub(crate) async fn rig_with_payloads() -> Rig {
     let outbox = MemoryOutbox::new().with_history_payloads();
     Rig::with_built(|builder| builder.with_outbox(outbox).build()).await
 }
@@ -43,11 +43,11 @@ async fn ask(
     Response::from_parts(head, body)
 }
 
-async fn look(status: &Status, path: &str) -> Response<Bytes> {
+pub(crate) async fn look(status: &Status, path: &str) -> Response<Bytes> {
     ask(status, Method::GET, path, &[SECRET]).await
 }
 
-fn json(response: &Response<Bytes>) -> serde_json::Value {
+pub(crate) fn json(response: &Response<Bytes>) -> serde_json::Value {
     assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     serde_json::from_slice(response.body()).unwrap()
 }
