@@ -30,6 +30,11 @@ impl FixedHeaders {
         Ok(())
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

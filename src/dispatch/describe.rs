@@ -1,3 +1,5 @@
+use http::HeaderName;
+
 use super::{Dispatcher, RetryPolicy};
 use crate::{
     delivery::Brand,
@@ -10,6 +12,9 @@ use crate::{
 pub(super) struct Names {
     pub(super) brand: Brand,
     pub(super) standard_headers: bool,
+    pub(super) has_signing_key: bool,
+    /// The operator's, each once.
+    pub(super) fixed: Vec<HeaderName>,
 }
 
 /// What a dispatcher does, for those who describe it to people.
@@ -19,7 +24,16 @@ impl Dispatcher {
     }
 
     pub(crate) fn has_standard_headers(&self) -> bool {
-        self.shared.names.standard_headers
+        // Keys sign the Standard Webhooks form.
+        self.shared.names.standard_headers || self.has_signing_key()
+    }
+
+    pub(crate) fn has_signing_key(&self) -> bool {
+        self.shared.names.has_signing_key
+    }
+
+    pub(crate) fn fixed_headers(&self) -> &[HeaderName] {
+        &self.shared.names.fixed
     }
 
     /// What a first attempt leads to that ends so, where the endpoint's host has no retry policy of its

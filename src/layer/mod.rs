@@ -240,6 +240,12 @@ impl WebhookLayer {
     /// Says in each [202](Self::with_async_requests) where to look what has become of the call, in
     /// `Location`: this path or URL, a `/`, and the run id. Default: no `Location`.
     ///
+    /// Callers can then do without an endpoint: a call that [asks for a 202](Self::with_async_requests) gets
+    /// it all the same, nothing is sent anywhere, and whoever made it looks its result up. Such calls take
+    /// room as those for one host do. They are as others are where an outbox cannot
+    /// [list](crate::outbox::Limits::can_list) what it keeps, or deliveries go to a
+    /// [sink](crate::dispatch::DispatcherBuilder::with_sink).
+    ///
     /// It is where the operator has mounted the [status](crate::status()) of calls, as callers see it:
     ///
     /// ```
@@ -338,6 +344,11 @@ impl WebhookLayer {
     pub(crate) fn longest_wait(&self) -> Option<Duration> {
         let promises = self.config.promises.as_ref();
         promises.map(|promises| promises.longest_wait)
+    }
+
+    #[cfg(feature = "openapi")]
+    pub(crate) fn has_status(&self) -> bool {
+        self.config.status_location.is_some()
     }
 
     #[cfg(feature = "openapi")]

@@ -128,35 +128,43 @@ fn answers(document: &mut Document<'_>, wire: &Wire) -> Result<Vec<Answer>, Open
         ),
     ];
     if wire.longest_wait().is_some() {
-        answers.push(accepted(document)?);
+        answers.push(accepted(document, wire.has_status())?);
     }
     Ok(answers)
 }
 
-fn accepted(document: &mut Document<'_>) -> Result<Answer, OpenApiError> {
+fn accepted(document: &mut Document<'_>, has_status: bool) -> Result<Answer, OpenApiError> {
     let run = json!({
         "description": "A call that runs on. Its response goes to the webhook's endpoint.",
         "type": "object",
         "properties": { "run_id": { "description": "The call's request id.", "type": "string" } },
         "required": ["run_id"],
     });
+    let mut headers = json!({
+        "X-Request-Id": {
+            "description": "The call's request id.",
+            "required": true,
+            "schema": { "type": "string" },
+        },
+        "Preference-Applied": {
+            "description": "Where the 202 was preferred.",
+            "schema": { "type": "string", "const": "respond-async" },
+        },
+    });
+    if has_status {
+        headers["Location"] = json!({
+            "description": "Where to look what has become of the call, with its `X-Webhook-Secret`.",
+            "required": true,
+            "schema": { "type": "string", "format": "uri-reference" },
+        });
+    }
     Ok(Answer {
         component: "WebhookAccepted",
         status: "202",
         description: "The call runs on. Its response goes to the webhook's endpoint.",
         media_type: "application/json",
         schema: document.component("schemas", "WebhookRun", &run)?,
-        headers: json!({
-            "X-Request-Id": {
-                "description": "The call's request id.",
-                "required": true,
-                "schema": { "type": "string" },
-            },
-            "Preference-Applied": {
-                "description": "Where the 202 was preferred.",
-                "schema": { "type": "string", "const": "respond-async" },
-            },
-        }),
+        headers,
     })
 }
 

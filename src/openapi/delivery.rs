@@ -52,6 +52,14 @@ pub(super) fn headers(
             }),
         ),
     ];
+    let has_key = wire.dispatcher().has_signing_key();
+    let further = match has_key {
+        true => {
+            "After a space, or alone, follows for each of the service's own keys `v1a,` and the \
+                 Ed25519 signature of the same, in base64."
+        }
+        false => "Further signatures may follow, each after a space.",
+    };
     if wire.dispatcher().has_standard_headers() {
         headers.extend([
             header(
@@ -70,9 +78,9 @@ pub(super) fn headers(
                 json!({
                     "description": format!(
                         "{with_a_secret} `{{webhook-id}}.{{timestamp}}.{{body}}`, in base64, as of \
-                         Standard Webhooks. Further signatures may follow, each after a space."
+                         Standard Webhooks. {further}"
                     ),
-                    "required": wire.is_secret_required(),
+                    "required": has_key || wire.is_secret_required(),
                     "schema": { "type": "string" },
                 }),
             ),
@@ -97,10 +105,30 @@ pub(super) fn headers(
             }),
         ));
     }
+    headers.push(header(
+        "WebhookTraceParent",
+        "traceparent",
+        json!({
+            "description": "Where the call, or the service, is traced: the trace (W3C Trace Context).",
+            "schema": { "type": "string", "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$" },
+        }),
+    ));
     let references = headers.iter().map(|header| header.reference(document));
     let mut all = references.collect::<Result<Vec<_>, _>>()?;
     all.push(response_status(wire, forwarded));
+    all.extend(wire.fixed_headers().map(|name| of_operator(&name)));
     Ok(all)
+}
+
+/// Its value may be a credential: it is not told.
+fn of_operator(name: &str) -> Value {
+    json!({
+        "name": name,
+        "in": "header",
+        "description": "The same on every delivery of this service.",
+        "required": true,
+        "schema": { "type": "string" },
+    })
 }
 
 /// Other statuses than those that are described may be forwarded as well, so they are examples.

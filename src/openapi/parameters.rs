@@ -124,20 +124,26 @@ fn of_a_call(wire: &Wire) -> Vec<Parameter> {
         request_id,
     ));
     if let Some(longest_wait) = wire.longest_wait() {
-        parameters.extend(of_an_asynchronous_call(longest_wait));
+        parameters.extend(of_an_asynchronous_call(longest_wait, wire.has_status()));
     }
     parameters
 }
 
-fn of_an_asynchronous_call(longest_wait: Duration) -> [Parameter; 2] {
+/// `polled`: whether a call may do without an endpoint.
+fn of_an_asynchronous_call(longest_wait: Duration, polled: bool) -> [Parameter; 2] {
+    let (beside, goes) = match polled {
+        true => ("With or without", "endpoint, and can be looked up"),
+        false => ("Beside", "endpoint alone"),
+    };
     let asynchronous = json!({
-        "description": "Beside an endpoint: whether to answer with 202 at once. The response then goes \
-                        to the endpoint alone.",
+        "description": format!(
+            "{beside} an endpoint: whether to answer with 202 at once. The response then goes to the {goes}."
+        ),
         "schema": { "type": "boolean", "default": false },
     });
     let prefer = json!({
         "description": format!(
-            "Beside an endpoint (RFC 7240): `respond-async` is answered with 202 at once. With `wait`, in \
+            "{beside} an endpoint (RFC 7240): `respond-async` is answered with 202 at once. With `wait`, in \
              seconds, {} at most, the response is waited for so long before that. Other preferences are \
              ignored.",
             longest_wait.as_secs()

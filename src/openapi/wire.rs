@@ -42,6 +42,16 @@ impl Wire {
         self.layer.longest_wait()
     }
 
+    /// Whether callers are told where to look what has become of their calls.
+    pub(super) fn has_status(&self) -> bool {
+        self.layer.has_status()
+    }
+
+    /// The operator's headers of every delivery.
+    pub(super) fn fixed_headers(&self) -> impl Iterator<Item = String> {
+        self.dispatcher().fixed_headers().iter().map(readable)
+    }
+
     /// Whether an endpoint hears of a webhook that never becomes a delivery.
     pub(super) fn has_failure_notices(&self) -> bool {
         self.layer.has_failure_notices()

@@ -91,6 +91,7 @@ fn it_says_what_the_endpoint_gets() {
         "header webhook-signature",
         "header X-Webhook-Attempt",
         "header X-Webhook-Failure",
+        "header traceparent",
         "header X-Webhook-Response-Status",
     ];
     assert_eq!(parameters(&document, delivery), expected);

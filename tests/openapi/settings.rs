@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
-use tower_webhook::{Dispatcher, RetryPolicy, WebhookLayer, delivery::Brand, event::Outcome};
+use tower_webhook::{
+    Dispatcher, RetryPolicy, WebhookLayer,
+    delivery::{Brand, SigningKey},
+    event::Outcome,
+};
 
 use crate::{
     api, api_with, assert_valid, delivery, json_response, keys, parameter, parameters, patched_by,
@@ -52,9 +56,65 @@ fn headers_have_the_brand_of_the_dispatcher() {
         "header X-Acme-Webhook-Signature",
         "header X-Webhook-Attempt",
         "header X-Webhook-Failure",
+        "header traceparent",
         "header X-Webhook-Response-Status",
     ];
     assert_eq!(parameters(&document, delivery(run(&document))), expected);
+}
+
+#[test]
+fn headers_of_the_operator_and_signatures_with_a_key_are_described() {
+    let plan = HeaderName::from_static("x-acme-plan");
+    let key = SigningKey::from_bytes([7; 32]);
+    let dispatcher = Dispatcher::builder()
+        .with_header(plan.clone(), HeaderValue::from_static("hush-1"))
+        .and_then(|builder| builder.with_header(plan, HeaderValue::from_static("hush-2")))
+        .unwrap()
+        .without_standard_headers()
+        .with_signing_key(key)
+        .build();
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher);
+    let document = patched_by(&layer, &plain());
+    assert_valid(&document);
+    let delivery = delivery(run(&document));
+    let names = parameters(&document, delivery);
+    let of_operator = names.iter().filter(|name| *name == "header X-Acme-Plan");
+    assert_eq!(of_operator.count(), 1);
+    assert!(!document.to_string().contains("hush"));
+    // A key signs the standard form, whatever else does.
+    let signature = parameter(&document, delivery, "webhook-signature");
+    assert_eq!(signature["required"], true);
+    assert!(
+        signature["description"]
+            .as_str()
+            .unwrap()
+            .contains("`v1a,`")
+    );
+}
+
+#[test]
+fn a_202_says_where_to_look_where_there_is_a_status() {
+    let layer = WebhookLayer::new().with_async_requests();
+    let of_202 = |layer: &WebhookLayer| {
+        let document = patched_by(layer, &plain());
+        assert_valid(&document);
+        let answer = resolved(&document, &run(&document)["responses"]["202"]).clone();
+        let prefer = parameter(&document, run(&document), "Prefer")["description"].clone();
+        (
+            answer["headers"]["Location"].is_object(),
+            prefer.to_string(),
+        )
+    };
+    let (has_location, prefer) = of_202(&layer);
+    assert!(
+        !has_location && prefer.contains("Beside an endpoint"),
+        "{prefer}"
+    );
+    let (has_location, prefer) = of_202(&layer.with_status_location("/webhooks"));
+    assert!(
+        has_location && prefer.contains("With or without an endpoint"),
+        "{prefer}"
+    );
 }
 
 #[test]

@@ -202,6 +202,21 @@ impl DispatcherBuilder {
         });
         #[cfg(not(feature = "client"))]
         let client = self.client.unwrap_or_else(Client::none);
+        #[cfg(feature = "openapi")]
+        let names = super::describe::Names {
+            brand: self.brand.clone(),
+            standard_headers: self.standard_headers,
+            has_signing_key: !self.signing_keys.is_empty(),
+            fixed: self
+                .fixed_headers
+                .names()
+                .fold(Vec::new(), |mut names, name| {
+                    if !names.contains(name) {
+                        names.push(name.clone());
+                    }
+                    names
+                }),
+        };
         let post = Post::new(
             client,
             self.policy.clone(),
@@ -234,10 +249,7 @@ impl DispatcherBuilder {
                 sink: self.sink,
                 body_limit: self.limits.body,
                 #[cfg(feature = "openapi")]
-                names: super::describe::Names {
-                    brand: self.brand,
-                    standard_headers: self.standard_headers,
-                },
+                names,
             }),
         }
     }
