@@ -21,12 +21,13 @@ impl DispatcherBuilder {
     /// as 4 TiB.
     ///
     /// A payload, and the headers that are kept of its response, 8 KiB at most, count. Besides those a
-    /// webhook under way takes less than 5 KiB, and an attempt under way less than 128 KiB. Connections
+    /// webhook under way takes less than 5 KiB, less than 7 KiB and what its handler holds where its call
+    /// runs on with nobody waiting, and an attempt under way less than 128 KiB. Connections
     /// that are kept for later attempts do not come on top of that: with those in use they are at most
     /// as many as attempts may be under way, and each takes less.
     /// [Dead letters in memory](crate::outbox::MemoryOutbox::with_max_dead_letter_bytes) have payloads
     /// and headers of 64 MiB, and take as much besides as webhooks under way. With every default that
-    /// is a bound of 1,177 MiB.
+    /// is a bound of 1,185 MiB.
     ///
     /// With a durable outbox that is the bound of what it does not have yet, or could not take. What
     /// it has and is being delivered has a bound of [its own](Self::with_payload_memory).
