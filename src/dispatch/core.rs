@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     away::Away,
+    forward::FarOutbox,
     held::{HeldBounds, StoreState},
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
     keeper,
@@ -34,6 +35,8 @@ pub(super) struct Core {
     hub: Mutex<Hub>,
     given: Store,
     fallback: Store,
+    /// Where deliveries go on to, instead of being attempted.
+    pub(super) far: Option<FarOutbox>,
     pub(super) post: Post,
     pub(super) retry: RetryPolicies,
     pub(super) propagation: Propagation,
@@ -49,6 +52,7 @@ pub(super) struct Core {
 
 pub(super) struct CoreSettings {
     pub(super) given: Store,
+    pub(super) far: Option<FarOutbox>,
     pub(super) post: Post,
     pub(super) retry: RetryPolicies,
     pub(super) propagation: Propagation,
@@ -71,6 +75,7 @@ impl Core {
     pub(super) fn new(settings: CoreSettings) -> Self {
         let CoreSettings {
             given,
+            far,
             post,
             retry,
             propagation,
@@ -101,6 +106,7 @@ impl Core {
             hub: Mutex::new(hub),
             given,
             fallback,
+            far,
             post,
             retry,
             propagation,

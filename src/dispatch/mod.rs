@@ -14,6 +14,7 @@ mod calls;
 mod core;
 #[cfg(feature = "openapi")]
 mod describe;
+mod forward;
 mod group;
 mod held;
 mod hub;
@@ -257,10 +258,11 @@ impl Dispatcher {
 
     /// Where a call leads whose caller looks its result up; `None` where nothing can be looked up.
     pub(crate) fn polling(&self) -> Option<Destination> {
-        let is_kept = self.shared.sink.is_none() && self.shared.core.can_list();
+        let core = &self.shared.core;
+        let is_kept = self.shared.sink.is_none() && core.far.is_none() && core.can_list();
         is_kept.then(|| {
             let endpoint = Endpoint::of_polling();
-            let of_host = self.shared.core.admission.of_host(endpoint.host_key());
+            let of_host = core.admission.of_host(endpoint.host_key());
             Destination { endpoint, of_host }
         })
     }

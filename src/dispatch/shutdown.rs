@@ -64,6 +64,9 @@ impl Dispatcher {
             tracing::error!("the outbox has not noted how some attempts ended");
         }
         let abandoned = core.close().await;
+        if let Some(far) = &core.far {
+            far.close().await;
+        }
         for delivery in &abandoned {
             // Whoever hears of the end can rely on the reservation being free again.
             drop(delivery.take_reservation());

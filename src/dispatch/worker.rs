@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     attempt_span::AttemptSpan,
     core::{Core, wake},
+    forward::FarOutbox,
     hub::{Bring, Idle, RuntimeLink, Stop},
     scheduler::AttemptEnd,
     settle::{Conclusion, settle},
@@ -55,8 +56,11 @@ const MOST_IDLE: usize = 64;
 /// From so many failures in a row on, those of a host are logged quietly.
 const FAILURES_LOGGED: u32 = 16;
 
+/// How long what was put off for some time waits in its outbox.
+const FORWARDED_AGAIN_IN: Duration = Duration::from_secs(30);
+
 /// What is not sent has a host that always answers.
-const LOOKED_UP: Outcome = Outcome::Answered {
+const NOT_SENT: Outcome = Outcome::Answered {
     status: StatusCode::NO_CONTENT,
     retry_after: None,
 };
@@ -167,6 +171,9 @@ impl<'w> Permit<'w> {
     /// Runs the attempt, and gives the one that starts in its place.
     async fn attempt(mut self, timer: &mut Timer) -> Option<Self> {
         let core = &*self.worker.core;
+        if let Some(far) = &core.far {
+            return self.forward(far).await;
+        }
         if self.delivery.endpoint().is_of_polling() {
             return self.keep();
         }
@@ -194,9 +201,29 @@ impl<'w> Permit<'w> {
     /// There is nothing to send: whoever made the call looks its result up.
     fn keep(mut self) -> Option<Self> {
         self.has_ended = true;
-        let (ended, next) = self.worker.end(self.number, LOOKED_UP);
+        let (ended, next) = self.worker.end(self.number, NOT_SENT);
         if let Some((job, _)) = ended {
-            self.worker.conclude_kept(job);
+            let end = EventKind::Delivered { attempts: 0 };
+            self.worker
+                .conclude_unsent(job, Verdict::Delivered, Some(end));
+        }
+        next.map(|started| Self::new(self.worker, started))
+    }
+
+    /// Puts it where others attempt it. Where that takes nothing for now, it is put off.
+    async fn forward(mut self, far: &FarOutbox) -> Option<Self> {
+        let (outcome, verdict, end) = match far.take(&self.delivery).await {
+            true => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
+            false => (
+                Outcome::Failed(AttemptError::Crowded),
+                Verdict::AgainIn(FORWARDED_AGAIN_IN),
+                None,
+            ),
+        };
+        self.has_ended = true;
+        let (ended, next) = self.worker.end(self.number, outcome);
+        if let Some((job, _)) = ended {
+            self.worker.conclude_unsent(job, verdict, end);
         }
         next.map(|started| Self::new(self.worker, started))
     }
@@ -304,17 +331,21 @@ impl Worker {
     }
 
     /// The same of what is not sent: no attempt is reported, and none is noted.
-    fn conclude_kept(&self, job: Job) {
+    fn conclude_unsent(&self, job: Job, verdict: Verdict, end: Option<EventKind>) {
         let Job {
             delivery,
             lease,
             which,
             ..
         } = job;
-        let settlement = Settlement::new(lease, Verdict::Delivered, None);
-        self.give_up_reservation(&delivery, LOOKED_UP);
-        let end = EventKind::Delivered { attempts: 0 };
-        let conclusion = Conclusion::from(settlement).ending(delivery, end, false);
+        let conclusion = Conclusion::from(Settlement::new(lease, verdict, None));
+        let conclusion = match end {
+            None => conclusion,
+            Some(end) => {
+                self.give_up_reservation(&delivery, NOT_SENT);
+                conclusion.ending(delivery, end, false)
+            }
+        };
         settle(&self.core, &self.link, which, conclusion);
     }
 

@@ -7,7 +7,7 @@ use tower_webhook_sqlite::SqliteOutbox;
 
 use crate::world::{World, call};
 
-fn outbox(folder: &Path) -> SqliteOutbox {
+pub(crate) fn outbox(folder: &Path) -> SqliteOutbox {
     let key = SealingKey::from_file_or_new(folder.join("key")).unwrap();
     SqliteOutbox::open(folder.join("webhooks.db"), key).unwrap()
 }

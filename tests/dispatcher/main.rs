@@ -4,6 +4,7 @@ mod admission;
 mod away;
 mod dead_letters;
 mod faults;
+mod forwarding;
 mod held;
 mod history;
 mod left_to_others;

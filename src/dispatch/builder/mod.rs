@@ -9,6 +9,7 @@ use super::{
     Dispatcher, Shared,
     accept::Sink,
     core::{Core, CoreSettings},
+    forward::FarOutbox,
     propagator::Propagation,
     retry::{PolicyOfHost, RetryPolicies, RetryPolicy},
     scheduler::SchedulerLimits,
@@ -31,6 +32,7 @@ use crate::{
 /// | --- | --- | --- |
 /// | [outbox](Self::with_outbox) | in memory | |
 /// | [while it is away](Self::with_required_durability) | delivered from memory | |
+/// | [where deliveries go on to](Self::with_forwarding) | they are attempted | |
 /// | [who delivers](Self::without_attempts) | this process, and whoever has the outbox open | |
 /// | [endpoints](Self::with_endpoint_policy) | https, public addresses | |
 /// | [retries](Self::with_retry_policy) | 3 attempts, at most 5 s between two | Cerebrium |
@@ -52,6 +54,7 @@ use crate::{
 #[must_use = "a builder does nothing until it is built"]
 pub struct DispatcherBuilder {
     store: Store,
+    far: Option<FarOutbox>,
     sink: Option<Arc<Sink>>,
     policy: EndpointPolicy,
     retry: RetryPolicy,
@@ -82,6 +85,7 @@ impl DispatcherBuilder {
     pub(super) fn without_client() -> Self {
         Self {
             store: Store::new(MemoryOutbox::new()),
+            far: None,
             sink: None,
             policy: EndpointPolicy::public(),
             retry: RetryPolicy::cerebrium(),
@@ -177,7 +181,9 @@ impl DispatcherBuilder {
     /// # Panics
     ///
     /// When it is to be [without attempts](Self::without_attempts), and what it accepts goes to an outbox
-    /// in memory, where no other process finds it.
+    /// in memory, where no other process finds it. When the outbox that deliveries are to be
+    /// [forwarded](Self::with_forwarding) to is in memory, or does not take payloads as large as
+    /// [bodies](Self::with_body_limit) may be.
     #[must_use]
     #[track_caller]
     #[cfg_attr(not(feature = "client"), allow(unused_mut))]
@@ -186,6 +192,16 @@ impl DispatcherBuilder {
             self.makes_attempts || self.sink.is_some() || self.store.limits.is_durable(),
             "without attempts, what is in memory is never delivered: it takes a durable outbox"
         );
+        if let Some(far) = &self.far {
+            assert!(
+                far.is_durable(),
+                "deliveries are forwarded to a durable outbox"
+            );
+            assert!(
+                far.max_payload().is_none_or(|max| max >= self.limits.body),
+                "the outbox that deliveries are forwarded to does not take the largest body"
+            );
+        }
         let events = Events::new(self.subscribers);
         let admission = Arc::new(Admission::new(&self.limits, events.clone()));
         #[cfg(feature = "client")]
@@ -230,6 +246,7 @@ impl DispatcherBuilder {
             shared: Arc::new(Shared {
                 core: Arc::new(Core::new(CoreSettings {
                     given: self.store,
+                    far: self.far,
                     post,
                     retry: RetryPolicies {
                         of_all: self.retry,

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, TryFutureExt};
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::{DispatcherBuilder, Store};
+use super::{DispatcherBuilder, FarOutbox, Store};
 use crate::{delivery::Delivery, error::BoxError, outbox::Outbox};
 
 impl DispatcherBuilder {
@@ -98,6 +98,33 @@ impl DispatcherBuilder {
     /// ```
     pub fn with_required_durability(mut self) -> Self {
         self.requires_durability = true;
+        self
+    }
+
+    /// Puts deliveries into another outbox instead of attempting them: store and forward. Default: they
+    /// are attempted.
+    ///
+    /// What is accepted waits in the outbox of this dispatcher, where a response waits for it as always,
+    /// and goes on from there to this one, which other processes deliver from. However long that is away,
+    /// no call waits for it, and what waits is put there once it is back: at least once, as the same
+    /// delivery. An insert may take 5 seconds; then it is tried again.
+    ///
+    /// What it has taken is reported as [`HandedOver`](crate::event::EventKind::HandedOver). Deliveries
+    /// and the [status](crate::status()) of calls are looked up where they have gone. Endpoint policy,
+    /// retries, signing keys and headers are those of the process that attempts them.
+    ///
+    /// ```
+    /// use tower_webhook::{Dispatcher, outbox::Outbox};
+    ///
+    /// fn api(near: impl Outbox, far: impl Outbox) -> Dispatcher {
+    ///     Dispatcher::builder()
+    ///         .with_outbox(near)
+    ///         .with_forwarding(far)
+    ///         .build()
+    /// }
+    /// ```
+    pub fn with_forwarding(mut self, outbox: impl Outbox) -> Self {
+        self.far = Some(FarOutbox::new(Store::new(outbox)));
         self
     }
 

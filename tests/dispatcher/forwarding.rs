@@ -1,0 +1,83 @@
+//! Deliveries that go on to another outbox, and are attempted from there.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tower_webhook::{Dispatcher, EventKind, event::Durability};
+
+use crate::{
+    left_to_others::outbox,
+    outboxes::{Answer, Faulty},
+    world::{World, call},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn what_is_put_into_the_near_outbox_is_delivered_from_the_far_one() {
+    let [near, far] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let builder = Dispatcher::builder().with_outbox(outbox(near.path()));
+    let (mut api, builder) = World::new(builder.with_forwarding(outbox(far.path())));
+    let accepting = builder.build();
+    for id in ["a", "b"] {
+        assert_eq!(call(&accepting, "example.com", id).await, 200);
+        assert_eq!(api.event().await, EventKind::Accepted);
+        let durability = Durability::LocalDisk;
+        assert_eq!(api.event().await, EventKind::Queued { durability });
+        assert_eq!(api.event().await, EventKind::HandedOver);
+    }
+    assert!(api.posts.try_recv().is_err());
+    assert_eq!(accepting.outstanding(), 0);
+
+    let builder = Dispatcher::builder().with_outbox(outbox(far.path()));
+    let (mut worker, builder) = World::new(builder);
+    let delivering = builder.build();
+    delivering.start();
+    for id in ["a", "b"] {
+        let posted = worker.post().await;
+        assert_eq!((posted.id(), posted.attempt()), (id, "1"));
+        posted.answer(200);
+        assert!(matches!(
+            worker.end().await,
+            EventKind::Delivered { attempts: 1 }
+        ));
+    }
+    delivering.shutdown(PATIENCE).await;
+    accepting.shutdown(PATIENCE).await;
+}
+
+/// However the far outbox fails, and for however long.
+#[tokio::test(start_paused = true)]
+async fn no_call_waits_for_the_far_outbox_and_nothing_is_lost_while_it_is_away() {
+    for failing in [Answer::Error, Answer::Panic, Answer::Never] {
+        let far = Faulty::durable();
+        let inserts = far.inserts();
+        inserts.set(failing);
+        let builder = Dispatcher::builder().with_outbox(Faulty::durable());
+        let (mut api, builder) = World::new(builder.with_forwarding(far));
+        let accepting = builder.build();
+        let began = Instant::now();
+        for id in ["a", "b", "c"] {
+            assert_eq!(call(&accepting, "example.com", id).await, 200);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        sleep(Duration::from_secs(3_600)).await;
+        let counts = accepting.counts();
+        assert_eq!((counts.accepted, counts.handed_over), (3, 0), "{failing:?}");
+
+        inserts.set(Answer::AsItIs);
+        for _ in 0..3 {
+            assert_eq!(api.end().await, EventKind::HandedOver);
+        }
+        let report = accepting.shutdown(PATIENCE).await;
+        assert_eq!(report.abandoned.len(), 0);
+        assert_eq!(accepting.counts().handed_over, 3);
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "deliveries are forwarded to a durable outbox")]
+async fn nothing_is_forwarded_to_memory() {
+    let builder = Dispatcher::builder().with_forwarding(Faulty::in_memory());
+    let _ = builder.build();
+}
