@@ -1,0 +1,159 @@
+//! How much is kept of what is over: the oldest go first, some at a time.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::Type;
+
+use crate::{
+    PostgresOutboxError,
+    migrations::first,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::{to_i64, to_ms},
+};
+
+/// Limits of what is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) number: usize,
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+}
+
+/// Of which table.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept {
+    total: &'static str,
+    trim: &'static str,
+    log: Option<&'static str>,
+}
+
+/// The statements are given how many there are more than may be, in number and in bytes, and after
+/// how many milliseconds one has to go. They look at the oldest only, in their order, and remove those
+/// that still are too many when those before them are gone.
+pub(crate) const DEAD: Kept = Kept {
+    total: "SELECT count(*), coalesce(sum(payload_len), 0)::int8 FROM delivery WHERE state = 'dead'",
+    trim: "
+        WITH oldest AS (
+            SELECT id, payload_len, died_at FROM delivery WHERE state = 'dead'
+            ORDER BY died_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+        ), counted AS (
+            SELECT id, died_at, row_number() OVER (ORDER BY died_at, id) AS nth,
+                   sum(payload_len) OVER (ORDER BY died_at, id) - payload_len AS before
+            FROM oldest
+        ), gone AS (
+            DELETE FROM delivery WHERE id = ANY (ARRAY (
+                SELECT id FROM counted WHERE nth <= $1 OR before < $2
+                    OR died_at <= now() - $3 * interval '1 millisecond'))
+            RETURNING id
+        ), bodies AS (
+            DELETE FROM payload p USING gone WHERE p.id = gone.id
+        )
+        SELECT count(*) FROM gone",
+    log: Some("dead letters were removed from the PostgreSQL outbox"),
+};
+
+pub(crate) const HISTORY: Kept = Kept {
+    total: "SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM history",
+    trim: "
+        WITH oldest AS (
+            SELECT n, bytes, ended_at FROM history ORDER BY n LIMIT $4 FOR UPDATE SKIP LOCKED
+        ), counted AS (
+            SELECT n, ended_at, row_number() OVER (ORDER BY n) AS nth,
+                   sum(bytes) OVER (ORDER BY n) - bytes AS before
+            FROM oldest
+        ), gone AS (
+            DELETE FROM history WHERE n = ANY (ARRAY (
+                SELECT n FROM counted WHERE nth <= $1 OR before < $2
+                    OR ended_at <= now() - $3 * interval '1 millisecond'))
+            RETURNING n
+        )
+        SELECT count(*) FROM gone",
+    log: None,
+};
+
+/// So many are removed by one transaction.
+const AT_ONCE: i64 = 512;
+/// They are counted after this time, as other processes change them too, and after so many times of
+/// what it took.
+const AGAIN: Duration = Duration::from_secs(1);
+const PART: u32 = 50;
+/// What was kept long enough is looked for so often, also where nothing was added.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Keeps to the bounds of one table.
+pub(crate) struct Keeper {
+    kept: Kept,
+    bounds: Bounds,
+    has_grown: bool,
+    next_count: Instant,
+    next_look: Instant,
+}
+
+impl Keeper {
+    pub(crate) fn new(kept: Kept, bounds: Bounds) -> Self {
+        Self {
+            kept,
+            bounds,
+            has_grown: false,
+            next_count: Instant::now(),
+            next_look: Instant::now(),
+        }
+    }
+
+    pub(crate) fn has_grown(&mut self) {
+        self.has_grown = true;
+    }
+
+    /// Whether something came that was not looked at yet, or there is more to remove.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.has_grown
+    }
+
+    /// Removes what is too much, where it is time to look.
+    pub(crate) async fn run_if_due(
+        &mut self,
+        transactions: &Transactions,
+    ) -> Result<(), PostgresOutboxError> {
+        let began = Instant::now();
+        let is_due = began >= self.next_look || self.has_grown && began >= self.next_count;
+        if !is_due {
+            return Ok(());
+        }
+        let total = Statement::new(self.kept.total, Vec::new());
+        let found = transactions.run(Mode::Read, &[total]).await?;
+        self.next_count = began + (began.elapsed() * PART).max(AGAIN);
+        let over = |is: i64, most: i64| is.saturating_sub(most).max(0);
+        let number: i64 = first(&found, 0)?.unwrap_or(0);
+        let mut number = over(number, to_i64(self.bounds.number));
+        let bytes: i64 = first(&found, 1)?.unwrap_or(0);
+        let bytes = over(bytes, i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX));
+        let ms = to_ms(self.bounds.time);
+        let mut removed = 0;
+        loop {
+            // What is over in bytes is known anew only by counting: the next look goes on.
+            let params: [Param<'_>; 4] = [
+                (&number, Type::INT8),
+                (&bytes, Type::INT8),
+                (&ms, Type::INT8),
+                (&AT_ONCE, Type::INT8),
+            ];
+            let trim = Statement::new(self.kept.trim, params.to_vec());
+            let found = transactions.run(Mode::Quick, &[trim]).await?;
+            let gone: i64 = first(&found, 0)?.unwrap_or(0);
+            removed += gone;
+            number = over(number, gone);
+            if gone < AT_ONCE || bytes > 0 {
+                self.has_grown = bytes > 0 && gone == AT_ONCE;
+                break;
+            }
+        }
+        if let Some(log) = self.kept.log.filter(|_| removed > 0) {
+            tracing::warn!(removed, "{log}");
+        }
+        self.next_look = match self.has_grown {
+            true => self.next_count,
+            false => began + EVERY,
+        };
+        Ok(())
+    }
+}

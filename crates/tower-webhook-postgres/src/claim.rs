@@ -1,0 +1,113 @@
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio_postgres::{Row, types::Type};
+use tower_webhook::{
+    Payload, RequestId,
+    endpoint::Host,
+    event::FailReason,
+    outbox::{DueDeliveries, Envelope, Lease, LeasedDelivery, StoredDelivery, Want},
+};
+
+use crate::{
+    PostgresOutboxError,
+    fetch::Fetch,
+    lease::Leaser,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::SqlId,
+};
+
+/// Leases what was chosen, as far as nobody else has been faster: what somebody else is about to lease
+/// is not waited for.
+pub(crate) const CLAIM: &str = "
+    UPDATE delivery SET state = 'leased', owner = $2, token = $3, run = false,
+        leased_until = clock_timestamp() + $4 * interval '1 millisecond'
+    WHERE id IN (
+        SELECT id FROM delivery
+        WHERE id = ANY ($1::uuid[]) AND state = 'waiting' AND due_at <= now()
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id";
+
+/// Reads what was leased. In a statement of its own: the one before may have begun before a response
+/// took the place of its run, and would see the payload of one and the envelope of the other.
+const READ: &str = "
+    SELECT d.id, d.request_id, d.host, d.status, d.failure, d.attempt, d.accepted_at, d.token,
+           p.envelope, p.body
+    FROM delivery d LEFT JOIN payload p USING (id)
+    WHERE d.id = ANY ($1::uuid[]) AND d.state = 'leased' AND d.owner = $2 AND d.token = $3
+    ORDER BY d.due_at, d.id";
+
+/// Where somebody else takes what was chosen, it is chosen anew, so often at most.
+const TRIES: usize = 3;
+
+/// Leases what is due and wanted.
+pub(crate) async fn fetch(
+    transactions: &Transactions,
+    leaser: Leaser,
+    fetch: &mut Fetch,
+    want: &Want,
+) -> Result<DueDeliveries, PostgresOutboxError> {
+    let mut due = DueDeliveries::default();
+    for _ in 0..TRIES {
+        let choice = fetch.choose(transactions, want).await?;
+        due.more = choice.has_left_some;
+        due.next_due = choice.next_due;
+        if choice.ids.is_empty() {
+            break;
+        }
+        let (ids, token) = (choice.ids, leaser.new_token());
+        let ids: Vec<_> = ids.into_iter().map(SqlId).collect();
+        let params: Vec<Param<'_>> = vec![
+            (&ids, Type::UUID_ARRAY),
+            (&leaser.owner, Type::INT8),
+            (&token, Type::INT8),
+        ];
+        let read = Statement::new(READ, params.clone());
+        let claim = [params, vec![(&leaser.ms, Type::INT8)]].concat();
+        let claim = Statement::new(CLAIM, claim);
+        let found = transactions.run(Mode::Quick, &[claim, read]).await?;
+        for row in found.iter().skip(1).flatten() {
+            due.deliveries.push(leased(row)?);
+        }
+        if !due.deliveries.is_empty() {
+            break;
+        }
+        due.more = true;
+    }
+    Ok(due)
+}
+
+/// Nothing that is read is trusted: what is sent is in the envelope, which is judged elsewhere.
+fn leased(row: &Row) -> Result<LeasedDelivery, PostgresOutboxError> {
+    let SqlId(id) = row.try_get(0)?;
+    let request_id = RequestId::parse(row.try_get(1)?);
+    let bytes = |index| -> Result<Bytes, tokio_postgres::Error> {
+        let bytes: Option<&[u8]> = row.try_get(index)?;
+        Ok(bytes.map(Bytes::copy_from_slice).unwrap_or_default())
+    };
+    let mut stored = StoredDelivery::new(
+        id,
+        request_id.unwrap_or_else(|| id.into()),
+        Host::from(row.try_get::<_, &str>(2)?),
+        status_from(row.try_get(3)?),
+        row.try_get::<_, SystemTime>(6)?,
+        Envelope::from_bytes(bytes(8)?),
+        Payload::from(bytes(9)?),
+    );
+    stored.failure = failure_from(row.try_get(4)?);
+    let attempt: i64 = row.try_get(5)?;
+    let attempt = u32::try_from(attempt).unwrap_or(1).max(1);
+    let token: i64 = row.try_get(7)?;
+    let lease = Lease::new(id, token.cast_unsigned());
+    Ok(LeasedDelivery::new(lease, attempt, stored))
+}
+
+pub(crate) fn status_from(status: Option<i32>) -> Option<StatusCode> {
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    status.and_then(|status| StatusCode::from_u16(status).ok())
+}
+
+pub(crate) fn failure_from(name: Option<&str>) -> Option<FailReason> {
+    name.and_then(FailReason::from_name)
+}

@@ -1,0 +1,165 @@
+//! How a connection comes about: TLS, and a pause after one that failed.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::Connect;
+use futures_util::future::BoxFuture;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
+
+/// Opens connections for the pool, one attempt after a failed one later and later.
+pub(crate) struct Connector {
+    tls: MakeRustlsConnect,
+    pause: Arc<Pause>,
+}
+
+/// The time until which no connection is tried, as the last attempt failed.
+#[derive(Default)]
+struct Pause(Mutex<Option<Failed>>);
+
+#[derive(Clone, Copy)]
+struct Failed {
+    until: Instant,
+    pause: Duration,
+}
+
+/// An attempt. Dropped, it has failed: so it is told of one that was given up, too.
+struct Attempt(Option<Arc<Pause>>);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Connector {
+    pub(crate) fn new(roots: RootCertStore) -> Result<Self, PostgresOutboxError> {
+        // Named here, as a program may have several providers or none by default.
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Kind::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            tls: MakeRustlsConnect::new(config),
+            pause: Arc::default(),
+        })
+    }
+}
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let (tls, config) = (self.tls.clone(), config.clone());
+        let pause = Arc::clone(&self.pause);
+        Box::pin(async move {
+            sleep(pause.left()).await;
+            let attempt = Attempt(Some(pause));
+            let (client, connection) = config.connect(tls).await?;
+            attempt.succeed();
+            // The pool aborts it with the client.
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    let error = PostgresOutboxError::from(error);
+                    tracing::debug!(%error, "a connection of the PostgreSQL outbox has ended");
+                }
+            });
+            Ok((client, driver))
+        })
+    }
+}
+
+impl Pause {
+    fn left(&self) -> Duration {
+        let failed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Duration::ZERO, |failed| {
+            failed.until.saturating_duration_since(Instant::now())
+        })
+    }
+
+    fn failed(&self) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        // At random, so that processes do not come back all at once.
+        let until = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        *last = Some(Failed { until, pause });
+    }
+
+    fn succeeded(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Attempt {
+    fn succeed(mut self) {
+        if let Some(pause) = self.0.take() {
+            pause.succeeded();
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(pause) = self.0.take() {
+            pause.failed();
+        }
+    }
+}
+
+/// Those that browsers trust.
+pub(crate) fn public_roots() -> RootCertStore {
+    RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    }
+}
+
+/// Those of this PEM text, and no others.
+pub(crate) fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, PostgresOutboxError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| Kind::InvalidRoots)?;
+        roots.add(certificate).map_err(|_| Kind::InvalidRoots)?;
+    }
+    match roots.is_empty() {
+        true => Err(Kind::InvalidRoots.into()),
+        false => Ok(roots),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_second_and_end_with_a_success() {
+        let pause = Arc::new(Pause::default());
+        let of = |pause: &Pause| pause.0.lock().unwrap().map(|failed| failed.pause);
+        let mut seen = Vec::new();
+        for _ in 0..7 {
+            drop(Attempt(Some(Arc::clone(&pause))));
+            seen.push(of(&pause).unwrap().as_millis());
+        }
+        assert_eq!(seen, [50, 100, 200, 400, 800, 1_000, 1_000]);
+        Attempt(Some(Arc::clone(&pause))).succeed();
+        assert_eq!(of(&pause), None);
+        assert_eq!(pause.left(), Duration::ZERO);
+    }
+
+    #[test]
+    fn roots_are_certificates() {
+        let of = |pem: &str| roots_from_pem(pem.as_bytes()).unwrap_err().kind();
+        assert_eq!(of(""), Kind::InvalidRoots);
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(of(broken), Kind::InvalidRoots);
+    }
+}

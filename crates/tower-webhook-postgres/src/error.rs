@@ -1,0 +1,205 @@
+use std::{error::Error, fmt, io};
+
+use tokio_postgres::error::SqlState;
+
+/// Why the PostgreSQL outbox could not be opened, read or written.
+///
+/// It shows nothing of the connection string, of the server's own words or of a delivery: only what
+/// it is about, and the server's [SQLSTATE](Self::sqlstate) where there is one. The sentences may
+/// change; to tell errors apart in code, use [`kind`](Self::kind).
+#[derive(Clone, Debug)]
+pub struct PostgresOutboxError {
+    kind: PostgresOutboxErrorKind,
+    state: Option<String>,
+    io: Option<io::ErrorKind>,
+}
+
+/// What a [`PostgresOutboxError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PostgresOutboxErrorKind {
+    /// Neither a key nor
+    /// [`with_insecure_plaintext`](crate::PostgresOutboxBuilder::with_insecure_plaintext)
+    /// was given.
+    NoKey,
+    /// Deliveries wait that are sealed with a key that was not given. See
+    /// [`with_lost_keys`](crate::PostgresOutboxBuilder::with_lost_keys).
+    UnknownKey,
+    /// The connection string cannot be read, or names no host.
+    InvalidUrl,
+    /// The schema's name is empty, longer than 63 bytes, has a NUL, or begins with `pg_`.
+    InvalidSchemaName,
+    /// The root certificates are not PEM, or there is none.
+    InvalidRoots,
+    /// The server cannot be reached, has ended the connection, or has no connection left.
+    Unavailable,
+    /// TLS was not agreed on: the server has none, or its certificate is not trusted.
+    Tls,
+    /// The server refuses the user, the password or the database, or permits the user too little.
+    Refused,
+    /// The server only reads: it is a standby, or in recovery.
+    ReadOnly,
+    /// Nothing came back within the [timeout](crate::PostgresOutboxBuilder::with_timeout).
+    TimedOut,
+    /// The server's disk is full.
+    Full,
+    /// The schema was migrated by a newer version of this crate.
+    NewerSchema,
+    /// The schema is not there, or lacks migrations, and
+    /// [`without_migrations`](crate::PostgresOutboxBuilder::without_migrations) was set.
+    OlderSchema,
+    /// The schema holds tables of something else.
+    Foreign,
+    /// The delivery is larger than the server can keep.
+    TooLarge,
+    /// The outbox's thread has ended, after a panic or as it was dropped.
+    Gone,
+    /// Something else.
+    Other,
+}
+
+use PostgresOutboxErrorKind as Kind;
+
+impl PostgresOutboxError {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> PostgresOutboxErrorKind {
+        self.kind
+    }
+
+    /// The five characters by which the server says what it is about, where the server said it.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// Whether the same transaction may succeed when it is run again.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.sqlstate(), Some("40001" | "40P01"))
+    }
+
+    fn sentence(&self) -> &'static str {
+        match self.kind {
+            Kind::NoKey => {
+                "the PostgreSQL outbox needs a key to seal deliveries with, or to be told to keep them in the clear"
+            }
+            Kind::UnknownKey => {
+                "deliveries wait in the PostgreSQL outbox that are sealed with a key that was not given"
+            }
+            Kind::InvalidUrl => "the connection string of the PostgreSQL outbox cannot be read",
+            Kind::InvalidSchemaName => "the schema of the PostgreSQL outbox cannot have that name",
+            Kind::InvalidRoots => "the root certificates of the PostgreSQL outbox cannot be read",
+            Kind::Unavailable => "the PostgreSQL server cannot be reached",
+            Kind::Tls => "the PostgreSQL server cannot be reached over TLS",
+            Kind::Refused => "the PostgreSQL server refuses the user or what it wants to do",
+            Kind::ReadOnly => "the PostgreSQL server only reads",
+            Kind::TimedOut => "the PostgreSQL server did not answer in time",
+            Kind::Full => "the disk of the PostgreSQL server is full",
+            Kind::NewerSchema => {
+                "the PostgreSQL outbox was migrated by a newer version of tower-webhook"
+            }
+            Kind::OlderSchema => "the PostgreSQL outbox lacks migrations",
+            Kind::Foreign => "the schema of the PostgreSQL outbox holds tables of something else",
+            Kind::TooLarge => "the delivery is too large for PostgreSQL",
+            Kind::Gone => "the thread of the PostgreSQL outbox has ended",
+            Kind::Other => "the PostgreSQL outbox failed",
+        }
+    }
+}
+
+impl fmt::Display for PostgresOutboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())?;
+        match (&self.state, self.io) {
+            (Some(state), _) => write!(f, " (SQLSTATE {state})"),
+            (None, Some(io)) => write!(f, " ({io})"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Error for PostgresOutboxError {}
+
+impl From<Kind> for PostgresOutboxError {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            state: None,
+            io: None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for PostgresOutboxError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(state) = error.code() {
+            return Self {
+                kind: kind_of(state),
+                state: Some(state.code().to_owned()),
+                io: None,
+            };
+        }
+        let io = io_of(&error);
+        let kind = match io {
+            _ if error.to_string().contains("TLS") => Kind::Tls,
+            Some(io::ErrorKind::TimedOut) => Kind::TimedOut,
+            Some(_) => Kind::Unavailable,
+            None if error.is_closed() => Kind::Unavailable,
+            // Without a SQLSTATE it is the connection, or our own mistake.
+            None => match error.to_string().contains("connecting") {
+                true => Kind::Unavailable,
+                false => Kind::Other,
+            },
+        };
+        Self {
+            kind,
+            state: None,
+            io,
+        }
+    }
+}
+
+fn io_of(error: &tokio_postgres::Error) -> Option<io::ErrorKind> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn kind_of(state: &SqlState) -> Kind {
+    match state.code() {
+        "25006" => Kind::ReadOnly,
+        "53100" => Kind::Full,
+        "57014" | "55P03" | "25P03" => Kind::TimedOut,
+        "54000" => Kind::TooLarge,
+        "42501" | "3D000" => Kind::Refused,
+        "42P07" | "42P16" => Kind::Foreign,
+        code if code.starts_with("28") => Kind::Refused,
+        code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
+            Kind::Unavailable
+        }
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_it_is_about_and_nothing_else() {
+        let refused = PostgresOutboxError {
+            kind: kind_of(&SqlState::INVALID_PASSWORD),
+            state: Some("28P01".to_owned()),
+            io: None,
+        };
+        assert_eq!(refused.kind(), Kind::Refused);
+        assert_eq!(refused.sqlstate(), Some("28P01"));
+        let sentence = "the PostgreSQL server refuses the user or what it wants to do";
+        assert_eq!(refused.to_string(), format!("{sentence} (SQLSTATE 28P01)"));
+    }
+}

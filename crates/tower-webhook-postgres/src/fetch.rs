@@ -1,0 +1,253 @@
+//! Chooses what is due. Nothing is locked or changed by it: an idle outbox writes nothing.
+//!
+//! The longest due come first. Where the first of them are all of hosts that are saturated, the hosts
+//! have their turns, however many they are: each question looks at a bounded number of rows, and then
+//! of hosts, by indices alone.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio_postgres::types::Type;
+use tower_webhook::{DeliveryId, endpoint::Host, outbox::Want};
+
+use crate::{
+    PostgresOutboxError,
+    migrations::first,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::{SqlId, to_i64},
+};
+
+/// The first rows that are due, those of them that are wanted, and when the next one is due.
+pub(crate) const DUE: &str = "
+    WITH due AS (
+        SELECT id, host, payload_len, due_at FROM delivery
+        WHERE state = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT $1
+    ), counted AS (
+        SELECT due.*, row_number() OVER (PARTITION BY host ORDER BY due_at, id) AS nth FROM due
+    ), chosen AS (
+        SELECT id, counted.host, payload_len, due_at
+        FROM counted LEFT JOIN unnest($2::text[], $3::int8[]) AS wanted (host, number) USING (host)
+        WHERE nth <= coalesce(number, $4) ORDER BY due_at, id LIMIT $5
+    )
+    SELECT id, host, payload_len, (SELECT count(*) FROM due),
+           (SELECT (extract(epoch FROM due_at - now()) * 1000000)::int8 FROM delivery
+            WHERE state = 'waiting' AND due_at > now() ORDER BY due_at LIMIT 1)
+    FROM (VALUES (0)) AS always LEFT JOIN chosen ON true ORDER BY due_at, id";
+
+/// The next hosts that have something waiting, and what is due and wanted of each: one look at the index
+/// for each host, whatever waits for it.
+pub(crate) const HOSTS: &str = "
+    WITH RECURSIVE hosts (host, nth) AS (
+        (SELECT host, 1 FROM delivery WHERE state = 'waiting' AND host > $1 COLLATE \"C\"
+         ORDER BY host LIMIT 1)
+        UNION ALL
+        SELECT next.host, hosts.nth + 1 FROM hosts CROSS JOIN LATERAL (
+            SELECT d.host FROM delivery d WHERE d.state = 'waiting' AND d.host > hosts.host
+            ORDER BY d.host LIMIT 1) AS next
+        WHERE hosts.nth < $5
+    )
+    SELECT due.id, hosts.host, due.payload_len
+    FROM hosts LEFT JOIN unnest($2::text[], $3::int8[]) AS wanted (host, number) USING (host)
+        LEFT JOIN LATERAL (
+            SELECT d.id, d.payload_len FROM delivery d
+            WHERE d.state = 'waiting' AND d.host = hosts.host AND d.due_at <= now()
+            ORDER BY d.due_at LIMIT coalesce(wanted.number, $4)) AS due ON true
+    ORDER BY hosts.nth LIMIT $6";
+
+/// What is due of these hosts, and of no others.
+pub(crate) const NAMED: &str = "
+    SELECT due.id, wanted.host, due.payload_len
+    FROM unnest($1::text[], $2::int8[]) AS wanted (host, number) CROSS JOIN LATERAL (
+        SELECT d.id, d.payload_len, d.due_at FROM delivery d
+        WHERE d.state = 'waiting' AND d.host = wanted.host COLLATE \"C\" AND d.due_at <= now()
+        ORDER BY d.due_at LIMIT wanted.number) AS due
+    ORDER BY due.due_at, due.id LIMIT $3";
+
+/// How many rows, and after those how many hosts, one question looks at.
+pub(crate) const ROWS: usize = 1_024;
+pub(crate) const HOSTS_AT_ONCE: usize = 256;
+
+/// Goes through the hosts in turns, from one call to the next.
+#[derive(Default)]
+pub(crate) struct Fetch {
+    last_host: String,
+}
+
+/// What was chosen, the longest due first.
+#[derive(Default)]
+pub(crate) struct Choice {
+    pub(crate) ids: Vec<DeliveryId>,
+    pub(crate) has_left_some: bool,
+    pub(crate) next_due: Option<Duration>,
+    bytes: usize,
+    of_hosts: HashMap<Host, usize>,
+}
+
+/// The hosts' numbers, as parameters.
+struct Wanted {
+    hosts: Vec<String>,
+    numbers: Vec<i64>,
+    others: i64,
+    all: i64,
+}
+
+impl Fetch {
+    pub(crate) async fn choose(
+        &mut self,
+        transactions: &Transactions,
+        want: &Want,
+    ) -> Result<Choice, PostgresOutboxError> {
+        let wanted = Wanted::new(want);
+        let mut choice = Choice::default();
+        if want.of_other_hosts == 0 {
+            let params: Vec<Param<'_>> = vec![
+                (&wanted.hosts, Type::TEXT_ARRAY),
+                (&wanted.numbers, Type::INT8_ARRAY),
+                (&wanted.all, Type::INT8),
+            ];
+            let named = Statement::new(NAMED, params);
+            let found = transactions.run(Mode::Read, &[named]).await?;
+            choice.take(want, found.iter().flatten())?;
+            // Of others, nobody has looked.
+            choice.has_left_some = true;
+            return Ok(choice);
+        }
+        // Where any host will do, the first rows are those that are wanted.
+        let is_any = want.of_host.is_empty() && want.of_other_hosts >= want.deliveries;
+        let rows = match is_any {
+            true => ROWS.min(want.deliveries.saturating_add(1)),
+            false => ROWS,
+        };
+        let most = to_i64(rows);
+        let params: Vec<Param<'_>> = vec![
+            (&most, Type::INT8),
+            (&wanted.hosts, Type::TEXT_ARRAY),
+            (&wanted.numbers, Type::INT8_ARRAY),
+            (&wanted.others, Type::INT8),
+            (&wanted.all, Type::INT8),
+        ];
+        let due = Statement::new(DUE, params);
+        let found = transactions.run(Mode::Read, &[due]).await?;
+        let looked_at: i64 = first(&found, 3)?.unwrap_or(0);
+        let micros: Option<Option<i64>> = first(&found, 4)?;
+        let micros = micros.flatten().and_then(|micros| micros.try_into().ok());
+        choice.next_due = micros.map(Duration::from_micros);
+        choice.take(want, found.iter().flatten())?;
+        choice.has_left_some |= looked_at > to_i64(choice.ids.len());
+        if looked_at == to_i64(ROWS) {
+            choice.has_left_some = true;
+            self.go_through_hosts(transactions, want, &wanted, &mut choice)
+                .await?;
+        }
+        Ok(choice)
+    }
+
+    /// Until something is found, or each host has had its turn.
+    async fn go_through_hosts(
+        &mut self,
+        transactions: &Transactions,
+        want: &Want,
+        wanted: &Wanted,
+        choice: &mut Choice,
+    ) -> Result<(), PostgresOutboxError> {
+        let began_after = self.last_host.clone();
+        let mut has_wrapped = false;
+        let at_once = to_i64(HOSTS_AT_ONCE);
+        // Some of these may have been chosen already.
+        let most = to_i64(want.deliveries.saturating_add(ROWS));
+        while choice.has_room(want) {
+            let params: Vec<Param<'_>> = vec![
+                (&self.last_host, Type::TEXT),
+                (&wanted.hosts, Type::TEXT_ARRAY),
+                (&wanted.numbers, Type::INT8_ARRAY),
+                (&wanted.others, Type::INT8),
+                (&at_once, Type::INT8),
+                (&most, Type::INT8),
+            ];
+            let hosts = Statement::new(HOSTS, params);
+            let found = transactions.run(Mode::Read, &[hosts]).await?;
+            let rows = found.iter().flatten();
+            let mut last = None;
+            for row in rows.clone() {
+                last = Some(row.try_get::<_, String>(1)?);
+            }
+            let before = choice.ids.len();
+            let reached = choice.take(want, rows)?;
+            match reached.or(last) {
+                Some(host) => {
+                    let is_over = has_wrapped && host >= began_after;
+                    self.last_host = host;
+                    if is_over || choice.ids.len() > before {
+                        return Ok(());
+                    }
+                }
+                None if has_wrapped || began_after.is_empty() => {
+                    self.last_host.clear();
+                    return Ok(());
+                }
+                None => {
+                    has_wrapped = true;
+                    self.last_host.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Choice {
+    fn has_room(&self, want: &Want) -> bool {
+        self.ids.len() < want.deliveries && self.bytes < want.bytes
+    }
+
+    /// Takes rows of an id, a host and a length for as long as there is room. Says at which host it had
+    /// to stop.
+    fn take<'r>(
+        &mut self,
+        want: &Want,
+        rows: impl Iterator<Item = &'r tokio_postgres::Row>,
+    ) -> Result<Option<String>, PostgresOutboxError> {
+        for row in rows {
+            let Some(SqlId(id)) = row.try_get::<_, Option<SqlId>>(0)? else {
+                continue;
+            };
+            let name: &str = row.try_get(1)?;
+            let host = Host::from(name);
+            if !self.has_room(want) {
+                self.has_left_some = true;
+                return Ok(Some(name.to_owned()));
+            }
+            let taken = self.of_hosts.get(&host).copied().unwrap_or(0);
+            if taken >= want.of(&host) {
+                self.has_left_some = true;
+                continue;
+            }
+            if self.ids.contains(&id) {
+                continue;
+            }
+            let len = row.try_get::<_, i64>(2)?;
+            let len = usize::try_from(len).unwrap_or(0);
+            self.bytes = self.bytes.saturating_add(len);
+            self.ids.push(id);
+            self.of_hosts.insert(host, taken + 1);
+        }
+        Ok(None)
+    }
+}
+
+impl Wanted {
+    fn new(want: &Want) -> Self {
+        let all = want.deliveries;
+        // More than is wanted in all is looked at of no host.
+        let of = |number: usize| to_i64(number.min(all));
+        let hosts = want.of_host.iter();
+        let (hosts, numbers) = hosts
+            .map(|(host, number)| (host.as_str().to_owned(), of(*number)))
+            .unzip();
+        Self {
+            hosts,
+            numbers,
+            others: of(want.of_other_hosts),
+            all: to_i64(all),
+        }
+    }
+}

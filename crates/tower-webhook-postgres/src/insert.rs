@@ -1,0 +1,164 @@
+use std::{collections::HashSet, time::SystemTime};
+
+use tokio_postgres::types::Type;
+use tower_webhook::{
+    DeliveryId,
+    event::FailReason,
+    outbox::{Lease, NewDelivery},
+};
+
+use crate::{
+    PostgresOutboxError, known,
+    lease::Leaser,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::{Body, SqlId, storable, to_i64},
+};
+
+/// Writes new rows, in one statement for all of them. An id that is there already is left out, and
+/// gives no row back.
+pub(crate) const INSERT: &str = "
+    WITH new AS (
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[],
+                             $7::int8[], $8::timestamptz[], $9::bool[], $10::bool[], $11::bytea[],
+                             $12::bytea[])
+            AS new (id, request_id, host, status, failure, key, payload_len, accepted_at, lease, run,
+                    envelope, body)
+    ), added AS (
+        INSERT INTO delivery (id, request_id, host, status, failure, key, payload_len, accepted_at,
+                              run, due_at, state, owner, token, leased_until)
+        SELECT id, request_id, host, status, failure, key, payload_len, accepted_at, run, now(),
+               CASE WHEN lease THEN 'leased' ELSE 'waiting' END,
+               CASE WHEN lease THEN $13 END,
+               CASE WHEN lease THEN $14 END,
+               CASE WHEN lease THEN clock_timestamp() + $15 * interval '1 millisecond' END
+        FROM new
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+    ), kept AS (
+        INSERT INTO payload (id, envelope, body)
+        SELECT id, new.envelope, new.body FROM new JOIN added USING (id)
+        ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope, body = excluded.body
+    )
+    SELECT id FROM added";
+
+/// A delivery, or a run.
+pub(crate) struct NewRow {
+    pub(crate) new: NewDelivery,
+    pub(crate) is_run: bool,
+}
+
+/// Rows by their columns, as one statement takes them.
+#[derive(Default)]
+pub(crate) struct Columns<'a> {
+    pub(crate) ids: Vec<SqlId>,
+    pub(crate) request_ids: Vec<&'a str>,
+    pub(crate) hosts: Vec<&'a str>,
+    pub(crate) statuses: Vec<Option<i32>>,
+    pub(crate) failures: Vec<Option<&'static str>>,
+    pub(crate) keys: Vec<Option<String>>,
+    pub(crate) lengths: Vec<i64>,
+    pub(crate) accepted: Vec<SystemTime>,
+    pub(crate) leases: Vec<bool>,
+    pub(crate) runs: Vec<bool>,
+    pub(crate) envelopes: Vec<&'a [u8]>,
+    pub(crate) bodies: Vec<Body<'a>>,
+}
+
+impl NewRow {
+    pub(crate) fn id(&self) -> DeliveryId {
+        self.new.stored.id
+    }
+
+    pub(crate) fn wants_lease(&self) -> bool {
+        self.is_run || self.new.lease
+    }
+}
+
+/// Keeps these rows, and says which of them are leased, in their order.
+///
+/// The new ones are in one transaction, and what was there already in another one: where that fails,
+/// the whole is done again, and what is new by then was there already.
+pub(crate) async fn insert(
+    transactions: &Transactions,
+    leaser: Leaser,
+    rows: &[NewRow],
+) -> Result<Vec<Option<Lease>>, PostgresOutboxError> {
+    let token = leaser.new_token();
+    let (mut seen, mut once) = (HashSet::new(), Columns::default());
+    for row in rows {
+        // Twice in one statement would be a mistake of the statement.
+        if seen.insert(row.id()) {
+            once.push(row);
+        }
+    }
+    let params = [
+        once.params(),
+        vec![
+            (&leaser.owner, Type::INT8),
+            (&token, Type::INT8),
+            (&leaser.ms, Type::INT8),
+        ],
+    ]
+    .concat();
+    let insert = Statement::new(INSERT, params);
+    let found = transactions.run(Mode::Durable, &[insert]).await?;
+    let mut added = HashSet::new();
+    for row in found.iter().flatten() {
+        added.insert(row.try_get::<_, SqlId>(0)?.0);
+    }
+    let mut leases = Vec::with_capacity(rows.len());
+    let mut known = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let is_new = added.remove(&row.id());
+        if !is_new && !row.is_run {
+            known.push((index, row));
+        }
+        let is_leased = is_new && row.wants_lease();
+        leases.push(is_leased.then(|| Lease::new(row.id(), token.cast_unsigned())));
+    }
+    if !known.is_empty() {
+        let leased = known::insert(transactions, leaser, &known).await?;
+        for ((index, _), lease) in known.into_iter().zip(leased) {
+            leases[index] = lease;
+        }
+    }
+    Ok(leases)
+}
+
+impl<'a> Columns<'a> {
+    pub(crate) fn push(&mut self, row: &'a NewRow) {
+        let stored = &row.new.stored;
+        let envelope = stored.envelope.bytes();
+        self.ids.push(SqlId(stored.id));
+        self.request_ids.push(stored.request_id.as_str());
+        self.hosts.push(stored.host.as_str());
+        self.statuses
+            .push(stored.status.map(|status| status.as_u16().into()));
+        self.failures.push(stored.failure.map(FailReason::name));
+        self.keys.push(stored.envelope.key_name());
+        self.lengths.push(to_i64(stored.payload.len()));
+        self.accepted.push(storable(stored.accepted_at));
+        self.leases.push(row.wants_lease());
+        self.runs.push(row.is_run);
+        self.envelopes.push(envelope.map_or(&[][..], |bytes| bytes));
+        self.bodies.push(Body(&stored.payload));
+    }
+
+    /// `$1` to `$12`.
+    pub(crate) fn params(&self) -> Vec<Param<'_>> {
+        vec![
+            (&self.ids, Type::UUID_ARRAY),
+            (&self.request_ids, Type::TEXT_ARRAY),
+            (&self.hosts, Type::TEXT_ARRAY),
+            (&self.statuses, Type::INT4_ARRAY),
+            (&self.failures, Type::TEXT_ARRAY),
+            (&self.keys, Type::TEXT_ARRAY),
+            (&self.lengths, Type::INT8_ARRAY),
+            (&self.accepted, Type::TIMESTAMPTZ_ARRAY),
+            (&self.leases, Type::BOOL_ARRAY),
+            (&self.runs, Type::BOOL_ARRAY),
+            (&self.envelopes, Type::BYTEA_ARRAY),
+            (&self.bodies, Type::BYTEA_ARRAY),
+        ]
+    }
+}

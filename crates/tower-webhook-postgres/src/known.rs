@@ -1,0 +1,123 @@
+//! Deliveries whose id is there already: as their run, or as nobody knew whether they were kept.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, types::Type};
+use tower_webhook::{DeliveryId, outbox::Lease};
+
+use crate::{
+    PostgresOutboxError,
+    insert::{Columns, NewRow},
+    lease::Leaser,
+    transaction::{Mode, Param, Transactions},
+    value::SqlId,
+};
+
+/// Locked in their order, so that two of these never wait for each other.
+const LOCK: &str = "
+    SELECT id, run AND state <> 'dead' AS is_run,
+           state = 'waiting' OR state = 'leased' AND owner = $2 AS is_free
+    FROM delivery WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
+
+/// A response takes the place of its run.
+const REPLACE: &str = "
+    WITH new AS (
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[],
+                             $7::int8[], $8::timestamptz[], $9::bool[], $10::bool[], $11::bytea[],
+                             $12::bytea[])
+            AS new (id, request_id, host, status, failure, key, payload_len, accepted_at, lease, run,
+                    envelope, body)
+    ), replaced AS (
+        UPDATE delivery d SET
+            request_id = new.request_id, host = new.host, status = new.status,
+            failure = new.failure, key = new.key, payload_len = new.payload_len,
+            accepted_at = new.accepted_at, run = false, due_at = now(),
+            state = CASE WHEN lease THEN 'leased' ELSE 'waiting' END,
+            owner = CASE WHEN lease THEN $13 END,
+            token = CASE WHEN lease THEN $14 END,
+            leased_until = CASE WHEN lease
+                THEN clock_timestamp() + $15 * interval '1 millisecond' END
+        FROM new WHERE d.id = new.id
+    )
+    INSERT INTO payload (id, envelope, body) SELECT id, envelope, body FROM new
+    ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope, body = excluded.body";
+
+const LEASE: &str = "
+    UPDATE delivery SET state = 'leased', owner = $2, token = $3,
+        leased_until = clock_timestamp() + $4 * interval '1 millisecond'
+    WHERE id = ANY ($1::uuid[])";
+
+/// What is done with one of them.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Run,
+    Free,
+    Taken,
+}
+
+pub(crate) async fn insert(
+    transactions: &Transactions,
+    leaser: Leaser,
+    known: &[(usize, &NewRow)],
+) -> Result<Vec<Option<Lease>>, PostgresOutboxError> {
+    let token = leaser.new_token();
+    let leased = transactions
+        .run_steps(Mode::Durable, async |client| {
+            let places = lock(client, leaser, known).await?;
+            let place = |row: &NewRow| places.get(&row.id()).copied().unwrap_or(Place::Taken);
+            let (mut replaced, mut free) = (HashMap::new(), Vec::new());
+            for (_, row) in known {
+                match place(row) {
+                    Place::Run => drop(replaced.insert(row.id(), *row)),
+                    Place::Free if row.wants_lease() => free.push(SqlId(row.id())),
+                    _ => {}
+                }
+            }
+            if !replaced.is_empty() {
+                let mut columns = Columns::default();
+                replaced.into_values().for_each(|row| columns.push(row));
+                let more: Vec<Param<'_>> = vec![
+                    (&leaser.owner, Type::INT8),
+                    (&token, Type::INT8),
+                    (&leaser.ms, Type::INT8),
+                ];
+                let params = [columns.params(), more].concat();
+                client.query_typed(REPLACE, &params).await?;
+            }
+            if !free.is_empty() {
+                let params: [Param<'_>; 4] = [
+                    (&free, Type::UUID_ARRAY),
+                    (&leaser.owner, Type::INT8),
+                    (&token, Type::INT8),
+                    (&leaser.ms, Type::INT8),
+                ];
+                client.query_typed(LEASE, &params).await?;
+            }
+            let lease = |row: &NewRow| {
+                let is_leased = row.wants_lease() && place(row) != Place::Taken;
+                is_leased.then(|| Lease::new(row.id(), token.cast_unsigned()))
+            };
+            Ok(known.iter().map(|(_, row)| lease(row)).collect())
+        })
+        .await?;
+    Ok(leased)
+}
+
+async fn lock(
+    client: &Client,
+    leaser: Leaser,
+    known: &[(usize, &NewRow)],
+) -> Result<HashMap<DeliveryId, Place>, tokio_postgres::Error> {
+    let ids: Vec<_> = known.iter().map(|(_, row)| SqlId(row.id())).collect();
+    let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&leaser.owner, Type::INT8)];
+    let mut places = HashMap::new();
+    for row in client.query_typed(LOCK, &params).await? {
+        let place = match (row.try_get(1)?, row.try_get::<_, Option<bool>>(2)?) {
+            (true, _) => Place::Run,
+            (false, Some(true)) => Place::Free,
+            _ => Place::Taken,
+        };
+        places.insert(row.try_get::<_, SqlId>(0)?.0, place);
+    }
+    Ok(places)
+}

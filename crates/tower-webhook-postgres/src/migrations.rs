@@ -1,0 +1,183 @@
+//! The tables, in versions, and how a schema comes to have them.
+
+use std::fmt;
+
+use tokio_postgres::types::Type;
+
+use crate::{
+    PostgresOutboxError, PostgresOutboxErrorKind as Kind,
+    name::SchemaName,
+    transaction::{Mode, Statement, Transactions},
+};
+
+/// One step from an empty schema to the one that this version of the crate works with: SQL that can be
+/// run by `psql`, or by whatever runs migrations where you are.
+///
+/// It is one transaction, and waits for its turn where several processes run it at the same time. Run in
+/// their order, and each of them once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Migration {
+    version: i32,
+    sql: String,
+}
+
+/// The steps, the first one first. One that was released is never changed: another one follows it.
+const STEPS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// So many steps a schema has at the most that this version works with.
+fn newest() -> i32 {
+    i32::try_from(STEPS.len()).unwrap_or(i32::MAX)
+}
+
+impl Migration {
+    /// Its number, from 1.
+    #[must_use]
+    pub fn version(&self) -> i32 {
+        self.version
+    }
+
+    /// The SQL: one transaction, from its `BEGIN` to its `COMMIT`.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    pub(crate) fn all(schema: &SchemaName) -> Vec<Self> {
+        let migration = |(version, step): (i32, &&str)| Self {
+            version,
+            sql: format!("BEGIN;\n{}\nCOMMIT;\n", sql_of(schema, version, step, true)),
+        };
+        (1..).zip(STEPS).map(migration).collect()
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sql)
+    }
+}
+
+impl fmt::Debug for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Migration({})", self.version)
+    }
+}
+
+/// A step without its `BEGIN` and `COMMIT`, under a lock that ends with the transaction.
+fn sql_of(schema: &SchemaName, version: i32, step: &str, creates_schema: bool) -> String {
+    let quoted = schema.quoted();
+    let create = match creates_schema {
+        true => format!("CREATE SCHEMA IF NOT EXISTS {quoted};"),
+        false => String::new(),
+    };
+    // The lock is the schema's, and not the database's: two outboxes do not wait for each other.
+    let literal = schema.as_str().replace('\'', "''");
+    format!(
+        "SET LOCAL standard_conforming_strings = on;
+SELECT pg_advisory_xact_lock({LOCK}, hashtext('{literal}'));
+{create}
+SET LOCAL search_path = {quoted}, pg_temp;
+CREATE TABLE IF NOT EXISTS migration (
+    version    integer PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+INSERT INTO migration (version) VALUES ({version});
+
+{step}"
+    )
+}
+
+/// "twhk", the first half of the lock's name.
+const LOCK: i32 = 0x7477_686b;
+
+/// Brings the schema to the newest version, or only looks at it.
+pub(crate) async fn prepare(
+    transactions: &Transactions,
+    schema: &SchemaName,
+    migrates: bool,
+) -> Result<(), PostgresOutboxError> {
+    loop {
+        let found = version(transactions, schema).await?;
+        if found > newest() {
+            return Err(Kind::NewerSchema.into());
+        }
+        let next = usize::try_from(found).unwrap_or(0);
+        let Some(step) = STEPS.get(next) else {
+            return Ok(());
+        };
+        if !migrates {
+            return Err(Kind::OlderSchema.into());
+        }
+        // Even where the schema is there, creating it asks for a right that the user may lack.
+        let creates_schema = !exists(transactions, SCHEMA, schema).await?;
+        let sql = sql_of(schema, found + 1, step, creates_schema);
+        let ran = transactions
+            .run_steps(Mode::Durable, async |client| {
+                client.batch_execute(&sql).await
+            })
+            .await;
+        match ran {
+            Ok(()) => tracing::info!(version = found + 1, "the PostgreSQL outbox was migrated"),
+            // Another process had its turn first: its number is there already.
+            Err(error) if error.sqlstate() == Some("23505") => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// 0 where there is nothing.
+async fn version(
+    transactions: &Transactions,
+    schema: &SchemaName,
+) -> Result<i32, PostgresOutboxError> {
+    if !exists(transactions, TABLE, schema).await? {
+        return Ok(0);
+    }
+    let newest = Statement::new("SELECT max(version) FROM migration", Vec::new());
+    let found = transactions.run(Mode::Read, &[newest]).await?;
+    let newest: Option<Option<i32>> = first(&found, 0)?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
+const SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
+const TABLE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
+                     WHERE schemaname = $1 AND tablename = 'migration')";
+
+async fn exists(
+    transactions: &Transactions,
+    sql: &str,
+    schema: &SchemaName,
+) -> Result<bool, PostgresOutboxError> {
+    let name = schema.as_str();
+    let exists = Statement::new(sql, vec![(&name, Type::TEXT)]);
+    let found = transactions.run(Mode::Read, &[exists]).await?;
+    Ok(first(&found, 0)?.unwrap_or(false))
+}
+
+/// A column of the first row of the first statement; `None` where it is null, or there is no row.
+pub(crate) fn first<'a, T: tokio_postgres::types::FromSql<'a>>(
+    found: &'a [Vec<tokio_postgres::Row>],
+    column: usize,
+) -> Result<Option<T>, PostgresOutboxError> {
+    match found.first().and_then(|rows| rows.first()) {
+        Some(row) => Ok(row.try_get(column)?),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_is_one_transaction_of_a_quoted_schema() {
+        let schema = SchemaName::new(r#"it's "odd""#).unwrap();
+        let all = Migration::all(&schema);
+        assert_eq!(all.len(), STEPS.len());
+        let sql = all[0].sql();
+        assert_eq!(all[0].version(), 1);
+        assert!(sql.starts_with("BEGIN;\n") && sql.ends_with("COMMIT;\n"));
+        assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "it's ""odd""";"#));
+        assert!(sql.contains("hashtext('it''s \"odd\"')"));
+    }
+}

@@ -1,0 +1,126 @@
+use std::{fmt, time::Duration};
+
+use tower_webhook::{
+    BoxError, DeliveryId, Payload,
+    outbox::{
+        DeliveryFilter, DeliveryRecord, DueDeliveries, Durability, Lease, Limits, NewDelivery,
+        Outbox, Page, Sealing, SealingKey, SettleOutcome, Settlement, StoredDelivery, Want,
+    },
+};
+
+use crate::{
+    PostgresOutboxBuilder, PostgresOutboxError,
+    command::{Batch, Errand, Thread},
+};
+
+/// Deliveries wait in PostgreSQL; see the [crate](crate).
+///
+/// A thread of its own carries the connections, until the outbox is dropped. That waits for the thread:
+/// what was asked of it is done then, and what it had leased is handed back, as far as the server
+/// answers within the [timeout](PostgresOutboxBuilder::with_timeout).
+pub struct PostgresOutbox {
+    pub(crate) thread: Thread,
+    pub(crate) sealing: Sealing,
+    pub(crate) lease: Duration,
+}
+
+impl PostgresOutbox {
+    /// Connects with every default: `postgres://user:password@host/database`, or `key=value` pairs as
+    /// other clients take them. The schema is created and migrated where that is needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresOutboxBuilder::open`].
+    pub async fn open(url: &str, key: SealingKey) -> Result<Self, PostgresOutboxError> {
+        Self::builder(url).with_key(key).open().await
+    }
+
+    /// Settings for this server.
+    pub fn builder(url: &str) -> PostgresOutboxBuilder {
+        PostgresOutboxBuilder::new(url)
+    }
+}
+
+/// A larger value takes several times its size of the server's memory, of which it gives 1 GB at most.
+const MAX_PAYLOAD: usize = 256 << 20;
+
+impl Outbox for PostgresOutbox {
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::new(Durability::LocalDisk);
+        limits.max_payload = Some(MAX_PAYLOAD);
+        limits.lease = Some(self.lease);
+        limits.can_list = true;
+        limits.can_redeliver = true;
+        limits.can_cancel = true;
+        limits
+    }
+
+    fn sealing(&self) -> Sealing {
+        self.sealing.clone()
+    }
+
+    async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let batch = Batch::Deliveries(batch);
+        Ok(self.thread.ask(|to| &to.insert, |call| call, batch).await?)
+    }
+
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        let batch = Batch::Runs(runs);
+        Ok(self.thread.ask(|to| &to.insert, |call| call, batch).await?)
+    }
+
+    async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
+        Ok(self.thread.ask(|to| &to.fetch, |call| call, want).await?)
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+        Ok(self.thread.ask(|to| &to.settle, |call| call, batch).await?)
+    }
+
+    async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+        Ok(self.thread.ask(|to| &to.renew, |call| call, leases).await?)
+    }
+
+    async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+        let asked = self.thread.ask(|to| &to.errand, Errand::Close, ());
+        asked.await?;
+        Ok(Vec::new())
+    }
+
+    async fn list(
+        &self,
+        filter: DeliveryFilter,
+        page: Page,
+    ) -> Result<Vec<DeliveryRecord>, BoxError> {
+        let question = (filter, page);
+        let asked = self.thread.ask(|to| &to.errand, Errand::List, question);
+        Ok(asked.await?)
+    }
+
+    async fn get(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, BoxError> {
+        let one = DeliveryFilter::new().with_id(id);
+        let mut found = self.list(one, Page::first(1)).await?;
+        Ok(found.pop())
+    }
+
+    async fn payload(&self, id: DeliveryId) -> Result<Option<Payload>, BoxError> {
+        let asked = self.thread.ask(|to| &to.errand, Errand::Payload, id);
+        Ok(asked.await?)
+    }
+
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        let asked = self.thread.ask(|to| &to.errand, Errand::Redeliver, filter);
+        Ok(asked.await?)
+    }
+
+    async fn cancel(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {
+        let asked = self.thread.ask(|to| &to.errand, Errand::Cancel, filter);
+        Ok(asked.await?)
+    }
+}
+
+impl fmt::Debug for PostgresOutbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOutbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading for people.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio_postgres::{Row, types::Type};
+use tower_webhook::{
+    DeliveryId, Payload, RequestId,
+    endpoint::Host,
+    outbox::{DeliveryFilter, DeliveryRecord, DeliveryState, Envelope, Page},
+};
+
+use crate::{
+    PostgresOutboxError,
+    claim::{failure_from, status_from},
+    filter::Condition,
+    migrations::first,
+    text::attempts_from,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::{SqlId, to_i64},
+};
+
+/// One statement for both tables: what is delivered meanwhile is in one of them.
+pub(crate) async fn list(
+    transactions: &Transactions,
+    filter: &DeliveryFilter,
+    page: Page,
+) -> Result<Vec<DeliveryRecord>, PostgresOutboxError> {
+    let most = to_i64(page.at_most());
+    let before = page.before().map(SqlId);
+    let deliveries = Condition::of_deliveries(filter, 3);
+    let history = Condition::of_history(filter, 3 + deliveries.len());
+    let mut params: Vec<Param<'_>> = vec![(&most, Type::INT8), (&before, Type::UUID)];
+    params.extend(deliveries.params());
+    params.extend(history.params());
+    let page = match before {
+        Some(_) => "id < $2",
+        None => "$2::uuid IS NULL",
+    };
+    let sql = format!(
+        "SELECT r.id, request_id, host, status, failure, payload_len, accepted_at, attempts, state, run,
+                coalesce(r.envelope, p.envelope)
+         FROM (
+            (SELECT id, request_id, host, status, failure, payload_len, accepted_at, attempts, state,
+                    run, NULL::bytea AS envelope
+             FROM delivery WHERE {} AND {page} ORDER BY id DESC LIMIT $1)
+            UNION ALL
+            (SELECT id, request_id, host, status, failure, payload_len, accepted_at, attempts, 'ended',
+                    false, envelope
+             FROM history WHERE {} AND {page} ORDER BY id DESC LIMIT $1)
+         ) AS r LEFT JOIN payload p ON p.id = r.id AND r.state <> 'ended'
+         ORDER BY r.id DESC, r.state = 'ended' LIMIT $1",
+        deliveries.sql, history.sql
+    );
+    let found = transactions
+        .run(Mode::Read, &[Statement::new(&sql, params)])
+        .await?;
+    let mut records = Vec::new();
+    for row in found.iter().flatten() {
+        match record(row)? {
+            Some(record) => records.push(record),
+            None => {
+                tracing::warn!("a row of the PostgreSQL outbox cannot be read, and is not listed");
+            }
+        }
+    }
+    // What is delivered twice is listed once.
+    records.dedup_by_key(|record| record.id);
+    Ok(records)
+}
+
+pub(crate) async fn payload(
+    transactions: &Transactions,
+    id: DeliveryId,
+) -> Result<Option<Payload>, PostgresOutboxError> {
+    let id = SqlId(id);
+    let payload = Statement::new(
+        "SELECT body FROM (
+            SELECT 0 AS nth, body FROM payload WHERE id = $1
+            UNION ALL SELECT 1, body FROM history WHERE id = $1
+         ) AS kept WHERE body IS NOT NULL ORDER BY nth LIMIT 1",
+        vec![(&id, Type::UUID)],
+    );
+    let found = transactions.run(Mode::Read, &[payload]).await?;
+    let body: Option<&[u8]> = first(&found, 0)?;
+    Ok(body.map(|body| Bytes::copy_from_slice(body).into()))
+}
+
+/// `None` for what was not written by this crate.
+fn record(row: &Row) -> Result<Option<DeliveryRecord>, PostgresOutboxError> {
+    let SqlId(id) = row.try_get(0)?;
+    let Some(request_id) = RequestId::parse(row.try_get(1)?) else {
+        return Ok(None);
+    };
+    let host = Host::from(row.try_get::<_, &str>(2)?);
+    let len: i64 = row.try_get(5)?;
+    let len = usize::try_from(len).unwrap_or(0);
+    let accepted_at: SystemTime = row.try_get(6)?;
+    let status = status_from(row.try_get(3)?);
+    let record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
+    let envelope: Option<&[u8]> = row.try_get(10)?;
+    let envelope = Bytes::copy_from_slice(envelope.unwrap_or_default());
+    let mut record = record.with_envelope(Envelope::from_bytes(envelope));
+    record.failure = failure_from(row.try_get(4)?);
+    record.attempts = attempts_from(row.try_get(7)?);
+    record.state = match (row.try_get::<_, &str>(8)?, row.try_get(9)?) {
+        ("dead", _) => DeliveryState::Dead,
+        ("leased", true) => DeliveryState::Running,
+        ("ended", _) if record.failure.is_some() => DeliveryState::Failed,
+        ("ended", _) => DeliveryState::Delivered,
+        _ => DeliveryState::Waiting,
+    };
+    if record.state == DeliveryState::Running {
+        // What its endpoint would be told is not so yet.
+        record.failure = None;
+    }
+    Ok(Some(record))
+}

@@ -1,0 +1,189 @@
+use std::collections::HashSet;
+
+use tokio_postgres::types::Type;
+use tower_webhook::{
+    event::FailReason,
+    outbox::{Lease, SettleOutcome, Settlement, Verdict},
+};
+
+use crate::{
+    PostgresOutboxError,
+    history::HistorySettings,
+    text::attempts_to_text,
+    transaction::{Mode, Param, Statement, Transactions},
+    value::{SqlId, to_i64, to_ms},
+};
+
+/// What has ended becomes history, where that is kept: of a run only why it failed, and not what
+/// would have been told. What is not sealed has a secret in it, which stays only where payloads stay.
+pub(crate) const END: &str = "
+    WITH gone AS (
+        DELETE FROM delivery d
+        USING unnest($1::uuid[], $2::int8[], $3::text[], $4::text[])
+            AS s (id, token, failure, record)
+        WHERE d.id = s.id AND d.token = s.token AND d.state = 'leased'
+        RETURNING d.id, s.token, d.request_id, d.host, d.status, d.key, d.payload_len, d.accepted_at,
+            coalesce(s.failure, d.failure) AS failure, d.attempts || s.record AS attempts, d.run,
+            s.failure IS NOT NULL AS is_failed,
+            s.failure IS NULL AND $6 AND d.payload_len <= $7 AS has_body
+    ), bodies AS (
+        DELETE FROM payload p USING gone WHERE p.id = gone.id RETURNING p.id, p.envelope, p.body
+    ), kept AS (
+        SELECT gone.*, CASE WHEN has_body THEN body END AS body,
+               CASE WHEN key IS NOT NULL OR has_body THEN envelope ELSE ''::bytea END AS envelope
+        FROM gone JOIN bodies USING (id) WHERE $5 AND run = is_failed
+    ), noted AS (
+        INSERT INTO history (id, request_id, host, status, failure, key, payload_len, accepted_at,
+                             ended_at, attempts, envelope, body, bytes)
+        SELECT id, request_id, host, status, failure, key, payload_len, accepted_at,
+               clock_timestamp(), attempts, envelope, body,
+               octet_length(attempts) + octet_length(envelope) + coalesce(octet_length(body), 0)
+        FROM kept
+        ON CONFLICT (id) DO UPDATE SET failure = excluded.failure, ended_at = excluded.ended_at,
+            attempts = excluded.attempts, envelope = excluded.envelope, body = excluded.body,
+            bytes = excluded.bytes
+    )
+    SELECT id, token FROM gone";
+
+pub(crate) const CHANGE: &str = "
+    UPDATE delivery d SET
+        state = s.state, owner = NULL, token = NULL, leased_until = NULL,
+        attempt = CASE WHEN s.delay IS NULL THEN d.attempt
+                       ELSE least(greatest(d.attempt, 1), 4294967294) + 1 END,
+        due_at = CASE WHEN s.delay IS NULL THEN d.due_at
+                      ELSE clock_timestamp() + s.delay * interval '1 millisecond' END,
+        attempts = d.attempts || s.record,
+        died_at = CASE WHEN s.state = 'dead' THEN clock_timestamp() END,
+        reason = s.reason
+    FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[])
+        AS s (id, token, state, delay, reason, record)
+    WHERE d.id = s.id AND d.token = s.token AND d.state = 'leased'
+    RETURNING d.id, s.token";
+
+/// Deliveries that are over, by column.
+#[derive(Default)]
+struct Ended {
+    ids: Vec<SqlId>,
+    tokens: Vec<i64>,
+    failures: Vec<Option<&'static str>>,
+    records: Vec<String>,
+}
+
+/// Deliveries that stay, by column.
+#[derive(Default)]
+struct Changed {
+    ids: Vec<SqlId>,
+    tokens: Vec<i64>,
+    states: Vec<&'static str>,
+    delays: Vec<Option<i64>>,
+    reasons: Vec<Option<String>>,
+    records: Vec<String>,
+}
+
+/// How a batch of settlements went.
+pub(crate) struct Settled {
+    /// In the order of the batch.
+    pub(crate) outcomes: Vec<SettleOutcome>,
+    /// Whether there is something to look at for those who keep to bounds.
+    pub(crate) has_ended: bool,
+    pub(crate) has_died: bool,
+}
+
+/// All of a batch in one transaction.
+pub(crate) async fn settle(
+    transactions: &Transactions,
+    history: HistorySettings,
+    batch: &[Settlement],
+) -> Result<Settled, PostgresOutboxError> {
+    let (mut ended, mut changed) = (Ended::default(), Changed::default());
+    for one in batch {
+        match one.verdict {
+            Verdict::Delivered => ended.push(one, None),
+            Verdict::Failed(reason) => ended.push(one, Some(reason)),
+            Verdict::AgainIn(delay) => changed.push(one, "waiting", Some(to_ms(delay)), None),
+            Verdict::Dead(last) => changed.push(one, "dead", None, Some(last.to_string())),
+            Verdict::Released => changed.push(one, "waiting", None, None),
+        }
+    }
+    let keeps = history.is_kept();
+    let (keeps_payloads, most) = (history.keeps_payloads, history.largest_payload());
+    let mut statements = Vec::new();
+    if !ended.ids.is_empty() {
+        let params: Vec<Param<'_>> = vec![
+            (&ended.ids, Type::UUID_ARRAY),
+            (&ended.tokens, Type::INT8_ARRAY),
+            (&ended.failures, Type::TEXT_ARRAY),
+            (&ended.records, Type::TEXT_ARRAY),
+            (&keeps, Type::BOOL),
+            (&keeps_payloads, Type::BOOL),
+            (&most, Type::INT8),
+        ];
+        statements.push(Statement::new(END, params));
+    }
+    if !changed.ids.is_empty() {
+        let params: Vec<Param<'_>> = vec![
+            (&changed.ids, Type::UUID_ARRAY),
+            (&changed.tokens, Type::INT8_ARRAY),
+            (&changed.states, Type::TEXT_ARRAY),
+            (&changed.delays, Type::INT8_ARRAY),
+            (&changed.reasons, Type::TEXT_ARRAY),
+            (&changed.records, Type::TEXT_ARRAY),
+        ];
+        statements.push(Statement::new(CHANGE, params));
+    }
+    let mut held = HashSet::new();
+    if !statements.is_empty() {
+        let found = transactions.run(Mode::Quick, &statements).await?;
+        for row in found.iter().flatten() {
+            let id: SqlId = row.try_get(0)?;
+            held.insert(Lease::new(id.0, row.try_get::<_, i64>(1)?.cast_unsigned()));
+        }
+    }
+    // A lease that is settled twice is lost the second time.
+    let mut outcome = |one: &Settlement| match held.remove(&one.lease) {
+        true => SettleOutcome::Done,
+        false => SettleOutcome::LeaseLost,
+    };
+    Ok(Settled {
+        outcomes: batch.iter().map(&mut outcome).collect(),
+        has_ended: !ended.ids.is_empty(),
+        has_died: changed.states.contains(&"dead"),
+    })
+}
+
+impl Ended {
+    fn push(&mut self, one: &Settlement, failure: Option<FailReason>) {
+        self.ids.push(SqlId(one.lease.delivery));
+        self.tokens.push(one.lease.token.cast_signed());
+        self.failures.push(failure.map(FailReason::name));
+        self.records.push(attempts_to_text(one.record.as_slice()));
+    }
+}
+
+impl Changed {
+    fn push(
+        &mut self,
+        one: &Settlement,
+        state: &'static str,
+        delay: Option<i64>,
+        reason: Option<String>,
+    ) {
+        self.ids.push(SqlId(one.lease.delivery));
+        self.tokens.push(one.lease.token.cast_signed());
+        self.states.push(state);
+        self.delays.push(delay);
+        self.reasons.push(reason);
+        self.records.push(attempts_to_text(one.record.as_slice()));
+    }
+}
+
+impl HistorySettings {
+    fn is_kept(&self) -> bool {
+        self.bounds.number > 0
+    }
+
+    /// A larger one would take the place of all others.
+    fn largest_payload(&self) -> i64 {
+        to_i64(usize::try_from(self.bounds.bytes).unwrap_or(usize::MAX))
+    }
+}

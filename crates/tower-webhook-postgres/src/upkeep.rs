@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use crate::{
+    bounds::{DEAD, HISTORY, Keeper},
+    thread::Settings,
+    transaction::Transactions,
+};
+
+/// What nobody asks for: dead letters and history keep to their bounds, a little at a time.
+pub(crate) struct Upkeep {
+    dead: Keeper,
+    history: Keeper,
+}
+
+/// It is looked whether something is to be done at most so often, and at least.
+const REST: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Upkeep {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            dead: Keeper::new(DEAD, settings.dead_letters),
+            history: Keeper::new(HISTORY, settings.history.bounds),
+        }
+    }
+
+    /// Something may have come since.
+    pub(crate) fn note(&mut self, has_ended: bool, has_died: bool) {
+        if has_ended {
+            self.history.has_grown();
+        }
+        if has_died {
+            self.dead.has_grown();
+        }
+    }
+
+    /// A failure is no reason to stop: it is tried again.
+    pub(crate) async fn run(&mut self, transactions: &Transactions) {
+        for keeper in [&mut self.dead, &mut self.history] {
+            if let Err(error) = keeper.run_if_due(transactions).await {
+                tracing::warn!(%error, "the PostgreSQL outbox could not be looked after");
+            }
+        }
+    }
+
+    pub(crate) async fn rest(&self) {
+        tokio::time::sleep(REST).await;
+    }
+
+    /// The longest time until it is run again.
+    pub(crate) fn pause(&self) -> Duration {
+        match self.dead.wants_more() || self.history.wants_more() {
+            true => REST,
+            false => EVERY,
+        }
+    }
+}

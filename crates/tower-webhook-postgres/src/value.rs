@@ -1,0 +1,91 @@
+//! What goes to the server and comes back, where no type of ours is the driver's.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tower_webhook::{DeliveryId, Payload};
+
+type Failure = Box<dyn Error + Sync + Send>;
+
+/// A delivery id, as a `uuid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SqlId(pub(crate) DeliveryId);
+
+impl ToSql for SqlId {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+        out.put_slice(&self.0.to_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::UUID
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for SqlId {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Failure> {
+        Ok(Self(DeliveryId::from_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::UUID
+    }
+}
+
+/// A payload, as a `bytea`: its segments are written one after the other, and never joined before.
+#[derive(Debug)]
+pub(crate) struct Body<'a>(pub(crate) &'a Payload);
+
+impl ToSql for Body<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+        out.reserve(self.0.len());
+        self.0.segments().for_each(|segment| out.put_slice(segment));
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::BYTEA
+    }
+
+    to_sql_checked!();
+}
+
+/// The end of the year 9999.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+/// A time that every server can keep.
+pub(crate) fn storable(time: SystemTime) -> SystemTime {
+    time.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST)
+}
+
+/// A time in whole milliseconds; 100 years at most, so that a due time stays a time.
+pub(crate) fn to_ms(time: Duration) -> i64 {
+    const MOST: i64 = 100 * 365 * 86_400_000;
+    i64::try_from(time.as_millis()).map_or(MOST, |ms| ms.min(MOST))
+}
+
+/// As many as the server can count.
+pub(crate) fn to_i64(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_out_of_range_are_brought_into_it() {
+        let before = UNIX_EPOCH - Duration::from_secs(5);
+        assert_eq!(storable(before), UNIX_EPOCH);
+        let after = UNIX_EPOCH + LATEST * 2;
+        assert_eq!(storable(after), UNIX_EPOCH + LATEST);
+        assert_eq!(to_ms(Duration::MAX), 3_153_600_000_000);
+        assert_eq!(to_ms(Duration::from_micros(1_999)), 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! What the tests share: a PostgreSQL server of their own, a pooler before it, and a scene of callers
+//! and receivers.
+
+#![allow(dead_code)] // each test binary uses a part of it
+
+pub(crate) mod pooler;
+pub(crate) mod scene;
+pub(crate) mod server;

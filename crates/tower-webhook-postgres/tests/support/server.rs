@@ -1,0 +1,309 @@
+//! A PostgreSQL server that ends with the test: its shell waits for the end of a pipe that this
+//! process holds, and then ends the server by its process id. That comes also after a panic, and when
+//! the test itself is killed.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::{Client, NoTls};
+use tower_webhook::outbox::SealingKey;
+use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxBuilder};
+
+/// With the value `required`, a test fails where it would be skipped.
+const VARIABLE: &str = "TOWER_WEBHOOK_POSTGRES";
+
+pub(crate) struct Server {
+    folder: PathBuf,
+    binaries: PathBuf,
+    settings: Vec<String>,
+    port: u16,
+    running: Option<Running>,
+}
+
+struct Running {
+    shell: Child,
+    /// Closed, it is the server's end.
+    pipe: ChildStdin,
+    pid: String,
+}
+
+/// A schema of a test's own.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) url: String,
+    pub(crate) schema: String,
+}
+
+/// The server of this test binary; `None` where there is no PostgreSQL, and the test is skipped.
+pub(crate) fn shared() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(&[])).as_ref()
+}
+
+/// A schema on the shared server.
+pub(crate) fn place() -> Option<Place> {
+    shared().map(Server::place)
+}
+
+/// Says loudly that a test is skipped, or fails.
+pub(crate) fn skip(what: &str) {
+    assert!(
+        env::var(VARIABLE).as_deref() != Ok("required"),
+        "{VARIABLE}=required, and there is no {what}"
+    );
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(
+        stderr,
+        "\nSKIPPED: there is no {what}: nothing of this is tested\n"
+    );
+}
+
+/// Runs a program as a user that PostgreSQL accepts.
+pub(crate) fn as_user(program: &Path) -> Command {
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if !is_root {
+        return Command::new(program);
+    }
+    let has_user = Command::new("id").arg("postgres").output().unwrap();
+    let user = match has_user.status.success() {
+        true => "postgres",
+        false => "nobody",
+    };
+    let mut command = Command::new("runuser");
+    command.args(["-u", user, "--"]).arg(program);
+    command
+}
+
+/// The newest that is there.
+fn binaries() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let version = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let folder = entry.path().join("bin");
+        folder.join("postgres").exists().then_some((number, folder))
+    };
+    let newest = versions.filter_map(version).max()?;
+    Some(newest.1)
+}
+
+impl Server {
+    /// With these settings, each as `name=value`. It is reached over a Unix socket; over TCP where
+    /// `listen_addresses` says so.
+    pub(crate) fn start(settings: &[&str]) -> Option<Self> {
+        let Some(binaries) = binaries() else {
+            skip("PostgreSQL (the package postgresql)");
+            return None;
+        };
+        let made = as_user(Path::new("mktemp"))
+            .args(["-d", "/tmp/webhook-postgres.XXXXXX"])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let folder = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim());
+        let initialised = as_user(&binaries.join("initdb"))
+            .args([
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+                "-D",
+            ])
+            .arg(folder.join("data"))
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(initialised.status.success(), "{initialised:?}");
+        let mut server = Self {
+            folder,
+            binaries,
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            port: free_port(),
+            running: None,
+        };
+        server.run();
+        Some(server)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its Unix socket is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let folder = self.folder.display();
+        format!(
+            "host={folder} port={} user=postgres dbname=postgres",
+            self.port
+        )
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Place {
+            url: self.url(),
+            schema: format!("webhook test {number}"),
+        }
+    }
+
+    /// Starts the server, and waits until it takes connections.
+    pub(crate) fn run(&mut self) {
+        let script = "\"$@\" >> \"$LOG\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
+            kill -INT $pid 2> /dev/null; wait $pid 2> /dev/null
+            if [ \"$word\" != keep ]; then rm -rf \"$FOLDER\"; fi";
+        let mut command = as_user(Path::new("env"));
+        command
+            .arg(format!("LOG={}/log", self.folder.display()))
+            .arg(format!("FOLDER={}", self.folder.display()))
+            .args(["sh", "-c", script, "sh"])
+            .arg(self.binaries.join("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses="]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        let mut shell = command
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        let stdout = shell.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut pid).unwrap();
+        let pipe = shell.stdin.take().unwrap();
+        let pid = pid.trim().to_owned();
+        self.running = Some(Running { shell, pipe, pid });
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let began = Instant::now();
+        loop {
+            let asked = Command::new(self.binaries.join("pg_isready"))
+                .arg("-q")
+                .args(["-p", &self.port.to_string(), "-h"])
+                .arg(&self.folder)
+                .status();
+            if asked.unwrap().success() {
+                return;
+            }
+            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// As a loss of power is to it, but for what the system still has to write.
+    pub(crate) fn kill(&mut self) {
+        let running = self.running.as_ref().expect("it runs");
+        let killed = Command::new("kill").args(["-9", &running.pid]).status();
+        assert!(killed.unwrap().success());
+        self.leave("keep");
+    }
+
+    /// Ends it, as its operator would.
+    pub(crate) fn stop(&mut self) {
+        self.leave("keep");
+    }
+
+    fn leave(&mut self, word: &str) {
+        if let Some(Running {
+            mut shell,
+            mut pipe,
+            ..
+        }) = self.running.take()
+        {
+            let _ = writeln!(pipe, "{word}");
+            drop(pipe);
+            let _ = shell.wait();
+        }
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn sql(&self) -> Client {
+        sql(&self.url()).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match self.running {
+            Some(_) => self.leave("remove"),
+            None => drop(fs::remove_dir_all(&self.folder)),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn builder(&self) -> PostgresOutboxBuilder {
+        PostgresOutbox::builder(&self.url)
+            .with_key(SealingKey::from_bytes([7; 32]))
+            .with_schema(&self.schema)
+    }
+
+    pub(crate) async fn outbox(&self) -> PostgresOutbox {
+        self.builder().open().await.unwrap()
+    }
+
+    /// A connection that looks at the schema.
+    pub(crate) async fn sql(&self) -> Client {
+        let client = sql(&self.url).await;
+        let path = format!("SET search_path = \"{}\"", self.schema.replace('"', "\"\""));
+        client.batch_execute(&path).await.unwrap();
+        client
+    }
+
+    pub(crate) async fn count(&self, table: &str, condition: &str) -> i64 {
+        let query = format!("SELECT count(*) FROM {table} WHERE {condition}");
+        self.sql()
+            .await
+            .query_one(&query, &[])
+            .await
+            .unwrap()
+            .get(0)
+    }
+}
+
+pub(crate) async fn sql(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Nobody has it at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
