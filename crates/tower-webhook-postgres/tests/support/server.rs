@@ -101,6 +101,11 @@ impl Server {
     /// With these settings, each as `name=value`. It is reached over a Unix socket; over TCP where
     /// `listen_addresses` says so.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
+        Self::start_with(settings, &[])
+    }
+
+    /// With these files in its data folder, of which the group and others can read nothing.
+    pub(crate) fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip("PostgreSQL (the package postgresql)");
             return None;
@@ -136,8 +141,25 @@ impl Server {
             port: free_port(),
             running: None,
         };
+        for (name, text) in files {
+            server.write(name, text);
+        }
         server.run();
         Some(server)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let mut shell = as_user(Path::new("sh"))
+            .args(["-c", "umask 077; cat > \"$0\""])
+            .arg(self.data().join(name))
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pipe = shell.stdin.take().unwrap();
+        pipe.write_all(text.as_bytes()).unwrap();
+        drop(pipe);
+        assert!(shell.wait().unwrap().success());
     }
 
     pub(crate) fn data(&self) -> PathBuf {

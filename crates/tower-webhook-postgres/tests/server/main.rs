@@ -1,0 +1,15 @@
+//! The PostgreSQL outbox: a real server, a real dispatcher, a real receiver on loopback.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bounds;
+mod clocks;
+mod deliveries;
+mod hanging;
+mod kill_process;
+mod kill_server;
+mod migrations;
+mod runtimes;
+mod tls;
+mod whole_way;
