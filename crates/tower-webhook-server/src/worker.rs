@@ -3,7 +3,7 @@
 use std::{error::Error, io::Write as _, process::ExitCode, time::Duration};
 
 use crate::{
-    args::{DeliveryArgs, EndpointArgs, OutboxArgs, number},
+    args::{DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, number},
     stop::{Stop, shut_down},
 };
 
@@ -12,6 +12,9 @@ use crate::{
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
     outbox: OutboxArgs,
+
+    #[command(flatten)]
+    forward: ForwardArgs,
 
     /// How long attempts under way may take to end after SIGTERM or Ctrl-C. What waits is handed back
     /// at once
@@ -53,7 +56,13 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(number) = args.max_attempts_per_host {
         builder = builder.with_max_attempts_per_host(number);
     }
-    let dispatcher = args.outbox.dispatcher(args.keep_payloads, builder)?;
+    let history = match args.keep_payloads {
+        true => History::Payloads,
+        false => History::Records,
+    };
+    let builder = args.outbox.open(history, builder).await?;
+    let dispatcher = args.forward.open(builder).await?.build();
+    dispatcher.start();
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "delivering from {}", args.outbox);
     stop.asked().await;

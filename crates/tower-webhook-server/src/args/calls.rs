@@ -107,6 +107,10 @@ impl CallArgs {
         builder
     }
 
+    pub(crate) fn body_limit(&self) -> usize {
+        self.body_limit
+    }
+
     pub(crate) fn status_path(&self) -> Option<&str> {
         self.status_path.as_deref()
     }

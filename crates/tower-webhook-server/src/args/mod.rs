@@ -4,7 +4,9 @@ mod calls;
 mod deliveries;
 mod endpoints;
 mod environment;
+mod late;
 mod outbox;
+mod postgres;
 mod values;
 
 pub(crate) use self::{
@@ -12,6 +14,6 @@ pub(crate) use self::{
     deliveries::DeliveryArgs,
     endpoints::EndpointArgs,
     environment::with_environment,
-    outbox::OutboxArgs,
+    outbox::{ForwardArgs, History, OutboxArgs},
     values::{longer_than_nothing, number, path},
 };

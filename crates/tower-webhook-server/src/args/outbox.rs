@@ -1,4 +1,4 @@
-//! Where deliveries wait.
+//! Where deliveries wait, and where they go on to.
 
 use std::{
     error::Error,
@@ -8,70 +8,213 @@ use std::{
 };
 
 use tower_webhook::{
-    Dispatcher,
     dispatch::DispatcherBuilder,
     outbox::{MemoryOutbox, SealingKey},
 };
+use tower_webhook_postgres::PostgresOutbox;
 use tower_webhook_sqlite::SqliteOutbox;
+
+use super::postgres::{MAX_PAYLOAD, Postgres};
 
 /// Where webhooks wait to be delivered.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Outbox")]
 pub(crate) struct OutboxArgs {
-    /// Where webhooks wait to be delivered: memory, or sqlite:PATH, which outlives the process
+    /// Where webhooks wait to be delivered: memory, sqlite:PATH, or postgres://USER:PASSWORD@HOST/NAME
     #[arg(long, value_name = "OUTBOX", default_value = "memory")]
-    outbox: Outbox,
+    outbox: OutboxUrl,
 
-    /// The key that seals secrets in the outbox; made when there is none. Default: PATH.key
+    /// The key that seals what is in the outbox; made when there is none. Every process with the same
+    /// outbox has the same key. Default, for sqlite:PATH: PATH.key
     #[arg(long, value_name = "FILE")]
     outbox_key_file: Option<PathBuf>,
+
+    /// Trust these certificate authorities (PEM) as PostgreSQL's, instead of those that browsers trust
+    #[arg(long, value_name = "FILE")]
+    outbox_ca_file: Option<PathBuf>,
+
+    /// The schema in PostgreSQL
+    #[arg(long, value_name = "NAME", default_value = "tower_webhook")]
+    outbox_schema: String,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum Outbox {
+/// Where they go on to from there.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Outbox")]
+pub(crate) struct ForwardArgs {
+    /// Put webhooks on into this outbox, which workers deliver from; no call waits for it
+    #[arg(long, value_name = "OUTBOX", requires = "outbox")]
+    forward: Option<OutboxUrl>,
+
+    /// The key of that outbox, as for --outbox-key-file
+    #[arg(long, value_name = "FILE", requires = "forward")]
+    forward_key_file: Option<PathBuf>,
+
+    /// As --outbox-ca-file, of that outbox
+    #[arg(long, value_name = "FILE", requires = "forward")]
+    forward_ca_file: Option<PathBuf>,
+
+    /// As --outbox-schema, of that outbox
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "tower_webhook",
+        requires = "forward"
+    )]
+    forward_schema: String,
+}
+
+/// It may have a password in it, and is not shown.
+#[derive(Clone)]
+enum OutboxUrl {
     Memory,
     Sqlite(PathBuf),
+    Postgres(String),
+}
+
+/// What the options of one outbox begin with, for complaints.
+struct Settings<'a> {
+    option: &'static str,
+    key_file: Option<&'a Path>,
+    ca_file: Option<&'a Path>,
+    schema: &'a str,
+}
+
+/// What history is kept of what was delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum History {
+    None,
+    Records,
+    Payloads,
+}
+
+enum Opened {
+    Memory(MemoryOutbox),
+    Sqlite(SqliteOutbox),
+    Postgres(PostgresOutbox),
 }
 
 impl OutboxArgs {
     /// Whether other processes can have it open as well.
     pub(crate) fn is_shared(&self) -> bool {
-        !matches!(self.outbox, Outbox::Memory)
+        !matches!(self.outbox, OutboxUrl::Memory)
     }
 
-    /// The dispatcher with this outbox, and at work on what an earlier run has left in it.
-    pub(crate) fn dispatcher(
+    pub(crate) async fn open(
         &self,
-        keeps_payloads: bool,
+        history: History,
         builder: DispatcherBuilder,
-    ) -> Result<Dispatcher, Box<dyn Error>> {
-        let key_file = self.outbox_key_file.as_deref();
-        match &self.outbox {
-            Outbox::Memory if key_file.is_some() => {
-                Err("--outbox-key-file goes with --outbox sqlite:PATH".into())
-            }
-            Outbox::Memory if keeps_payloads => {
-                let outbox = MemoryOutbox::new().with_history_payloads();
-                Ok(builder.with_outbox(outbox).build())
-            }
-            Outbox::Memory => Ok(builder.build()),
-            Outbox::Sqlite(path) => {
-                let key_file = key_file.map_or_else(|| beside(path), Path::to_owned);
-                let key = SealingKey::from_file_or_new(&key_file)
-                    .map_err(|error| format!("{}: {error}", key_file.display()))?;
-                let mut outbox = SqliteOutbox::builder(path).with_key(key);
-                if keeps_payloads {
-                    outbox = outbox.with_history_payloads();
-                }
-                let outbox = outbox
-                    .open()
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                let dispatcher = builder.with_outbox(outbox).build();
-                dispatcher.start();
-                Ok(dispatcher)
-            }
+    ) -> Result<DispatcherBuilder, Box<dyn Error>> {
+        let settings = Settings {
+            option: "--outbox",
+            key_file: self.outbox_key_file.as_deref(),
+            ca_file: self.outbox_ca_file.as_deref(),
+            schema: &self.outbox_schema,
+        };
+        Ok(match self.outbox.open(&settings, history).await? {
+            Opened::Memory(outbox) => builder.with_outbox(outbox),
+            Opened::Sqlite(outbox) => builder.with_outbox(outbox),
+            Opened::Postgres(outbox) => builder.with_outbox(outbox),
+        })
+    }
+}
+
+impl ForwardArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        self.forward.is_some()
+    }
+
+    /// The largest body that can go on.
+    pub(crate) fn max_payload(&self) -> usize {
+        match self.forward {
+            Some(OutboxUrl::Postgres(_)) => MAX_PAYLOAD,
+            _ => usize::MAX,
         }
     }
+
+    pub(crate) async fn open(
+        &self,
+        builder: DispatcherBuilder,
+    ) -> Result<DispatcherBuilder, Box<dyn Error>> {
+        let Some(forward) = &self.forward else {
+            return Ok(builder);
+        };
+        let settings = Settings {
+            option: "--forward",
+            key_file: self.forward_key_file.as_deref(),
+            ca_file: self.forward_ca_file.as_deref(),
+            schema: &self.forward_schema,
+        };
+        // The history is that of whoever delivers from there.
+        let history = History::Records;
+        if let OutboxUrl::Postgres(url) = forward {
+            let late = settings.postgres(url, history)?.open_now_or_later().await;
+            let late = late.map_err(|error| format!("--forward: {error}"))?;
+            return Ok(builder.with_forwarding(late));
+        }
+        Ok(match forward.open(&settings, history).await? {
+            Opened::Memory(_) => return Err("--forward memory keeps nothing".into()),
+            Opened::Sqlite(outbox) => builder.with_forwarding(outbox),
+            Opened::Postgres(outbox) => builder.with_forwarding(outbox),
+        })
+    }
+}
+
+impl Settings<'_> {
+    fn postgres(&self, url: &str, history: History) -> Result<Postgres, String> {
+        let option = self.option;
+        let key_file = self.key_file.ok_or_else(|| {
+            format!("{option} postgres://… needs {option}-key-file FILE, the same key everywhere")
+        })?;
+        let postgres = Postgres::new(url, self.schema, key(key_file)?, history);
+        postgres.trusting(self.ca_file, &format!("{option}-ca-file"))
+    }
+}
+
+impl OutboxUrl {
+    async fn open(
+        &self,
+        settings: &Settings<'_>,
+        history: History,
+    ) -> Result<Opened, Box<dyn Error>> {
+        let Settings { option, .. } = settings;
+        if settings.ca_file.is_some() && !matches!(self, Self::Postgres(_)) {
+            return Err(format!("{option}-ca-file goes with {option} postgres://…").into());
+        }
+        Ok(match self {
+            Self::Memory if settings.key_file.is_some() => {
+                return Err(format!("{option}-key-file goes with {option} sqlite:PATH").into());
+            }
+            Self::Memory => {
+                let outbox = MemoryOutbox::new();
+                Opened::Memory(match history {
+                    History::None => outbox.with_max_history(0),
+                    History::Records => outbox,
+                    History::Payloads => outbox.with_history_payloads(),
+                })
+            }
+            Self::Sqlite(path) => {
+                let beside = || beside(path);
+                let key_file = settings.key_file.map_or_else(beside, Path::to_owned);
+                let outbox = SqliteOutbox::builder(path).with_key(key(&key_file)?);
+                let outbox = match history {
+                    History::None => outbox.with_max_history(0),
+                    History::Records => outbox,
+                    History::Payloads => outbox.with_history_payloads(),
+                };
+                let opened = outbox.open();
+                Opened::Sqlite(opened.map_err(|error| format!("{}: {error}", path.display()))?)
+            }
+            Self::Postgres(url) => {
+                let opened = settings.postgres(url, history)?.open().await;
+                Opened::Postgres(opened.map_err(|error| format!("{option}: {error}"))?)
+            }
+        })
+    }
+}
+
+fn key(file: &Path) -> Result<SealingKey, String> {
+    SealingKey::from_file_or_new(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -82,14 +225,27 @@ fn beside(path: &Path) -> PathBuf {
 
 impl fmt::Display for OutboxArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.outbox {
-            Outbox::Memory => f.write_str("memory"),
-            Outbox::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        self.outbox.fmt(f)
+    }
+}
+
+impl fmt::Display for OutboxUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres"),
         }
     }
 }
 
-impl FromStr for Outbox {
+impl fmt::Debug for OutboxUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for OutboxUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -97,7 +253,10 @@ impl FromStr for Outbox {
             None if text == "memory" => Ok(Self::Memory),
             Some(("sqlite", "")) => Err("a path is missing after sqlite:"),
             Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
-            _ => Err("must be `memory` or `sqlite:PATH`"),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Self::Postgres(text.to_owned()))
+            }
+            _ => Err("must be `memory`, `sqlite:PATH` or `postgres://…`"),
         }
     }
 }

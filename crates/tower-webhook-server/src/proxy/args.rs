@@ -3,7 +3,10 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 use tower_webhook::Dispatcher;
 
 use super::upstream::Upstream;
-use crate::args::{CallArgs, DeliveryArgs, EndpointArgs, OutboxArgs, longer_than_nothing, path};
+use crate::args::{
+    CallArgs, DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, longer_than_nothing,
+    path,
+};
 
 /// Where the public keys are, unless it is said otherwise.
 const KEYS_PATH: &str = "/.well-known/jwks.json";
@@ -65,10 +68,14 @@ pub(crate) struct ProxyArgs {
 
     #[command(flatten)]
     outbox: OutboxArgs,
+
+    #[command(flatten)]
+    forward: ForwardArgs,
 }
 
 impl ProxyArgs {
-    pub(crate) fn dispatcher(&self) -> Result<Dispatcher, Box<dyn Error>> {
+    /// A dispatcher that is at work on what an earlier run has left.
+    pub(crate) async fn dispatcher(&self) -> Result<Dispatcher, Box<dyn Error>> {
         let mut builder = self
             .deliveries
             .builder()?
@@ -79,12 +86,29 @@ impl ProxyArgs {
         }
         if self.no_deliver {
             if !self.outbox.is_shared() {
-                return Err("--no-deliver goes with --outbox sqlite:PATH".into());
+                return Err("--no-deliver goes with an --outbox that workers can open".into());
             }
             builder = builder.without_attempts();
         }
-        let keeps_payloads = self.calls.status_path().is_some();
-        self.outbox.dispatcher(keeps_payloads, builder)
+        let has_status = self.calls.status_path().is_some();
+        if self.forward.is_given() && has_status {
+            return Err("--status-path cannot see what goes on with --forward".into());
+        }
+        if self.calls.body_limit() > self.forward.max_payload() {
+            return Err(
+                "--forward takes no bodies as large as --body-limit: 256MiB at most".into(),
+            );
+        }
+        let history = match (self.forward.is_given(), has_status) {
+            // What has gone on is not here any more.
+            (true, _) => History::None,
+            (false, true) => History::Payloads,
+            (false, false) => History::Records,
+        };
+        let builder = self.outbox.open(history, builder).await?;
+        let dispatcher = self.forward.open(builder).await?.build();
+        dispatcher.start();
+        Ok(dispatcher)
     }
 
     pub(crate) fn keys_path(&self) -> Option<&str> {

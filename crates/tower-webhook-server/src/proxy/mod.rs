@@ -44,7 +44,7 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
         args.upstream_http2,
         args.upstream_ca_file.as_deref(),
     )?;
-    let dispatcher = args.dispatcher()?;
+    let dispatcher = args.dispatcher().await?;
     let layer = args.calls.layer(&dispatcher);
     let status = args.calls.status_path();
     let status = status.map(|path| StatusAt::new(path, &dispatcher));

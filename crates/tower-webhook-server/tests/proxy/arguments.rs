@@ -48,7 +48,12 @@ async fn bad_arguments_are_named() {
         ("--body-limit", "MiB", "begin with a number"),
         ("--body-limit", "2GiB", "1GiB at most"),
         ("--body-limit", "99999999999999999999GiB", "number"),
-        ("--outbox", "disk", "must be `memory` or `sqlite:PATH`"),
+        ("--outbox", "disk", "must be `memory`, `sqlite:PATH` or"),
+        (
+            "--forward",
+            "postgres:name",
+            "must be `memory`, `sqlite:PATH` or",
+        ),
         ("--outbox", "sqlite:", "a path is missing"),
     ] {
         let mut args = vec!["--listen", "127.0.0.1:0", name, value];

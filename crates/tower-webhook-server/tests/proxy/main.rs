@@ -12,6 +12,7 @@ mod keys;
 mod leaving;
 mod messages;
 mod options;
+mod postgres;
 mod raw;
 mod refused;
 mod runs;
@@ -25,6 +26,10 @@ mod world;
 mod process;
 
 mod sqlite;
+
+#[allow(dead_code)] // other tests use more of it
+#[path = "../../../tower-webhook-postgres/tests/support/server.rs"]
+mod postgres_server;
 
 #[allow(dead_code)] // other tests use more of it
 #[path = "../../../tower-webhook-sqlite/tests/file/scene.rs"]

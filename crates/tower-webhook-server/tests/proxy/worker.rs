@@ -9,14 +9,19 @@ use crate::{
     sqlite::{Proxy, outbox, upstream},
 };
 
-struct Worker(Process);
+pub(crate) struct Worker(Process);
 
 impl Worker {
     async fn start(outbox: &str, more: &[&str]) -> Self {
+        Self::start_as(outbox, outbox, more).await
+    }
+
+    /// It says by this name where it delivers from.
+    pub(crate) async fn start_as(outbox: &str, name: &str, more: &[&str]) -> Self {
         let args = ["worker", "--insecure-private-endpoints", "--outbox", outbox];
         let mut worker = Process::start(BINARY, &[&args[..], more].concat(), &[]);
         let line = worker.stdout.line_with("delivering from ").await;
-        assert_eq!(line, format!("delivering from {outbox}"));
+        assert_eq!(line, format!("delivering from {name}"));
         Self(worker)
     }
 
@@ -24,13 +29,13 @@ impl Worker {
         self.0.signal("TERM");
     }
 
-    async fn die(mut self) {
+    pub(crate) async fn die(mut self) {
         self.0.signal("KILL");
         self.0.exit().await;
     }
 
     /// With what it says of its end.
-    async fn end(mut self) -> String {
+    pub(crate) async fn end(mut self) -> String {
         self.stop();
         assert!(self.0.exit().await.success());
         self.0.stderr.rest().await
@@ -156,7 +161,7 @@ async fn an_outbox_that_nobody_shares_is_refused() {
         (&["worker"][..], "a worker needs the --outbox"),
         (
             &["proxy", "--upstream", "http://service", "--no-deliver"],
-            "--no-deliver goes with --outbox",
+            "--no-deliver goes with an --outbox",
         ),
     ] {
         let mut process = Process::start(BINARY, args, &[("TOWER_WEBHOOK_LISTEN", "127.0.0.1:0")]);

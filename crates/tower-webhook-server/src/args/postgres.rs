@@ -1,0 +1,84 @@
+//! An outbox in PostgreSQL, as the options describe it.
+
+use std::{error::Error, fmt, fs, path::Path};
+
+use futures::FutureExt as _;
+use tower_webhook::outbox::{Sealing, SealingKey};
+use tower_webhook_postgres::{
+    PostgresOutbox, PostgresOutboxBuilder, PostgresOutboxError, PostgresOutboxErrorKind as Kind,
+};
+
+use super::{History, late::LateOutbox};
+
+/// The largest payload that goes there.
+pub(super) const MAX_PAYLOAD: usize = 256 << 20;
+
+#[derive(Clone)]
+pub(super) struct Postgres {
+    url: String,
+    schema: String,
+    key: SealingKey,
+    authorities: Option<Vec<u8>>,
+    history: History,
+}
+
+impl Postgres {
+    pub(super) fn new(url: &str, schema: &str, key: SealingKey, history: History) -> Self {
+        Self {
+            url: url.to_owned(),
+            schema: schema.to_owned(),
+            key,
+            authorities: None,
+            history,
+        }
+    }
+
+    pub(super) fn trusting(mut self, file: Option<&Path>, option: &str) -> Result<Self, String> {
+        if let Some(file) = file {
+            let complain =
+                |error: &dyn fmt::Display| format!("{option} {}: {error}", file.display());
+            let pem = fs::read(file).map_err(|error| complain(&error))?;
+            self.authorities = Some(pem);
+            drop(self.builder().map_err(|error| complain(&error))?);
+        }
+        Ok(self)
+    }
+
+    fn builder(&self) -> Result<PostgresOutboxBuilder, PostgresOutboxError> {
+        let mut builder = PostgresOutbox::builder(&self.url)
+            .with_key(self.key.clone())
+            .with_schema(&self.schema);
+        if let Some(pem) = &self.authorities {
+            builder = builder.with_root_certificates(pem)?;
+        }
+        Ok(match self.history {
+            History::None => builder.with_max_history(0),
+            History::Records => builder,
+            History::Payloads => builder.with_history_payloads(),
+        })
+    }
+
+    pub(super) async fn open(self) -> Result<PostgresOutbox, PostgresOutboxError> {
+        self.builder()?.open().await
+    }
+
+    /// Opened later, where the server is away. What is wrong with the settings is an error at once.
+    pub(super) async fn open_now_or_later(self) -> Result<LateOutbox, Box<dyn Error>> {
+        let opened = match self.clone().open().await {
+            Ok(opened) => Some(opened),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Unavailable | Kind::TimedOut | Kind::ReadOnly
+                ) =>
+            {
+                tracing::warn!(%error, "webhooks wait until they can go on");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let sealing = Sealing::with_key(self.key.clone());
+        let open = move || self.clone().open().boxed();
+        Ok(LateOutbox::new(sealing, open, opened))
+    }
+}
