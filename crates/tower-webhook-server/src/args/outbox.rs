@@ -9,7 +9,7 @@ use std::{
 
 use tower_webhook::{
     dispatch::DispatcherBuilder,
-    outbox::{MemoryOutbox, SealingKey},
+    outbox::{MemoryOutbox, SealingKey, SealingKeyError},
 };
 use tower_webhook_postgres::PostgresOutbox;
 use tower_webhook_sqlite::SqliteOutbox;
@@ -28,6 +28,11 @@ pub(crate) struct OutboxArgs {
     /// outbox has the same key. Default, for sqlite:PATH: PATH.key
     #[arg(long, value_name = "FILE")]
     outbox_key_file: Option<PathBuf>,
+
+    /// A key that the outbox was sealed with before: what waits can still be read. May be given more than
+    /// once; in the environment, one a line
+    #[arg(long, value_name = "FILE", value_delimiter = '\n')]
+    outbox_older_key_file: Vec<PathBuf>,
 
     /// Trust these certificate authorities (PEM) as PostgreSQL's, instead of those that browsers trust
     #[arg(long, value_name = "FILE")]
@@ -76,6 +81,7 @@ enum OutboxUrl {
 struct Settings<'a> {
     option: &'static str,
     key_file: Option<&'a Path>,
+    older_key_files: &'a [PathBuf],
     ca_file: Option<&'a Path>,
     schema: &'a str,
 }
@@ -108,6 +114,7 @@ impl OutboxArgs {
         let settings = Settings {
             option: "--outbox",
             key_file: self.outbox_key_file.as_deref(),
+            older_key_files: &self.outbox_older_key_file,
             ca_file: self.outbox_ca_file.as_deref(),
             schema: &self.outbox_schema,
         };
@@ -142,6 +149,7 @@ impl ForwardArgs {
         let settings = Settings {
             option: "--forward",
             key_file: self.forward_key_file.as_deref(),
+            older_key_files: &[],
             ca_file: self.forward_ca_file.as_deref(),
             schema: &self.forward_schema,
         };
@@ -161,12 +169,22 @@ impl ForwardArgs {
 }
 
 impl Settings<'_> {
+    /// A key that is not there is made; older ones must be.
+    fn key(&self, file: &Path) -> Result<SealingKey, String> {
+        let complain = |file: &Path, error: SealingKeyError| format!("{}: {error}", file.display());
+        let key = SealingKey::from_file_or_new(file).map_err(|error| complain(file, error))?;
+        self.older_key_files.iter().try_fold(key, |key, file| {
+            let older = SealingKey::from_file(file).map_err(|error| complain(file, error))?;
+            Ok(key.with_older_key(older))
+        })
+    }
+
     fn postgres(&self, url: &str, history: History) -> Result<Postgres, String> {
         let option = self.option;
         let key_file = self.key_file.ok_or_else(|| {
             format!("{option} postgres://… needs {option}-key-file FILE, the same key everywhere")
         })?;
-        let postgres = Postgres::new(url, self.schema, key(key_file)?, history);
+        let postgres = Postgres::new(url, self.schema, self.key(key_file)?, history);
         postgres.trusting(self.ca_file, &format!("{option}-ca-file"))
     }
 }
@@ -196,7 +214,7 @@ impl OutboxUrl {
             Self::Sqlite(path) => {
                 let beside = || beside(path);
                 let key_file = settings.key_file.map_or_else(beside, Path::to_owned);
-                let outbox = SqliteOutbox::builder(path).with_key(key(&key_file)?);
+                let outbox = SqliteOutbox::builder(path).with_key(settings.key(&key_file)?);
                 let outbox = match history {
                     History::None => outbox.with_max_history(0),
                     History::Records => outbox,
@@ -211,10 +229,6 @@ impl OutboxUrl {
             }
         })
     }
-}
-
-fn key(file: &Path) -> Result<SealingKey, String> {
-    SealingKey::from_file_or_new(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn beside(path: &Path) -> PathBuf {

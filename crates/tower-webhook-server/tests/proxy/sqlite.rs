@@ -158,6 +158,26 @@ async fn the_key_file_can_be_named_and_a_wrong_one_is_an_error() {
 }
 
 #[tokio::test]
+async fn what_was_sealed_with_an_older_key_is_delivered() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(SILENT).await);
+    let (upstream, outbox) = (upstream().await, outbox(&folder));
+    let first = Proxy::start(&upstream, &["--outbox", &outbox]).await;
+    first.call("older", &receiver.url()).await;
+    first.die().await;
+
+    receiver.answer(200);
+    let [new, older] = [".new", ".key"].map(|end| beside(&folder, end));
+    let (new, older) = (new.to_str().unwrap(), older.to_str().unwrap());
+    let args = ["--outbox", &outbox, "--outbox-key-file", new];
+    let args = [&args[..], &["--outbox-older-key-file", older]].concat();
+    let second = Proxy::start(&upstream, &args).await;
+    second.call("newer", &receiver.url()).await;
+    until_in_file(|| folder.count("TRUE") == 0).await;
+    assert!(receiver.posts().iter().all(|post| post.signed));
+    assert!(second.end().await.contains(" delivered=2 "));
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_is_named_and_kept() {
     let newer = |path: &Path| {
         let conn = Connection::open(path).unwrap();
