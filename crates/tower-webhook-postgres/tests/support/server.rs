@@ -196,8 +196,17 @@ impl Server {
         }
     }
 
-    /// Starts the server, and waits until it takes connections.
+    /// Starts the server, and waits until it takes connections. Where processes of one that was killed
+    /// still end, it is started again.
     pub(crate) fn run(&mut self) {
+        let began = Instant::now();
+        while !self.run_once() {
+            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", log());
+        }
+    }
+
+    fn run_once(&mut self) -> bool {
         let script = "\"$@\" >> \"$LOG\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
             kill -INT $pid 2> /dev/null; wait $pid 2> /dev/null
             if [ \"$word\" != keep ]; then rm -rf \"$FOLDER\"; fi";
@@ -227,10 +236,15 @@ impl Server {
         let pipe = shell.stdin.take().unwrap();
         let pid = pid.trim().to_owned();
         self.running = Some(Running { shell, pipe, pid });
-        self.wait_until_ready();
+        let is_ready = self.is_ready_in_time();
+        if !is_ready {
+            self.leave("keep");
+        }
+        is_ready
     }
 
-    fn wait_until_ready(&self) {
+    /// `false` where it has ended.
+    fn is_ready_in_time(&self) -> bool {
         let began = Instant::now();
         loop {
             let asked = Command::new(self.binaries.join("pg_isready"))
@@ -239,12 +253,23 @@ impl Server {
                 .arg(&self.folder)
                 .status();
             if asked.unwrap().success() {
-                return;
+                return true;
+            }
+            if self.has_ended() {
+                return false;
             }
             let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             assert!(began.elapsed() < Duration::from_secs(60), "{}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Its shell learns of that later: it is a process that nobody has waited for yet.
+    fn has_ended(&self) -> bool {
+        let pid = &self.running.as_ref().expect("it was started").pid;
+        let asked = Command::new("ps").args(["-o", "stat=", "-p", pid]).output();
+        let state = asked.unwrap().stdout;
+        state.is_empty() || state.starts_with(b"Z")
     }
 
     /// As a loss of power is to it, but for what the system still has to write.

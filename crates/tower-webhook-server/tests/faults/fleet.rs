@@ -1,0 +1,129 @@
+//! Two proxies, two workers and a server, of which any is killed and started again.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::Bytes, routing::post};
+use tempfile::TempDir;
+
+use crate::{postgres_server::Server, process::Process, record::serve};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
+
+/// Where the proxies are at this moment.
+#[derive(Clone)]
+pub(crate) struct Addresses(Arc<Mutex<Vec<SocketAddr>>>);
+
+pub(crate) struct Fleet {
+    server: Server,
+    folder: TempDir,
+    upstream: String,
+    proxies: Vec<Process>,
+    workers: Vec<Process>,
+    addresses: Addresses,
+    turn: usize,
+}
+
+impl Addresses {
+    pub(crate) fn any(&self) -> SocketAddr {
+        let addresses = self.0.lock().unwrap();
+        addresses[fastrand::usize(..addresses.len())]
+    }
+}
+
+impl Fleet {
+    /// `None` where there is no server to be had.
+    pub(crate) async fn start() -> Option<Self> {
+        let server = Server::start(&["listen_addresses=127.0.0.1"])?;
+        let service = Router::new().route("/run", post(|body: Bytes| async { body }));
+        let mut fleet = Self {
+            server,
+            folder: tempfile::tempdir().unwrap(),
+            upstream: format!("http://{}", serve(service).await),
+            proxies: Vec::new(),
+            workers: Vec::new(),
+            addresses: Addresses(Arc::default()),
+            turn: 0,
+        };
+        for _ in 0..2 {
+            let (proxy, address) = fleet.proxy().await;
+            fleet.proxies.push(proxy);
+            fleet.addresses.0.lock().unwrap().push(address);
+            let worker = fleet.worker().await;
+            fleet.workers.push(worker);
+        }
+        Some(fleet)
+    }
+
+    pub(crate) fn proxies(&self) -> Addresses {
+        self.addresses.clone()
+    }
+
+    fn outbox(&self) -> [String; 4] {
+        let port = self.server.port();
+        [
+            "--outbox".to_owned(),
+            format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"),
+            "--outbox-key-file".to_owned(),
+            self.folder.path().join("key").display().to_string(),
+        ]
+    }
+
+    async fn proxy(&self) -> (Process, SocketAddr) {
+        let outbox = self.outbox();
+        let mut args = vec!["proxy", "--no-deliver", "--required-durability"];
+        args.extend(["--listen", "127.0.0.1:0", "--upstream", &self.upstream]);
+        args.push("--insecure-private-endpoints");
+        args.extend(outbox.iter().map(String::as_str));
+        let mut proxy = Process::start(BINARY, &args, &[("RUST_LOG", "error")]);
+        let line = proxy.stdout.line_with("listening on http://").await;
+        (proxy, line.rsplit('/').next().unwrap().parse().unwrap())
+    }
+
+    async fn worker(&self) -> Process {
+        let outbox = self.outbox();
+        let mut args = vec!["worker", "--insecure-private-endpoints"];
+        args.extend(outbox.iter().map(String::as_str));
+        let mut worker = Process::start(BINARY, &args, &[("RUST_LOG", "error")]);
+        worker.stdout.line_with("delivering from ").await;
+        worker
+    }
+
+    /// Kills something, in turn, and starts it again.
+    pub(crate) async fn kill_one(&mut self) {
+        let which = fastrand::usize(..2);
+        self.turn += 1;
+        match self.turn % 3 {
+            0 => {
+                self.server.kill();
+                self.server.run();
+            }
+            1 => {
+                self.proxies[which].signal("KILL");
+                self.proxies[which].exit().await;
+                let (proxy, address) = self.proxy().await;
+                self.proxies[which] = proxy;
+                self.addresses.0.lock().unwrap()[which] = address;
+            }
+            _ => {
+                self.workers[which].signal("KILL");
+                self.workers[which].exit().await;
+                self.workers[which] = self.worker().await;
+            }
+        }
+    }
+
+    pub(crate) async fn until_nothing_is_left(&self) {
+        let client = self.server.sql().await;
+        let query = "SELECT count(*) FROM tower_webhook.delivery WHERE state <> 'dead'";
+        loop {
+            let left: i64 = client.query_one(query, &[]).await.unwrap().get(0);
+            if left == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

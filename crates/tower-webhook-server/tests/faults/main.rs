@@ -1,0 +1,68 @@
+//! A fleet under load whose parts are killed at random: proxies that accept, workers that deliver, and
+//! the server between them. Whoever was answered in full gets the webhook.
+//!
+//! ```sh
+//! # twenty minutes of it
+//! TOWER_WEBHOOK_FAULTS=1200 cargo test -p tower-webhook-server --test faults -- --nocapture
+//! ```
+
+#![cfg(unix)]
+
+#[allow(dead_code)] // other tests use more of it
+#[path = "../../../tower-webhook-postgres/tests/support/server.rs"]
+mod postgres_server;
+#[path = "../../../../tests/support/process.rs"]
+mod process;
+
+mod fleet;
+mod record;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{fleet::Fleet, record::Record};
+
+/// For how long something is killed again and again; the full time is a setting.
+fn time() -> Duration {
+    let seconds = std::env::var("TOWER_WEBHOOK_FAULTS");
+    Duration::from_secs(seconds.map_or(10, |seconds| seconds.parse().unwrap()))
+}
+
+const CALLERS: usize = 16;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
+    let record = Arc::new(Record::default());
+    let endpoint = record::receiver(&record).await;
+    let Some(mut fleet) = Fleet::start().await else {
+        return;
+    };
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            tokio::spawn(record::call(
+                Arc::clone(&record),
+                fleet.proxies(),
+                endpoint.clone(),
+            ))
+        })
+        .collect();
+    let began = Instant::now();
+    let mut kills = 0;
+    while began.elapsed() < time() {
+        // Between two there is something to lose.
+        record.more_answers(50).await;
+        fleet.kill_one().await;
+        kills += 1;
+    }
+    record.stop();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    fleet.until_nothing_is_left().await;
+    let (answered, lost, repeated) = record.sums();
+    println!("{kills} kills, {answered} answered, {lost} lost, {repeated} more than once");
+    assert!(answered > 0);
+    assert_eq!(lost, 0);
+}
