@@ -97,6 +97,17 @@ fn binaries() -> Option<PathBuf> {
     Some(newest.1)
 }
 
+/// A folder of that user's.
+fn new_folder() -> PathBuf {
+    let made = as_user(Path::new("mktemp"))
+        .args(["-d", "/tmp/webhook-postgres.XXXXXX"])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    PathBuf::from(String::from_utf8(made.stdout).unwrap().trim())
+}
+
 impl Server {
     /// With these settings, each as `name=value`. It is reached over a Unix socket; over TCP where
     /// `listen_addresses` says so.
@@ -110,13 +121,7 @@ impl Server {
             skip("PostgreSQL (the package postgresql)");
             return None;
         };
-        let made = as_user(Path::new("mktemp"))
-            .args(["-d", "/tmp/webhook-postgres.XXXXXX"])
-            .current_dir("/")
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        let folder = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim());
+        let folder = new_folder();
         let initialised = as_user(&binaries.join("initdb"))
             .args([
                 "-U",
@@ -270,6 +275,44 @@ impl Server {
         let asked = Command::new("ps").args(["-o", "stat=", "-p", pid]).output();
         let state = asked.unwrap().stdout;
         state.is_empty() || state.starts_with(b"Z")
+    }
+
+    /// A server that follows this one, and takes its place once it is [promoted](Self::promote).
+    pub(crate) fn standby(&self) -> Self {
+        let folder = new_folder();
+        let copied = as_user(&self.binaries.join("pg_basebackup"))
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--dbname",
+                &self.url(),
+            ])
+            .arg("--pgdata")
+            .arg(folder.join("data"))
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{copied:?}");
+        let mut standby = Self {
+            folder,
+            binaries: self.binaries.clone(),
+            settings: self.settings.clone(),
+            port: free_port(),
+            running: None,
+        };
+        standby.run();
+        standby
+    }
+
+    /// Has a standby take writes, and waits until it does.
+    pub(crate) fn promote(&self) {
+        let promoted = as_user(&self.binaries.join("pg_ctl"))
+            .args(["promote", "--wait", "-D"])
+            .arg(self.data())
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(promoted.status.success(), "{promoted:?}");
     }
 
     /// As a loss of power is to it, but for what the system still has to write.

@@ -17,7 +17,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
 pub(crate) struct Addresses(Arc<Mutex<Vec<SocketAddr>>>);
 
 pub(crate) struct Fleet {
-    server: Server,
+    pub(crate) server: Server,
+    url: String,
     folder: TempDir,
     upstream: String,
     proxies: Vec<Process>,
@@ -37,9 +38,17 @@ impl Fleet {
     /// `None` where there is no server to be had.
     pub(crate) async fn start() -> Option<Self> {
         let server = Server::start(&["listen_addresses=127.0.0.1"])?;
+        let at = format!("127.0.0.1:{}", server.port());
+        Some(Self::before(server, &at).await)
+    }
+
+    /// Before this server, which is found at these addresses.
+    pub(crate) async fn before(server: Server, at: &str) -> Self {
+        let settings = "sslmode=disable&target_session_attrs=read-write";
         let service = Router::new().route("/run", post(|body: Bytes| async { body }));
         let mut fleet = Self {
             server,
+            url: format!("postgres://postgres@{at}/postgres?{settings}"),
             folder: tempfile::tempdir().unwrap(),
             upstream: format!("http://{}", serve(service).await),
             proxies: Vec::new(),
@@ -54,7 +63,7 @@ impl Fleet {
             let worker = fleet.worker().await;
             fleet.workers.push(worker);
         }
-        Some(fleet)
+        fleet
     }
 
     pub(crate) fn proxies(&self) -> Addresses {
@@ -62,10 +71,9 @@ impl Fleet {
     }
 
     fn outbox(&self) -> [String; 4] {
-        let port = self.server.port();
         [
             "--outbox".to_owned(),
-            format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"),
+            self.url.clone(),
             "--outbox-key-file".to_owned(),
             self.folder.path().join("key").display().to_string(),
         ]

@@ -14,6 +14,7 @@ mod postgres_server;
 #[path = "../../../../tests/support/process.rs"]
 mod process;
 
+mod failover;
 mod fleet;
 mod record;
 
