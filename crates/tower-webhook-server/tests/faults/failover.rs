@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     CALLERS,
-    fleet::Fleet,
+    fleet::{Fleet, Front},
     postgres_server::Server,
     record::{self, Record},
 };
@@ -49,7 +49,7 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() {
     let at = format!("127.0.0.1:{},127.0.0.1:{}", primary.port(), standby.port());
     let record = Arc::new(Record::default());
     let endpoint = record::receiver(&record).await;
-    let fleet = Fleet::before(standby, &at).await;
+    let fleet = Fleet::before(standby, &at, Front::Server).await;
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
             tokio::spawn(record::call(

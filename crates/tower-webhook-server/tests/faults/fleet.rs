@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{postgres_server::Server, process::Process, record::serve};
@@ -24,7 +25,17 @@ pub(crate) struct Fleet {
     proxies: Vec<Process>,
     workers: Vec<Process>,
     addresses: Addresses,
+    front: Front,
     turn: usize,
+}
+
+/// Where proxies put webhooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    /// Into the server.
+    Server,
+    /// Into a file of their own, and on from there.
+    File,
 }
 
 impl Addresses {
@@ -36,14 +47,14 @@ impl Addresses {
 
 impl Fleet {
     /// `None` where there is no server to be had.
-    pub(crate) async fn start() -> Option<Self> {
+    pub(crate) async fn start(front: Front) -> Option<Self> {
         let server = Server::start(&["listen_addresses=127.0.0.1"])?;
         let at = format!("127.0.0.1:{}", server.port());
-        Some(Self::before(server, &at).await)
+        Some(Self::before(server, &at, front).await)
     }
 
     /// Before this server, which is found at these addresses.
-    pub(crate) async fn before(server: Server, at: &str) -> Self {
+    pub(crate) async fn before(server: Server, at: &str, front: Front) -> Self {
         let settings = "sslmode=disable&target_session_attrs=read-write";
         let service = Router::new().route("/run", post(|body: Bytes| async { body }));
         let mut fleet = Self {
@@ -54,10 +65,11 @@ impl Fleet {
             proxies: Vec::new(),
             workers: Vec::new(),
             addresses: Addresses(Arc::default()),
+            front,
             turn: 0,
         };
-        for _ in 0..2 {
-            let (proxy, address) = fleet.proxy().await;
+        for number in 0..2 {
+            let (proxy, address) = fleet.proxy(number).await;
             fleet.proxies.push(proxy);
             fleet.addresses.0.lock().unwrap().push(address);
             let worker = fleet.worker().await;
@@ -70,18 +82,26 @@ impl Fleet {
         self.addresses.clone()
     }
 
-    fn outbox(&self) -> [String; 4] {
-        [
-            "--outbox".to_owned(),
+    fn outbox(&self, option: &str) -> Vec<String> {
+        let key = self.folder.path().join("key");
+        vec![
+            format!("--{option}"),
             self.url.clone(),
-            "--outbox-key-file".to_owned(),
-            self.folder.path().join("key").display().to_string(),
+            format!("--{option}-key-file"),
+            key.display().to_string(),
         ]
     }
 
-    async fn proxy(&self) -> (Process, SocketAddr) {
-        let outbox = self.outbox();
-        let mut args = vec!["proxy", "--no-deliver", "--required-durability"];
+    async fn proxy(&self, number: usize) -> (Process, SocketAddr) {
+        let outbox = match self.front {
+            Front::Server => [self.outbox("outbox"), vec!["--no-deliver".to_owned()]].concat(),
+            Front::File => {
+                let file = self.folder.path().join(format!("webhooks-{number}.db"));
+                let near = ["--outbox".to_owned(), format!("sqlite:{}", file.display())];
+                [self.outbox("forward"), near.to_vec()].concat()
+            }
+        };
+        let mut args = vec!["proxy", "--required-durability"];
         args.extend(["--listen", "127.0.0.1:0", "--upstream", &self.upstream]);
         args.push("--insecure-private-endpoints");
         args.extend(outbox.iter().map(String::as_str));
@@ -91,7 +111,7 @@ impl Fleet {
     }
 
     async fn worker(&self) -> Process {
-        let outbox = self.outbox();
+        let outbox = self.outbox("outbox");
         let mut args = vec!["worker", "--insecure-private-endpoints"];
         args.extend(outbox.iter().map(String::as_str));
         let mut worker = Process::start(BINARY, &args, &[("RUST_LOG", "error")]);
@@ -111,7 +131,7 @@ impl Fleet {
             1 => {
                 self.proxies[which].signal("KILL");
                 self.proxies[which].exit().await;
-                let (proxy, address) = self.proxy().await;
+                let (proxy, address) = self.proxy(which).await;
                 self.proxies[which] = proxy;
                 self.addresses.0.lock().unwrap()[which] = address;
             }
@@ -119,6 +139,21 @@ impl Fleet {
                 self.workers[which].signal("KILL");
                 self.workers[which].exit().await;
                 self.workers[which] = self.worker().await;
+            }
+        }
+    }
+
+    /// Of what the proxies have in files of their own.
+    pub(crate) async fn until_all_has_gone_on(&self) {
+        for number in 0..self.proxies.len() {
+            let file = self.folder.path().join(format!("webhooks-{number}.db"));
+            if !file.exists() {
+                continue;
+            }
+            let conn = Connection::open(&file).unwrap();
+            let left = || conn.query_row("SELECT count(*) FROM delivery", [], |row| row.get(0));
+            while left() != Ok(0) {
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -14,6 +14,7 @@ mod postgres_server;
 #[path = "../../../../tests/support/process.rs"]
 mod process;
 
+mod away;
 mod failover;
 mod fleet;
 mod record;
@@ -23,7 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{fleet::Fleet, record::Record};
+use crate::{
+    fleet::{Fleet, Front},
+    record::Record,
+};
 
 /// For how long something is killed again and again; the full time is a setting.
 fn time() -> Duration {
@@ -37,7 +41,7 @@ const CALLERS: usize = 16;
 async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
     let record = Arc::new(Record::default());
     let endpoint = record::receiver(&record).await;
-    let Some(mut fleet) = Fleet::start().await else {
+    let Some(mut fleet) = Fleet::start(Front::Server).await else {
         return;
     };
     let callers: Vec<_> = (0..CALLERS)

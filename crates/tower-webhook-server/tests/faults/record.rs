@@ -25,7 +25,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    fn answers(&self) -> usize {
+    pub(crate) fn answers(&self) -> usize {
         self.answered.lock().unwrap().len()
     }
 
