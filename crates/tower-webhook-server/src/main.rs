@@ -2,19 +2,22 @@
 //!
 //! `tower-webhook proxy` stands in front of a service: a call that names an endpoint gets its response
 //! as always, and the same bytes are POSTed there. `tower-webhook worker` delivers what others have put
-//! into an outbox.
+//! into an outbox. `tower-webhook deliveries` shows what an outbox keeps.
 
 mod args;
+mod deliveries;
 mod proxy;
 mod stop;
 mod worker;
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{error::Error, io::IsTerminal as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::{args::with_environment, proxy::ProxyArgs, worker::WorkerArgs};
+use crate::{
+    args::with_environment, deliveries::DeliveriesArgs, proxy::ProxyArgs, worker::WorkerArgs,
+};
 
 /// Webhooks for an HTTP service in any language
 #[derive(Debug, Parser)]
@@ -30,6 +33,8 @@ enum Command {
     Proxy(Box<ProxyArgs>),
     #[command(after_help = ENVIRONMENT)]
     Worker(Box<WorkerArgs>),
+    #[command(after_help = ENVIRONMENT)]
+    Deliveries(Box<DeliveriesArgs>),
 }
 
 const ENVIRONMENT: &str = "\
@@ -52,6 +57,10 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Proxy(args) => proxy::run(*args).await,
         Command::Worker(args) => worker::run(*args).await,
+        Command::Deliveries(args) => match deliveries::run(*args).await {
+            Ok(code) => Ok(code),
+            Err(error) => Err(error as Box<dyn Error>),
+        },
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error}");

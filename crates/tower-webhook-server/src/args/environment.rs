@@ -12,7 +12,9 @@ pub(crate) fn with_environment(command: Command) -> Command {
         .map(|command| command.get_name().to_owned())
         .collect();
     names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, |command| command.mut_args(from_environment))
+        command.mut_subcommand(name, |command| {
+            with_environment(command).mut_args(from_environment)
+        })
     })
 }
 

@@ -5,6 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use tower_webhook::{
@@ -77,6 +78,10 @@ enum OutboxUrl {
     Postgres(String),
 }
 
+/// More than there ever is.
+pub(super) const ALL: usize = usize::MAX >> 2;
+pub(super) const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// What the options of one outbox begin with, for complaints.
 struct Settings<'a> {
     option: &'static str,
@@ -92,6 +97,8 @@ pub(crate) enum History {
     None,
     Records,
     Payloads,
+    /// Whatever is there, for those who only look: they make no outbox and no key, and remove nothing.
+    AsItIs,
 }
 
 enum Opened {
@@ -170,9 +177,13 @@ impl ForwardArgs {
 
 impl Settings<'_> {
     /// A key that is not there is made; older ones must be.
-    fn key(&self, file: &Path) -> Result<SealingKey, String> {
+    fn key(&self, file: &Path, history: History) -> Result<SealingKey, String> {
         let complain = |file: &Path, error: SealingKeyError| format!("{}: {error}", file.display());
-        let key = SealingKey::from_file_or_new(file).map_err(|error| complain(file, error))?;
+        let key = match history {
+            History::AsItIs => SealingKey::from_file(file),
+            _ => SealingKey::from_file_or_new(file),
+        };
+        let key = key.map_err(|error| complain(file, error))?;
         self.older_key_files.iter().try_fold(key, |key, file| {
             let older = SealingKey::from_file(file).map_err(|error| complain(file, error))?;
             Ok(key.with_older_key(older))
@@ -184,7 +195,7 @@ impl Settings<'_> {
         let key_file = self.key_file.ok_or_else(|| {
             format!("{option} postgres://… needs {option}-key-file FILE, the same key everywhere")
         })?;
-        let postgres = Postgres::new(url, self.schema, self.key(key_file)?, history);
+        let postgres = Postgres::new(url, self.schema, self.key(key_file, history)?, history);
         postgres.trusting(self.ca_file, &format!("{option}-ca-file"))
     }
 }
@@ -207,18 +218,29 @@ impl OutboxUrl {
                 let outbox = MemoryOutbox::new();
                 Opened::Memory(match history {
                     History::None => outbox.with_max_history(0),
-                    History::Records => outbox,
+                    History::Records | History::AsItIs => outbox,
                     History::Payloads => outbox.with_history_payloads(),
                 })
             }
             Self::Sqlite(path) => {
                 let beside = || beside(path);
                 let key_file = settings.key_file.map_or_else(beside, Path::to_owned);
-                let outbox = SqliteOutbox::builder(path).with_key(settings.key(&key_file)?);
+                if history == History::AsItIs && !path.exists() {
+                    return Err(format!("{}: there is no such file", path.display()).into());
+                }
+                let key = settings.key(&key_file, history)?;
+                let outbox = SqliteOutbox::builder(path).with_key(key);
                 let outbox = match history {
                     History::None => outbox.with_max_history(0),
                     History::Records => outbox,
                     History::Payloads => outbox.with_history_payloads(),
+                    History::AsItIs => outbox
+                        .with_max_history(ALL)
+                        .with_max_history_bytes(ALL as u64)
+                        .with_history_kept(ALWAYS)
+                        .with_max_dead_letters(ALL)
+                        .with_max_dead_letter_bytes(ALL as u64)
+                        .with_dead_letters_kept(ALWAYS),
                 };
                 let opened = outbox.open();
                 Opened::Sqlite(opened.map_err(|error| format!("{}: {error}", path.display()))?)

@@ -8,7 +8,11 @@ use tower_webhook_postgres::{
     PostgresOutbox, PostgresOutboxBuilder, PostgresOutboxError, PostgresOutboxErrorKind as Kind,
 };
 
-use super::{History, late::LateOutbox};
+use super::{
+    History,
+    late::LateOutbox,
+    outbox::{ALL, ALWAYS},
+};
 
 /// The largest payload that goes there.
 pub(super) const MAX_PAYLOAD: usize = 256 << 20;
@@ -55,6 +59,14 @@ impl Postgres {
             History::None => builder.with_max_history(0),
             History::Records => builder,
             History::Payloads => builder.with_history_payloads(),
+            History::AsItIs => builder
+                .without_migrations()
+                .with_max_history(ALL)
+                .with_max_history_bytes(ALL as u64)
+                .with_history_kept(ALWAYS)
+                .with_max_dead_letters(ALL)
+                .with_max_dead_letter_bytes(ALL as u64)
+                .with_dead_letters_kept(ALWAYS),
         })
     }
 

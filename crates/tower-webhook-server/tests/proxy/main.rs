@@ -6,6 +6,7 @@ mod again;
 mod answers;
 mod arguments;
 mod calls;
+mod deliveries;
 mod drain;
 mod http2;
 mod keys;
