@@ -19,14 +19,11 @@ mod failover;
 mod fleet;
 mod record;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     fleet::{Fleet, Front},
-    record::Record,
+    record::Load,
 };
 
 /// For how long something is killed again and again; the full time is a setting.
@@ -35,39 +32,21 @@ fn time() -> Duration {
     Duration::from_secs(seconds.map_or(10, |seconds| seconds.parse().unwrap()))
 }
 
-const CALLERS: usize = 16;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
-    let record = Arc::new(Record::default());
-    let endpoint = record::receiver(&record).await;
     let Some(mut fleet) = Fleet::start(Front::Server).await else {
         return;
     };
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
-            tokio::spawn(record::call(
-                Arc::clone(&record),
-                fleet.proxies(),
-                endpoint.clone(),
-            ))
-        })
-        .collect();
+    let mut load = Load::on(&fleet.proxies()).await;
     let began = Instant::now();
     let mut kills = 0;
     while began.elapsed() < time() {
         // Between two there is something to lose.
-        record.more_answers(50).await;
+        load.record.more_answers(50).await;
         fleet.kill_one().await;
         kills += 1;
     }
-    record.stop();
-    for caller in callers {
-        caller.await.unwrap();
-    }
+    load.end().await;
     fleet.until_nothing_is_left().await;
-    let (answered, lost, repeated) = record.sums();
-    println!("{kills} kills, {answered} answered, {lost} lost, {repeated} more than once");
-    assert!(answered > 0);
-    assert_eq!(lost, 0);
+    load.expect_all(&format!("{kills} kills"));
 }

@@ -7,11 +7,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Router, http::HeaderMap, routing::post};
 use http::StatusCode;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::timeout};
 
 use crate::fleet::Addresses;
 
@@ -32,17 +33,17 @@ impl Record {
     /// Waits until so many more calls are answered.
     pub(crate) async fn more_answers(&self, number: usize) {
         let enough = self.answers() + number;
-        while self.answers() < enough {
-            self.has_answered.notified().await;
+        loop {
+            let answered = self.has_answered.notified();
+            if self.answers() >= enough {
+                return;
+            }
+            answered.await;
         }
     }
 
-    pub(crate) fn stop(&self) {
-        self.is_over.store(true, Ordering::SeqCst);
-    }
-
     /// How many calls were answered, are lost, and came more than once.
-    pub(crate) fn sums(&self) -> (usize, usize, usize) {
+    fn sums(&self) -> (usize, usize, usize) {
         let (answered, received) = (self.answered.lock().unwrap(), self.received.lock().unwrap());
         let lost = answered.iter().filter(|id| !received.contains_key(*id));
         let repeated = received.values().filter(|times| **times > 1);
@@ -57,8 +58,47 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
+/// Callers at work, and what they and the receiver record.
+pub(crate) struct Load {
+    pub(crate) record: Arc<Record>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+const CALLERS: usize = 16;
+
+/// Longer than a response waits for an outbox.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Load {
+    pub(crate) async fn on(proxies: &Addresses) -> Self {
+        let record = Arc::new(Record::default());
+        let endpoint = receiver(&record).await;
+        let call = |_| tokio::spawn(call(Arc::clone(&record), proxies.clone(), endpoint.clone()));
+        Self {
+            callers: (0..CALLERS).map(call).collect(),
+            record,
+        }
+    }
+
+    /// Nobody calls any more.
+    pub(crate) async fn end(&mut self) {
+        self.record.is_over.store(true, Ordering::SeqCst);
+        for caller in self.callers.drain(..) {
+            caller.await.unwrap();
+        }
+    }
+
+    /// Says how it was, and that nothing is lost.
+    pub(crate) fn expect_all(&self, what: &str) {
+        let (answered, lost, repeated) = self.record.sums();
+        println!("{what}: {answered} answered, {lost} lost, {repeated} more than once");
+        assert!(answered > 0);
+        assert_eq!(lost, 0);
+    }
+}
+
 /// Takes every webhook.
-pub(crate) async fn receiver(record: &Arc<Record>) -> String {
+async fn receiver(record: &Arc<Record>) -> String {
     let record = Arc::clone(record);
     let hook = |headers: HeaderMap| async move {
         let id = headers["x-request-id"].to_str().unwrap().to_owned();
@@ -70,7 +110,7 @@ pub(crate) async fn receiver(record: &Arc<Record>) -> String {
 }
 
 /// One caller, who calls again and again, any proxy that there is.
-pub(crate) async fn call(record: Arc<Record>, proxies: Addresses, endpoint: String) {
+async fn call(record: Arc<Record>, proxies: Addresses, endpoint: String) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     while !record.is_over.load(Ordering::SeqCst) {
         let id = format!("call-{}", record.next.fetch_add(1, Ordering::SeqCst));
@@ -80,16 +120,21 @@ pub(crate) async fn call(record: Arc<Record>, proxies: Addresses, endpoint: Stri
             .query(&[("webhookEndpoint", &endpoint)])
             .header("x-request-id", &id)
             .body("done");
-        let Ok(response) = call.send().await else {
-            // It was killed.
-            tokio::task::yield_now().await;
-            continue;
+        let answered = async {
+            let response = call.send().await?;
+            let is_fine = response.status() == StatusCode::OK;
+            // All of it: only then is the webhook certain.
+            response.bytes().await?;
+            Ok::<_, reqwest::Error>(is_fine)
         };
-        let is_fine = response.status() == StatusCode::OK;
-        // All of it: only then is the webhook certain.
-        if response.bytes().await.is_ok() && is_fine {
-            record.answered.lock().unwrap().insert(id);
-            record.has_answered.notify_waiters();
+        match timeout(PATIENCE, answered).await {
+            Ok(Ok(true)) => {
+                record.answered.lock().unwrap().insert(id);
+                record.has_answered.notify_waiters();
+            }
+            // It was killed, or refuses.
+            Ok(_) => tokio::task::yield_now().await,
+            Err(_elapsed) => eprintln!("{id} had no answer in {PATIENCE:?}"),
         }
     }
 }
