@@ -71,6 +71,13 @@ pub(crate) const HISTORY: Kept = Kept {
     log: None,
 };
 
+impl Kept {
+    #[cfg(test)]
+    pub(crate) fn trim(&self) -> &'static str {
+        self.trim
+    }
+}
+
 /// So many are removed by one transaction.
 const AT_ONCE: i64 = 512;
 /// They are counted after this time, as other processes change them too, and after so many times of

@@ -105,7 +105,7 @@ impl Fetch {
                 (&wanted.all, Type::INT8),
             ];
             let named = Statement::new(NAMED, params);
-            let found = transactions.run(Mode::Read, &[named]).await?;
+            let found = transactions.run(Mode::Look, &[named]).await?;
             choice.take(want, found.iter().flatten())?;
             // Of others, nobody has looked.
             choice.has_left_some = true;
@@ -126,7 +126,7 @@ impl Fetch {
             (&wanted.all, Type::INT8),
         ];
         let due = Statement::new(DUE, params);
-        let found = transactions.run(Mode::Read, &[due]).await?;
+        let found = transactions.run(Mode::Look, &[due]).await?;
         let looked_at: i64 = first(&found, 3)?.unwrap_or(0);
         let micros: Option<Option<i64>> = first(&found, 4)?;
         let micros = micros.flatten().and_then(|micros| micros.try_into().ok());
@@ -164,7 +164,7 @@ impl Fetch {
                 (&most, Type::INT8),
             ];
             let hosts = Statement::new(HOSTS, params);
-            let found = transactions.run(Mode::Read, &[hosts]).await?;
+            let found = transactions.run(Mode::Look, &[hosts]).await?;
             let rows = found.iter().flatten();
             let mut last = None;
             for row in rows.clone() {

@@ -134,7 +134,7 @@ async fn version(
         return Ok(0);
     }
     let newest = Statement::new("SELECT max(version) FROM migration", Vec::new());
-    let found = transactions.run(Mode::Read, &[newest]).await?;
+    let found = transactions.run(Mode::Look, &[newest]).await?;
     let newest: Option<Option<i32>> = first(&found, 0)?;
     Ok(newest.flatten().unwrap_or(0))
 }
@@ -150,7 +150,7 @@ async fn exists(
 ) -> Result<bool, PostgresOutboxError> {
     let name = schema.as_str();
     let exists = Statement::new(sql, vec![(&name, Type::TEXT)]);
-    let found = transactions.run(Mode::Read, &[exists]).await?;
+    let found = transactions.run(Mode::Look, &[exists]).await?;
     Ok(first(&found, 0)?.unwrap_or(false))
 }
 

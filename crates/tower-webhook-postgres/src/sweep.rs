@@ -99,7 +99,7 @@ impl Sweep {
     ) -> Result<usize, PostgresOutboxError> {
         let last = format!("SELECT id FROM {} ORDER BY id DESC LIMIT 1", self.table);
         let found = transactions
-            .run(Mode::Read, &[Statement::new(&last, Vec::new())])
+            .run(Mode::Look, &[Statement::new(&last, Vec::new())])
             .await?;
         let Some(last): Option<SqlId> = first(&found, 0)? else {
             return Ok(0);

@@ -19,7 +19,7 @@ use crate::{
 /// has failed, or has not ended in time, is closed and never used again.
 pub(crate) struct Transactions {
     pool: Pool,
-    begin: [String; 3],
+    begin: [String; 4],
     timeout: Duration,
 }
 
@@ -30,7 +30,9 @@ pub(crate) enum Mode {
     Durable,
     /// Lost with the server, it costs a delivery that is made twice: nobody waits for the disk.
     Quick,
-    /// It reads for people, and may take longer.
+    /// It reads only.
+    Look,
+    /// The same, and it may take longer: it is for people, or goes through a whole table.
     Read,
 }
 
@@ -73,7 +75,7 @@ impl Transactions {
         let begin = |mode| begin(mode, schema, timeout);
         Ok(Self {
             pool: pool.map_err(|_| Kind::Other)?,
-            begin: [Mode::Durable, Mode::Quick, Mode::Read].map(begin),
+            begin: [Mode::Durable, Mode::Quick, Mode::Look, Mode::Read].map(begin),
             timeout,
         })
     }
@@ -191,7 +193,7 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
                  WHERE current_setting('synchronous_commit') = 'off'"
         }
         Mode::Quick => "; SET LOCAL synchronous_commit = off",
-        Mode::Read => "; SET TRANSACTION READ ONLY",
+        Mode::Look | Mode::Read => "; SET TRANSACTION READ ONLY",
     };
     // Tables that are full at one time and empty at another have no true statistics: a plan that
     // reads all of one is never right for what is done here.

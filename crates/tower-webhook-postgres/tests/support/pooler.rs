@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::server::{Server, as_user, free_port, skip};
+use super::server::{Server, as_user, free_port, skip};
 
 /// It ends with this, and with this process.
 pub(crate) struct Pooler {

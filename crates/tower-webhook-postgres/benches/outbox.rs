@@ -1,0 +1,233 @@
+//! Deliveries accepted and delivered a second, out of PostgreSQL: 64 callers, payloads of 1 KiB, one
+//! endpoint host, a server of the bench's own. Beside it, in turn within one run, the bare loop that a
+//! team writes by hand: one task that takes what waits and runs the same grouped statement.
+//!
+//! The dispatcher's client answers at once: what is measured is the outbox and not HTTP.
+//!
+//! ```sh
+//! cargo bench -p tower-webhook-postgres --bench outbox
+//! ```
+//!
+//! `TOWER_WEBHOOK_BENCH_MS` is the time of one round; `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a
+//! host that is dead meanwhile.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{
+    convert::Infallible,
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_postgres::types::Type;
+use tower::service_fn;
+use tower_webhook::{Dispatcher, Payload, delivery::DeliveryParts};
+use tower_webhook_postgres::PostgresOutbox;
+
+use crate::support::{
+    scene::policy,
+    server::{Place, Server},
+};
+
+const CALLERS: usize = 64;
+const ROUNDS: usize = 5;
+const SIZE: usize = 1_024;
+
+fn setting(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |number| number.parse().expect("a number"))
+}
+
+#[tokio::main]
+async fn main() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let time = Duration::from_millis(setting("TOWER_WEBHOOK_BENCH_MS", 3_000));
+    let waiting = setting("TOWER_WEBHOOK_BENCH_WAITING", 100_000);
+    let [mut bare, mut accepted, mut delivered, mut beside] = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        bare.push(bare_loop(&server.place(), time).await);
+        let (taken, made) = outbox(&server.place(), time, 0).await;
+        accepted.push(taken);
+        delivered.push(made);
+        beside.push(outbox(&server.place(), time, waiting).await.1);
+    }
+    let median = |rates: &[f64]| {
+        let mut rates = rates.to_vec();
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    };
+    let ratio = |rates: &[f64], of: &[f64]| {
+        let ratios: Vec<_> = rates.iter().zip(of).map(|(rate, of)| rate / of).collect();
+        median(&ratios)
+    };
+    println!("figure bare_accepted_per_s {:.0}", median(&bare));
+    println!("figure postgres_accepted_per_s {:.0}", median(&accepted));
+    println!("figure postgres_delivered_per_s {:.0}", median(&delivered));
+    println!(
+        "figure accepted_to_bare_ratio {:.2}",
+        ratio(&accepted, &bare)
+    );
+    println!(
+        "figure delivered_of_accepted {:.2}",
+        ratio(&delivered, &accepted)
+    );
+    println!("figure waiting_for_a_dead_host {waiting}");
+    println!(
+        "figure delivered_beside_those_ratio {:.2}",
+        ratio(&beside, &delivered)
+    );
+}
+
+/// Callers that call again and again; how many were answered.
+async fn load<C, F>(time: Duration, call: C) -> f64
+where
+    C: Fn() -> F + Clone + Send + 'static,
+    F: Future<Output = bool> + Send,
+{
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let call = call.clone();
+        callers.spawn(async move {
+            let mut answered = 0_u64;
+            while began.elapsed() < time {
+                match call().await {
+                    true => answered += 1,
+                    false => tokio::task::yield_now().await,
+                }
+            }
+            answered
+        });
+    }
+    let answered: u64 = callers.join_all().await.into_iter().sum();
+    answered as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Accepted a second through the dispatcher, and delivered a second in the same time.
+async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
+    if waiting > 0 {
+        leave(place, waiting).await;
+    }
+    let number = Arc::new(AtomicU64::new(0));
+    let dispatcher = dispatcher(place, &number).await;
+    dispatcher.start();
+    let deliver = {
+        let dispatcher = dispatcher.clone();
+        move || deliver(dispatcher.clone(), "https://a.example/hook")
+    };
+    load(time / 4, deliver.clone()).await;
+    let (before, began) = (number.load(Ordering::Relaxed), Instant::now());
+    let accepted = load(time, deliver).await;
+    let delivered = number.load(Ordering::Relaxed) - before;
+    let delivered = delivered as f64 / began.elapsed().as_secs_f64();
+    dispatcher.shutdown(Duration::from_millis(100)).await;
+    (accepted, delivered)
+}
+
+/// Its client answers at once, but for the dead host, and counts.
+async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> Dispatcher {
+    // In the clear, as one envelope is copied for all that wait.
+    let outbox = PostgresOutbox::builder(&place.url)
+        .with_schema(&place.schema)
+        .with_insecure_plaintext();
+    let number = Arc::clone(number);
+    let client = service_fn(move |request: Request<Payload>| {
+        let is_dead = request.uri().host() == Some("dead.example");
+        number.fetch_add(u64::from(!is_dead), Ordering::Relaxed);
+        async move {
+            if is_dead {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        }
+    });
+    Dispatcher::builder_with_client(client)
+        .with_outbox(outbox.open().await.expect("it opens"))
+        .build()
+}
+
+/// Whether there was room.
+async fn deliver(dispatcher: Dispatcher, endpoint: &str) -> bool {
+    let endpoint = policy().check(endpoint).expect("it is an endpoint");
+    let payload = Payload::from(Bytes::from_static(&[b'x'; SIZE]));
+    let parts = DeliveryParts::new(endpoint, payload);
+    dispatcher.deliver(parts).await.is_ok()
+}
+
+/// So many deliveries that are due, of a host that never answers.
+async fn leave(place: &Place, waiting: u64) {
+    let dispatcher = dispatcher(place, &Arc::default()).await;
+    assert!(deliver(dispatcher.clone(), "https://dead.example/").await);
+    dispatcher.shutdown(Duration::from_millis(100)).await;
+    let sql = place.sql().await;
+    sql.batch_execute(&format!(
+        "INSERT INTO delivery (id, request_id, state, host, payload_len, accepted_at, due_at)
+         SELECT gen_random_uuid(), 'a', 'waiting', host, payload_len, now(), now()
+         FROM delivery, generate_series(1, {waiting});
+         INSERT INTO payload SELECT id, (SELECT envelope FROM payload), (SELECT body FROM payload)
+         FROM delivery WHERE id NOT IN (SELECT id FROM payload);
+         ANALYZE delivery"
+    ))
+    .await
+    .expect("it is filled");
+}
+
+/// One task, one connection, one statement for all that waits.
+async fn bare_loop(place: &Place, time: Duration) -> f64 {
+    let sql = place.sql().await;
+    sql.batch_execute(&format!(
+        "CREATE SCHEMA \"{}\";
+         CREATE TABLE job (id uuid PRIMARY KEY, host text NOT NULL, body bytea NOT NULL,
+                           due_at timestamptz NOT NULL DEFAULT now())",
+        place.schema
+    ))
+    .await
+    .expect("it is created");
+    let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(CALLERS);
+    let writer = tokio::spawn(async move {
+        let body = [b'x'; SIZE];
+        let mut group = Vec::new();
+        while waiting.recv_many(&mut group, 1_024).await > 0 {
+            let hosts = vec!["a.example"; group.len()];
+            let bodies = vec![&body[..]; group.len()];
+            let insert = "INSERT INTO job (id, host, body)
+                SELECT gen_random_uuid(), host, body FROM unnest($1::text[], $2::bytea[]) AS n (host, body)";
+            sql.query_typed(
+                insert,
+                &[(&hosts, Type::TEXT_ARRAY), (&bodies, Type::BYTEA_ARRAY)],
+            )
+            .await
+            .expect("it is kept");
+            group.drain(..).for_each(|reply| drop(reply.send(())));
+        }
+    });
+    let insert = {
+        let sender = sender.clone();
+        move || {
+            let sender = sender.clone();
+            async move {
+                let (reply, answer) = oneshot::channel();
+                sender.send(reply).await.expect("it is there");
+                answer.await.is_ok()
+            }
+        }
+    };
+    load(time / 4, insert.clone()).await;
+    let accepted = load(time, insert).await;
+    drop(sender);
+    writer.await.expect("it ends");
+    accepted
+}

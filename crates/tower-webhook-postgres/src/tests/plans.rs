@@ -1,0 +1,204 @@
+//! Plans with many rows: what is read is bounded, whatever waits. They are judged by the pages and rows
+//! that the server says it has read, and not by time.
+
+use tokio_postgres::{Client, types::Type};
+use tower_webhook::{
+    endpoint::Host,
+    outbox::{Outbox, Want},
+};
+
+use super::support::server::{self, Place};
+use crate::{
+    PostgresOutbox, bounds, claim,
+    fetch::{self, HOSTS_AT_ONCE, ROWS},
+    lease,
+    transaction::Param,
+    value::{SqlId, to_i64},
+};
+
+/// The full number, a million, is a setting, as it takes minutes.
+fn rows() -> usize {
+    let number = std::env::var("TOWER_WEBHOOK_ROWS");
+    number.map_or(30_000, |number| number.parse().unwrap())
+}
+
+const HOSTS: usize = 5_000;
+
+/// Most rows are due of one host that is dead, and have been for longer than the others; the others are
+/// of thousands of hosts, one each.
+async fn fill(place: &Place) -> (PostgresOutbox, Client) {
+    let outbox = place.outbox().await;
+    let sql = place.sql().await;
+    let rows = rows();
+    sql.batch_execute(&format!(
+        "INSERT INTO delivery (id, request_id, state, host, payload_len, accepted_at, due_at)
+         SELECT gen_random_uuid(), 'a', 'waiting', 'dead.example', 1024, now(),
+                now() - interval '1 day' + n * interval '1 ms'
+         FROM generate_series(1, {rows}) AS n;
+         INSERT INTO delivery (id, request_id, state, host, payload_len, accepted_at, due_at)
+         SELECT gen_random_uuid(), 'a', 'waiting', 'h' || n || '.example', 1024, now(), now()
+         FROM generate_series(1, {HOSTS}) AS n;
+         INSERT INTO delivery (id, request_id, state, host, payload_len, accepted_at, due_at, died_at)
+         SELECT gen_random_uuid(), 'a', 'dead', 'dead.example', 1024, now(), now(), now()
+         FROM generate_series(1, {rows}) AS n;
+         INSERT INTO payload SELECT id, '', 'x' FROM delivery;
+         SET enable_seqscan = off; SET jit = off"
+    ))
+    .await
+    .unwrap();
+    sql.batch_execute("VACUUM ANALYZE delivery").await.unwrap();
+    (outbox, sql)
+}
+
+/// The plan of a statement that was carried out.
+struct Plan(String);
+
+impl Plan {
+    async fn of(sql: &Client, statement: &str, params: &[Param<'_>]) -> Self {
+        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) {statement}");
+        let rows = sql.query_typed(&explain, params).await.unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        Self(lines.join("\n"))
+    }
+
+    /// The pages of the whole: its first line has them.
+    fn pages(&self) -> usize {
+        let buffers = self
+            .0
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Buffers: shared "));
+        let buffers = buffers.expect("it says so").split_whitespace();
+        let number = |word: &str| {
+            let (kind, number) = word.split_once('=')?;
+            let is_read = ["hit", "read"].contains(&kind);
+            is_read.then(|| number.parse::<usize>().unwrap())
+        };
+        buffers.filter_map(number).sum()
+    }
+
+    fn assert_bounded(&self, pages: usize) {
+        assert!(!self.0.contains("Seq Scan on delivery"), "{}", self.0);
+        assert!(self.pages() <= pages, "{} pages:\n{}", self.pages(), self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_chosen_is_found_without_reading_past_all_that_is_parked() {
+    let Some(place) = server::place() else { return };
+    let (_outbox, sql) = fill(&place).await;
+    let (hosts, numbers) = (vec!["dead.example"], vec![0_i64]);
+    let (most, others, all) = (to_i64(ROWS), 4_i64, 64_i64);
+    let params: [Param<'_>; 5] = [
+        (&most, Type::INT8),
+        (&hosts, Type::TEXT_ARRAY),
+        (&numbers, Type::INT8_ARRAY),
+        (&others, Type::INT8),
+        (&all, Type::INT8),
+    ];
+    let due = Plan::of(&sql, fetch::DUE, &params).await;
+    due.assert_bounded(ROWS + 50);
+
+    let (after, at_once) = ("", to_i64(HOSTS_AT_ONCE));
+    let params: [Param<'_>; 6] = [
+        (&after, Type::TEXT),
+        (&hosts, Type::TEXT_ARRAY),
+        (&numbers, Type::INT8_ARRAY),
+        (&others, Type::INT8),
+        (&at_once, Type::INT8),
+        (&all, Type::INT8),
+    ];
+    let turns = Plan::of(&sql, fetch::HOSTS, &params).await;
+    // Two looks at an index of some levels for each host.
+    turns.assert_bounded(HOSTS_AT_ONCE * 10);
+
+    let numbers = vec![5_i64];
+    let params: [Param<'_>; 3] = [
+        (&hosts, Type::TEXT_ARRAY),
+        (&numbers, Type::INT8_ARRAY),
+        (&all, Type::INT8),
+    ];
+    let named = Plan::of(&sql, fetch::NAMED, &params).await;
+    named.assert_bounded(30);
+
+    let ids = sql.query(
+        "SELECT id FROM delivery WHERE state = 'waiting' LIMIT 64",
+        &[],
+    );
+    let ids: Vec<SqlId> = ids.await.unwrap().iter().map(|row| row.get(0)).collect();
+    let (owner, token, ms) = (1_i64, 2_i64, 10_000_i64);
+    let params: [Param<'_>; 4] = [
+        (&ids, Type::UUID_ARRAY),
+        (&owner, Type::INT8),
+        (&token, Type::INT8),
+        (&ms, Type::INT8),
+    ];
+    let claim = Plan::of(&sql, claim::CLAIM, &params).await;
+    claim.assert_bounded(64 * 60);
+
+    // With 64 leases among all these rows.
+    let at_once = 512_i64;
+    let reclaim = Plan::of(&sql, lease::RECLAIM, &[(&at_once, Type::INT8)]).await;
+    reclaim.assert_bounded(64 * 4 + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_dead_letters_are_removed_without_reading_all() {
+    let Some(place) = server::place() else { return };
+    let (_outbox, sql) = fill(&place).await;
+    let (number, bytes, ms, at_once) = (10_i64, 0_i64, 86_400_000_i64, 512_i64);
+    let params: [Param<'_>; 4] = [
+        (&number, Type::INT8),
+        (&bytes, Type::INT8),
+        (&ms, Type::INT8),
+        (&at_once, Type::INT8),
+    ];
+    let trim = Plan::of(&sql, bounds::DEAD.trim(), &params).await;
+    trim.assert_bounded(512 * 6);
+    assert_eq!(
+        place.count("delivery", "state = 'dead'").await,
+        to_i64(rows()) - 10
+    );
+}
+
+/// However much waits for a host that is saturated, and however many others are: the one that is not has
+/// its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_among_thousands_that_are_saturated_has_its_turn() {
+    let Some(place) = server::place() else { return };
+    let (outbox, _) = fill(&place).await;
+    let mut want = Want::up_to(50);
+    want.of_host.insert(Host::from("dead.example"), 0);
+    for number in 1..=HOSTS {
+        if number != 1_234 {
+            let host = format!("h{number}.example");
+            want.of_host.insert(Host::from(&*host), 0);
+        }
+    }
+    let due = outbox.fetch(want.clone()).await.unwrap();
+    assert_eq!(due.deliveries.len(), 1);
+    assert_eq!(due.deliveries[0].stored.host.as_str(), "h1234.example");
+    assert!(due.more);
+    // With nothing left for it, the question ends.
+    let nothing = outbox.fetch(want.clone()).await.unwrap();
+    assert!(nothing.deliveries.is_empty() && nothing.more);
+    // All others have their turns, and the dead one as many as it may.
+    let mut want = Want::up_to(1_000);
+    want.of_host.insert(Host::from("dead.example"), 2);
+    want.of_other_hosts = 4;
+    let mut found = 1;
+    let mut of_dead = 0;
+    while found < HOSTS {
+        let due = outbox.fetch(want.clone()).await.unwrap();
+        let is_dead = |host: &Host| host.as_str() == "dead.example";
+        let dead = due
+            .deliveries
+            .iter()
+            .filter(|one| is_dead(&one.stored.host))
+            .count();
+        assert!(dead <= 2);
+        assert!(due.deliveries.len() > dead, "{found} of {HOSTS}");
+        of_dead += dead;
+        found += due.deliveries.len() - dead;
+    }
+    assert!(of_dead > 0);
+}
