@@ -7,7 +7,7 @@
 //! what seals a delivery for the others.
 //!
 //! [`MemoryOutbox`] is the default. `tower-webhook-sqlite`, a crate of its own, keeps deliveries in
-//! a file.
+//! a file, and `tower-webhook-postgres` in a database that several machines share.
 //!
 //! # An outbox of one's own
 //!

@@ -21,7 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -31,19 +31,20 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
-use tokio_postgres::types::Type;
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 use tower::service_fn;
-use tower_webhook::{Dispatcher, Payload, delivery::DeliveryParts};
+use tower_webhook::{DeliveryId, Dispatcher, Payload, delivery::DeliveryParts};
 use tower_webhook_postgres::PostgresOutbox;
 
-use crate::support::{
-    scene::policy,
-    server::{Place, Server},
-};
+use crate::support::{place::Place, scene::policy, server::Server};
 
 const CALLERS: usize = 64;
 const ROUNDS: usize = 5;
 const SIZE: usize = 1_024;
+const INSERT: &str = include_str!("../src/insert.sql");
 
 fn setting(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |number| number.parse().expect("a number"))
@@ -185,33 +186,18 @@ async fn leave(place: &Place, waiting: u64) {
     .expect("it is filled");
 }
 
-/// One task, one connection, one statement for all that waits.
+/// One task, one connection, and the outbox's own statement for all that waits, in its own tables.
 async fn bare_loop(place: &Place, time: Duration) -> f64 {
+    drop(place.outbox().await);
     let sql = place.sql().await;
-    sql.batch_execute(&format!(
-        "CREATE SCHEMA \"{}\";
-         CREATE TABLE job (id uuid PRIMARY KEY, host text NOT NULL, body bytea NOT NULL,
-                           due_at timestamptz NOT NULL DEFAULT now())",
-        place.schema
-    ))
-    .await
-    .expect("it is created");
     let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(CALLERS);
     let writer = tokio::spawn(async move {
-        let body = [b'x'; SIZE];
         let mut group = Vec::new();
         while waiting.recv_many(&mut group, 1_024).await > 0 {
-            let hosts = vec!["a.example"; group.len()];
-            let bodies = vec![&body[..]; group.len()];
-            let insert = "INSERT INTO job (id, host, body)
-                SELECT gen_random_uuid(), host, body FROM unnest($1::text[], $2::bytea[]) AS n (host, body)";
-            sql.query_typed(
-                insert,
-                &[(&hosts, Type::TEXT_ARRAY), (&bodies, Type::BYTEA_ARRAY)],
-            )
-            .await
-            .expect("it is kept");
-            group.drain(..).for_each(|reply| drop(reply.send(())));
+            insert(&sql, group.len()).await;
+            for reply in group.drain(..) {
+                reply.send(()).expect("it is waited for");
+            }
         }
     });
     let insert = {
@@ -230,4 +216,38 @@ async fn bare_loop(place: &Place, time: Duration) -> f64 {
     drop(sender);
     writer.await.expect("it ends");
     accepted
+}
+
+/// So many rows, leased.
+async fn insert(sql: &Client, number: usize) {
+    let ids = (0..number).map(|_| DeliveryId::fresh().to_string());
+    let ids: Vec<String> = ids.collect();
+    let texts = vec!["a.example"; number];
+    let (none, status) = (vec![None::<&str>; number], vec![200_i32; number]);
+    let (length, now) = (vec![SIZE as i64; number], vec![SystemTime::now(); number]);
+    let (lease, run) = (vec![true; number], vec![false; number]);
+    let (envelope, body) = (
+        vec![&[b'x'; 300][..]; number],
+        vec![&[b'x'; SIZE][..]; number],
+    );
+    let (owner, token, ms) = (1_i64, 1_i64, 10_000_i64);
+    let params: [(&(dyn ToSql + Sync), Type); 15] = [
+        (&ids, Type::TEXT_ARRAY),
+        (&texts, Type::TEXT_ARRAY),
+        (&texts, Type::TEXT_ARRAY),
+        (&status, Type::INT4_ARRAY),
+        (&none, Type::TEXT_ARRAY),
+        (&none, Type::TEXT_ARRAY),
+        (&length, Type::INT8_ARRAY),
+        (&now, Type::TIMESTAMPTZ_ARRAY),
+        (&lease, Type::BOOL_ARRAY),
+        (&run, Type::BOOL_ARRAY),
+        (&envelope, Type::BYTEA_ARRAY),
+        (&body, Type::BYTEA_ARRAY),
+        (&owner, Type::INT8),
+        (&token, Type::INT8),
+        (&ms, Type::INT8),
+    ];
+    let kept = sql.query_typed(INSERT, &params).await;
+    assert_eq!(kept.expect("they are kept").len(), number);
 }

@@ -19,6 +19,24 @@ pub(crate) struct Bounds {
     pub(crate) time: Duration,
 }
 
+/// What is kept of what was delivered, or has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HistorySettings {
+    pub(crate) bounds: Bounds,
+    pub(crate) keeps_payloads: bool,
+}
+
+impl HistorySettings {
+    pub(crate) fn is_kept(&self) -> bool {
+        self.bounds.number > 0
+    }
+
+    /// A larger one would take the place of all others.
+    pub(crate) fn largest_payload(&self) -> i64 {
+        i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX)
+    }
+}
+
 /// Of which table.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept {
@@ -46,7 +64,7 @@ pub(crate) const DEAD: Kept = Kept {
                     OR died_at <= now() - $3 * interval '1 millisecond'))
             RETURNING id
         ), bodies AS (
-            DELETE FROM payload p USING gone WHERE p.id = gone.id
+            DELETE FROM payload WHERE id = ANY (ARRAY (SELECT id FROM gone))
         )
         SELECT count(*) FROM gone",
     log: Some("dead letters were removed from the PostgreSQL outbox"),

@@ -1,18 +1,14 @@
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use rustls::RootCertStore;
 use tokio::sync::oneshot;
-use tokio_postgres::{
-    Config,
-    config::{Host, SslMode},
-};
 use tower_webhook::outbox::{Sealing, SealingKey};
 
 use crate::{
     Migration, PostgresOutbox, PostgresOutboxError, PostgresOutboxErrorKind as Kind,
-    bounds::Bounds,
+    bounds::{Bounds, HistorySettings},
+    config,
     connect::{self, Connector},
-    history::HistorySettings,
     name::SchemaName,
     thread::{self, Settings},
     transaction::Transactions,
@@ -47,8 +43,8 @@ pub struct PostgresOutboxBuilder {
     timeout: Duration,
     lease: Duration,
     migrates: bool,
-    dead_letters: Bounds,
-    history: HistorySettings,
+    pub(crate) dead_letters: Bounds,
+    pub(crate) history: HistorySettings,
 }
 
 impl PostgresOutboxBuilder {
@@ -160,57 +156,6 @@ impl PostgresOutboxBuilder {
         self
     }
 
-    /// How long dead letters are kept. Default: 30 days.
-    pub fn with_dead_letters_kept(mut self, time: Duration) -> Self {
-        self.dead_letters.time = time;
-        self
-    }
-
-    /// How many dead letters are kept, give or take those of some seconds; the oldest go first. Default:
-    /// 1,000,000.
-    pub fn with_max_dead_letters(mut self, number: usize) -> Self {
-        self.dead_letters.number = number;
-        self
-    }
-
-    /// The bytes of all dead letters' payloads; the oldest go first. Default: 1 GiB.
-    pub fn with_max_dead_letter_bytes(mut self, bytes: u64) -> Self {
-        self.dead_letters.bytes = bytes;
-        self
-    }
-
-    /// How many records the history has, give or take those of some seconds: what the endpoints took, and
-    /// calls that failed, to be listed and to be looked at by their callers
-    /// ([`status`](tower_webhook::status())). The oldest go first. Default: 100,000. With 0 there is none.
-    pub fn with_max_history(mut self, number: usize) -> Self {
-        self.history.bounds.number = number;
-        self
-    }
-
-    /// The bytes of the history: of the sealed envelopes, attempts and payloads in it. The oldest records go
-    /// first. Default: 128 MiB.
-    pub fn with_max_history_bytes(mut self, bytes: u64) -> Self {
-        self.history.bounds.bytes = bytes;
-        self
-    }
-
-    /// How long a record stays in the history, give or take a minute. Default: one day.
-    pub fn with_history_kept(mut self, time: Duration) -> Self {
-        self.history.bounds.time = time;
-        self
-    }
-
-    /// Keeps what was delivered with its payload, in the clear as other payloads are: it can be delivered
-    /// again, and its caller can fetch it. Default: no payloads.
-    ///
-    /// Secrets stay for as long as the history, sealed: a caller proves by its own that a call is its own.
-    /// Where deliveries are kept [in the clear](Self::with_insecure_plaintext) that is so with this setting
-    /// alone; without it no secret stays, and callers cannot look.
-    pub fn with_history_payloads(mut self) -> Self {
-        self.history.keeps_payloads = true;
-        self
-    }
-
     /// The SQL that makes the tables, for those who run migrations of their own: nothing is connected to.
     ///
     /// ```
@@ -240,7 +185,7 @@ impl PostgresOutboxBuilder {
         let schema = SchemaName::new(&self.schema)?;
         let roots = self.roots.unwrap_or_else(connect::public_roots);
         let transactions = Transactions::new(
-            config(&self.url, self.timeout)?,
+            config::read(&self.url, self.timeout)?,
             Connector::new(roots)?,
             self.connections,
             &schema,
@@ -267,34 +212,6 @@ impl PostgresOutboxBuilder {
     }
 }
 
-/// Reads the connection string. TLS is verified unless it is turned off by name: there is no mode in
-/// which a server, or somebody on the way, can talk a client out of it.
-fn config(url: &str, timeout: Duration) -> Result<Config, PostgresOutboxError> {
-    // The driver has no name for what is always done here.
-    let url = url
-        .replace("sslmode=verify-full", "sslmode=require")
-        .replace("sslmode=verify-ca", "sslmode=require");
-    let mut config = Config::from_str(&url).map_err(|_| Kind::InvalidUrl)?;
-    let has_address = !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty();
-    if !has_address {
-        return Err(Kind::InvalidUrl.into());
-    }
-    let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
-    let all_local = config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(is_local);
-    if all_local {
-        config.ssl_mode(SslMode::Disable);
-    } else if config.get_ssl_mode() != SslMode::Disable {
-        config.ssl_mode(SslMode::Require);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("tower-webhook");
-    }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(timeout);
-    }
-    Ok(config)
-}
-
 impl fmt::Debug for PostgresOutboxBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOutboxBuilder")
@@ -302,53 +219,5 @@ impl fmt::Debug for PostgresOutboxBuilder {
             .field("schema", &self.schema)
             .field("lease", &self.lease)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(url: &str) -> Result<SslMode, Kind> {
-        let config = config(url, Duration::from_secs(1)).map_err(|error| error.kind())?;
-        Ok(config.get_ssl_mode())
-    }
-
-    #[test]
-    fn tls_is_required_unless_it_is_turned_off_by_name() {
-        for url in [
-            "postgres://u:p@db.example/webhooks",
-            "postgres://u:p@db.example/webhooks?sslmode=prefer",
-            "postgres://u:p@db.example/webhooks?sslmode=verify-full",
-            "host=/run/postgresql,db.example user=u",
-        ] {
-            assert_eq!(mode(url), Ok(SslMode::Require), "{url}");
-        }
-        for url in [
-            "postgres://u:p@127.0.0.1/webhooks?sslmode=disable",
-            "host=/run/postgresql user=u",
-        ] {
-            assert_eq!(mode(url), Ok(SslMode::Disable), "{url}");
-        }
-        for url in ["", "postgres://", "mysql://db.example", "user=u"] {
-            assert_eq!(mode(url), Err(Kind::InvalidUrl), "{url}");
-        }
-    }
-
-    #[test]
-    fn neither_error_nor_builder_shows_the_connection_string() {
-        let url = "postgres://u:hush@db.example:x/webhooks";
-        let error = config(url, Duration::from_secs(1)).unwrap_err();
-        let builder = PostgresOutboxBuilder::new(url);
-        for text in [
-            format!("{error}"),
-            format!("{error:?}"),
-            format!("{builder:?}"),
-        ] {
-            assert!(
-                !text.contains("hush") && !text.contains("db.example"),
-                "{text}"
-            );
-        }
     }
 }

@@ -20,13 +20,16 @@ use crate::{
 
 /// Leases what was chosen, as far as nobody else has been faster: what somebody else is about to lease
 /// is not waited for.
+///
+/// The state is an expression, so that no index of what waits is considered: a planner with old statistics
+/// would go through all that is due.
 pub(crate) const CLAIM: &str = "
     UPDATE delivery SET state = 'leased', owner = $2, token = $3, run = false,
         leased_until = clock_timestamp() + $4 * interval '1 millisecond'
-    WHERE id IN (
+    WHERE id = ANY (ARRAY (
         SELECT id FROM delivery
-        WHERE id = ANY ($1::uuid[]) AND state = 'waiting' AND due_at <= now()
-        FOR UPDATE SKIP LOCKED)
+        WHERE id = ANY ($1::uuid[]) AND state || '' = 'waiting' AND due_at <= now()
+        FOR UPDATE SKIP LOCKED))
     RETURNING id";
 
 /// Reads what was leased. In a statement of its own: the one before may have begun before a response
@@ -34,8 +37,8 @@ pub(crate) const CLAIM: &str = "
 const READ: &str = "
     SELECT d.id, d.request_id, d.host, d.status, d.failure, d.attempt, d.accepted_at, d.token,
            p.envelope, p.body
-    FROM delivery d LEFT JOIN payload p USING (id)
-    WHERE d.id = ANY ($1::uuid[]) AND d.state = 'leased' AND d.owner = $2 AND d.token = $3
+    FROM delivery d LEFT JOIN payload p ON p.id = d.id AND p.id = ANY ($1::uuid[])
+    WHERE d.id = ANY ($1::uuid[]) AND d.owner = $2 AND d.token = $3
     ORDER BY d.due_at, d.id";
 
 /// Where somebody else takes what was chosen, it is chosen anew, so often at most.

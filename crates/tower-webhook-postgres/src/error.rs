@@ -45,7 +45,7 @@ pub enum PostgresOutboxErrorKind {
     Full,
     /// The schema was migrated by a newer version of this crate.
     NewerSchema,
-    /// The schema is not there, or lacks migrations, and
+    /// The schema is not there, or lacks migrations: it was dropped, or
     /// [`without_migrations`](crate::PostgresOutboxBuilder::without_migrations) was set.
     OlderSchema,
     /// The schema holds tables of something else.
@@ -178,6 +178,8 @@ fn kind_of(state: &SqlState) -> Kind {
         "54000" => Kind::TooLarge,
         "42501" | "3D000" => Kind::Refused,
         "42P07" | "42P16" => Kind::Foreign,
+        // A table, a column or the schema is not there.
+        "42P01" | "42703" | "3F000" => Kind::OlderSchema,
         code if code.starts_with("28") => Kind::Refused,
         code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
             Kind::Unavailable

@@ -4,16 +4,17 @@
 //! have their turns, however many they are: each question looks at a bounded number of rows, and then
 //! of hosts, by indices alone.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio_postgres::types::Type;
-use tower_webhook::{DeliveryId, endpoint::Host, outbox::Want};
+use tower_webhook::outbox::Want;
 
 use crate::{
     PostgresOutboxError,
+    choice::{Choice, Wanted},
     migrations::first,
     transaction::{Mode, Param, Statement, Transactions},
-    value::{SqlId, to_i64},
+    value::to_i64,
 };
 
 /// The first rows that are due, those of them that are wanted, and when the next one is due.
@@ -70,24 +71,6 @@ pub(crate) const HOSTS_AT_ONCE: usize = 256;
 #[derive(Default)]
 pub(crate) struct Fetch {
     last_host: String,
-}
-
-/// What was chosen, the longest due first.
-#[derive(Default)]
-pub(crate) struct Choice {
-    pub(crate) ids: Vec<DeliveryId>,
-    pub(crate) has_left_some: bool,
-    pub(crate) next_due: Option<Duration>,
-    bytes: usize,
-    of_hosts: HashMap<Host, usize>,
-}
-
-/// The hosts' numbers, as parameters.
-struct Wanted {
-    hosts: Vec<String>,
-    numbers: Vec<i64>,
-    others: i64,
-    all: i64,
 }
 
 impl Fetch {
@@ -191,63 +174,5 @@ impl Fetch {
             }
         }
         Ok(())
-    }
-}
-
-impl Choice {
-    fn has_room(&self, want: &Want) -> bool {
-        self.ids.len() < want.deliveries && self.bytes < want.bytes
-    }
-
-    /// Takes rows of an id, a host and a length for as long as there is room. Says at which host it had
-    /// to stop.
-    fn take<'r>(
-        &mut self,
-        want: &Want,
-        rows: impl Iterator<Item = &'r tokio_postgres::Row>,
-    ) -> Result<Option<String>, PostgresOutboxError> {
-        for row in rows {
-            let Some(SqlId(id)) = row.try_get::<_, Option<SqlId>>(0)? else {
-                continue;
-            };
-            let name: &str = row.try_get(1)?;
-            let host = Host::from(name);
-            if !self.has_room(want) {
-                self.has_left_some = true;
-                return Ok(Some(name.to_owned()));
-            }
-            let taken = self.of_hosts.get(&host).copied().unwrap_or(0);
-            if taken >= want.of(&host) {
-                self.has_left_some = true;
-                continue;
-            }
-            if self.ids.contains(&id) {
-                continue;
-            }
-            let len = row.try_get::<_, i64>(2)?;
-            let len = usize::try_from(len).unwrap_or(0);
-            self.bytes = self.bytes.saturating_add(len);
-            self.ids.push(id);
-            self.of_hosts.insert(host, taken + 1);
-        }
-        Ok(None)
-    }
-}
-
-impl Wanted {
-    fn new(want: &Want) -> Self {
-        let all = want.deliveries;
-        // More than is wanted in all is looked at of no host.
-        let of = |number: usize| to_i64(number.min(all));
-        let hosts = want.of_host.iter();
-        let (hosts, numbers) = hosts
-            .map(|(host, number)| (host.as_str().to_owned(), of(*number)))
-            .unzip();
-        Self {
-            hosts,
-            numbers,
-            others: of(want.of_other_hosts),
-            all: to_i64(all),
-        }
     }
 }

@@ -16,30 +16,7 @@ use crate::{
 
 /// Writes new rows, in one statement for all of them. An id that is there already is left out, and
 /// gives no row back.
-pub(crate) const INSERT: &str = "
-    WITH new AS (
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[],
-                             $7::int8[], $8::timestamptz[], $9::bool[], $10::bool[], $11::bytea[],
-                             $12::bytea[])
-            AS new (id, request_id, host, status, failure, key, payload_len, accepted_at, lease, run,
-                    envelope, body)
-    ), added AS (
-        INSERT INTO delivery (id, request_id, host, status, failure, key, payload_len, accepted_at,
-                              run, due_at, state, owner, token, leased_until)
-        SELECT id, request_id, host, status, failure, key, payload_len, accepted_at, run, now(),
-               CASE WHEN lease THEN 'leased' ELSE 'waiting' END,
-               CASE WHEN lease THEN $13 END,
-               CASE WHEN lease THEN $14 END,
-               CASE WHEN lease THEN clock_timestamp() + $15 * interval '1 millisecond' END
-        FROM new
-        ON CONFLICT (id) DO NOTHING
-        RETURNING id
-    ), kept AS (
-        INSERT INTO payload (id, envelope, body)
-        SELECT id, new.envelope, new.body FROM new JOIN added USING (id)
-        ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope, body = excluded.body
-    )
-    SELECT id FROM added";
+const INSERT: &str = include_str!("insert.sql");
 
 /// A delivery, or a run.
 pub(crate) struct NewRow {
@@ -106,6 +83,11 @@ pub(crate) async fn insert(
     for row in found.iter().flatten() {
         added.insert(row.try_get::<_, SqlId>(0)?.0);
     }
+    let met = |row: &&NewRow| row.is_run && !added.contains(&row.id());
+    let met: Vec<_> = rows.iter().filter(met).map(|row| SqlId(row.id())).collect();
+    if !met.is_empty() {
+        added.extend(own(transactions, leaser, token, &met).await?);
+    }
     let mut leases = Vec::with_capacity(rows.len());
     let mut known = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -123,6 +105,26 @@ pub(crate) async fn insert(
         }
     }
     Ok(leases)
+}
+
+/// Runs that this very call has begun, on a connection that ended before it said so.
+async fn own(
+    transactions: &Transactions,
+    leaser: Leaser,
+    token: i64,
+    ids: &[SqlId],
+) -> Result<Vec<DeliveryId>, PostgresOutboxError> {
+    let own = Statement::new(
+        "SELECT id FROM delivery WHERE id = ANY ($1::uuid[]) AND owner = $2 AND token = $3",
+        vec![
+            (&ids, Type::UUID_ARRAY),
+            (&leaser.owner, Type::INT8),
+            (&token, Type::INT8),
+        ],
+    );
+    let found = transactions.run(Mode::Look, &[own]).await?;
+    let id = |row: &tokio_postgres::Row| Ok(row.try_get::<_, SqlId>(0)?.0);
+    found.iter().flatten().map(id).collect()
 }
 
 impl<'a> Columns<'a> {

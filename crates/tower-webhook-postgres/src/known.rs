@@ -37,7 +37,7 @@ const REPLACE: &str = "
             token = CASE WHEN lease THEN $14 END,
             leased_until = CASE WHEN lease
                 THEN clock_timestamp() + $15 * interval '1 millisecond' END
-        FROM new WHERE d.id = new.id
+        FROM new WHERE d.id = ANY ($1::uuid[]) AND d.id = new.id
     )
     INSERT INTO payload (id, envelope, body) SELECT id, envelope, body FROM new
     ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope, body = excluded.body";

@@ -21,18 +21,19 @@ pub(crate) struct Leaser {
     pub(crate) ms: i64,
 }
 
-/// A row that a settlement is about to change is renewed no more: nobody waits for anybody here.
-const RENEW: &str = "
+/// A row that a settlement is about to change is renewed no more: nobody waits for anybody here. A row
+/// has a token for as long as it is leased.
+pub(crate) const RENEW: &str = "
     UPDATE delivery SET leased_until = clock_timestamp() + $3 * interval '1 millisecond'
     WHERE id = ANY (ARRAY (
         SELECT d.id FROM delivery d JOIN unnest($1::uuid[], $2::int8[]) AS held (id, token)
             ON d.id = held.id AND d.token = held.token
-        WHERE d.state = 'leased' FOR UPDATE OF d SKIP LOCKED))";
+        WHERE d.id = ANY ($1::uuid[]) FOR UPDATE OF d SKIP LOCKED))";
 
 const HELD: &str = "
     SELECT d.id, d.token FROM delivery d JOIN unnest($1::uuid[], $2::int8[]) AS held (id, token)
         ON d.id = held.id AND d.token = held.token
-    WHERE d.state = 'leased'";
+    WHERE d.id = ANY ($1::uuid[])";
 
 /// Those that are leased are few, however many wait: the index holds no others.
 pub(crate) const RECLAIM: &str = "
@@ -51,7 +52,7 @@ const LEAVE: &str = "
 
 const RELEASE: &str = "
     UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL, leased_until = NULL
-    WHERE id = ANY ($1::uuid[]) AND state = 'leased' AND owner = $2 AND token = $3";
+    WHERE id = ANY ($1::uuid[]) AND owner = $2 AND token = $3";
 
 /// So many rows are changed by one transaction.
 const AT_ONCE: i64 = 512;

@@ -123,17 +123,20 @@ extern crate self as tower_webhook_postgres; // what the tests share names the c
 
 mod bounds;
 mod builder;
+mod choice;
 mod claim;
 mod command;
+mod config;
 mod connect;
 mod error;
 mod fetch;
 mod filter;
-mod history;
 mod insert;
+mod keeping;
 mod keys;
 mod known;
 mod lease;
+mod loops;
 mod migrations;
 mod name;
 mod outbox;

@@ -71,10 +71,10 @@ fn sql_of(schema: &SchemaName, version: i32, step: &str, creates_schema: bool) -
         false => String::new(),
     };
     // The lock is the schema's, and not the database's: two outboxes do not wait for each other.
-    let literal = schema.as_str().replace('\'', "''");
+    // Read in one way, whatever the server takes a backslash for.
+    let literal = schema.as_str().replace('\\', "\\\\").replace('\'', "''");
     format!(
-        "SET LOCAL standard_conforming_strings = on;
-SELECT pg_advisory_xact_lock({LOCK}, hashtext('{literal}'));
+        "SELECT pg_advisory_xact_lock({LOCK}, hashtext(E'{literal}'));
 {create}
 SET LOCAL search_path = {quoted}, pg_temp;
 CREATE TABLE IF NOT EXISTS migration (
@@ -178,6 +178,6 @@ mod tests {
         assert_eq!(all[0].version(), 1);
         assert!(sql.starts_with("BEGIN;\n") && sql.ends_with("COMMIT;\n"));
         assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "it's ""odd""";"#));
-        assert!(sql.contains("hashtext('it''s \"odd\"')"));
+        assert!(sql.contains("hashtext(E'it''s \"odd\"')"));
     }
 }

@@ -8,30 +8,33 @@ use tower_webhook::{
 
 use crate::{
     PostgresOutboxError,
-    history::HistorySettings,
+    bounds::HistorySettings,
     text::attempts_to_text,
     transaction::{Mode, Param, Statement, Transactions},
-    value::{SqlId, to_i64, to_ms},
+    value::{SqlId, to_ms},
 };
 
 /// What has ended becomes history, where that is kept: of a run only why it failed, and not what
 /// would have been told. What is not sealed has a secret in it, which stays only where payloads stay.
+///
+/// A row has a token for as long as it is leased. Its state is not asked for, here and in what follows: a
+/// planner with old statistics would take that for a reason to go through all that is leased.
 pub(crate) const END: &str = "
     WITH gone AS (
         DELETE FROM delivery d
         USING unnest($1::uuid[], $2::int8[], $3::text[], $4::text[])
             AS s (id, token, failure, record)
-        WHERE d.id = s.id AND d.token = s.token AND d.state = 'leased'
+        WHERE d.id = ANY ($1::uuid[]) AND d.id = s.id AND d.token = s.token
         RETURNING d.id, s.token, d.request_id, d.host, d.status, d.key, d.payload_len, d.accepted_at,
             coalesce(s.failure, d.failure) AS failure, d.attempts || s.record AS attempts, d.run,
             s.failure IS NOT NULL AS is_failed,
             s.failure IS NULL AND $6 AND d.payload_len <= $7 AS has_body
     ), bodies AS (
-        DELETE FROM payload p USING gone WHERE p.id = gone.id RETURNING p.id, p.envelope, p.body
+        DELETE FROM payload p USING gone WHERE p.id = ANY ($1::uuid[]) AND p.id = gone.id
+        RETURNING gone.*, CASE WHEN has_body THEN p.body END AS body,
+            CASE WHEN key IS NOT NULL OR has_body THEN p.envelope ELSE ''::bytea END AS envelope
     ), kept AS (
-        SELECT gone.*, CASE WHEN has_body THEN body END AS body,
-               CASE WHEN key IS NOT NULL OR has_body THEN envelope ELSE ''::bytea END AS envelope
-        FROM gone JOIN bodies USING (id) WHERE $5 AND run = is_failed
+        SELECT * FROM bodies WHERE $5 AND run = is_failed
     ), noted AS (
         INSERT INTO history (id, request_id, host, status, failure, key, payload_len, accepted_at,
                              ended_at, attempts, envelope, body, bytes)
@@ -57,7 +60,7 @@ pub(crate) const CHANGE: &str = "
         reason = s.reason
     FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[])
         AS s (id, token, state, delay, reason, record)
-    WHERE d.id = s.id AND d.token = s.token AND d.state = 'leased'
+    WHERE d.id = ANY ($1::uuid[]) AND d.id = s.id AND d.token = s.token
     RETURNING d.id, s.token";
 
 /// Deliveries that are over, by column.
@@ -174,16 +177,5 @@ impl Changed {
         self.delays.push(delay);
         self.reasons.push(reason);
         self.records.push(attempts_to_text(one.record.as_slice()));
-    }
-}
-
-impl HistorySettings {
-    fn is_kept(&self) -> bool {
-        self.bounds.number > 0
-    }
-
-    /// A larger one would take the place of all others.
-    fn largest_payload(&self) -> i64 {
-        to_i64(usize::try_from(self.bounds.bytes).unwrap_or(usize::MAX))
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     value::{SqlId, to_i64},
 };
 
-/// A table, which of its rows are meant, and what is done with those, whose ids are in `meant`.
+/// A table, which of its rows are meant, and what is done with those, whose ids are in `meant`. States are
+/// expressions, so that rows that are named by their ids are found by these, whatever the statistics say.
 struct Sweep {
     table: &'static str,
     columns: &'static str,
@@ -26,20 +27,20 @@ struct Sweep {
 const REVIVE: Sweep = Sweep {
     table: "delivery",
     columns: "id, request_id, state, run, host, accepted_at",
-    is_meant: "state = 'dead'",
-    change: "UPDATE delivery d SET state = 'waiting', attempt = 1, due_at = clock_timestamp(),
+    is_meant: "state || '' = 'dead'",
+    change: "UPDATE delivery SET state = 'waiting', attempt = 1, due_at = clock_timestamp(),
                  died_at = NULL, reason = NULL
-             FROM meant WHERE d.id = meant.id RETURNING d.id",
+             WHERE id = ANY (ARRAY (SELECT id FROM meant)) RETURNING id",
     condition: Condition::of_deliveries,
 };
 
 const CANCEL: Sweep = Sweep {
     table: "delivery",
     columns: "id, request_id, state, run, host, accepted_at",
-    is_meant: "state = 'waiting'",
-    change: "DELETE FROM delivery d USING meant WHERE d.id = meant.id RETURNING d.id
+    is_meant: "state || '' = 'waiting'",
+    change: "DELETE FROM delivery WHERE id = ANY (ARRAY (SELECT id FROM meant)) RETURNING id
          ), bodies AS (
-             DELETE FROM payload p USING changed WHERE p.id = changed.id",
+             DELETE FROM payload WHERE id = ANY (ARRAY (SELECT id FROM changed))",
     condition: Condition::of_deliveries,
 };
 
@@ -52,14 +53,15 @@ const REVIVE_HISTORY: Sweep = Sweep {
                  accepted_at, due_at, attempts)
              SELECT id, request_id, 'waiting', host, status, failure, key, payload_len, accepted_at,
                  clock_timestamp(), attempts
-             FROM history JOIN meant USING (id)
+             FROM history WHERE id = ANY (ARRAY (SELECT id FROM meant))
              ON CONFLICT (id) DO NOTHING RETURNING id
          ), bodies AS (
              INSERT INTO payload (id, envelope, body)
-             SELECT id, envelope, body FROM history JOIN changed USING (id)
+             SELECT id, envelope, body FROM history
+             WHERE id = ANY (ARRAY (SELECT id FROM changed))
              ON CONFLICT (id) DO UPDATE SET envelope = excluded.envelope, body = excluded.body
          ), moved AS (
-             DELETE FROM history h USING changed WHERE h.id = changed.id",
+             DELETE FROM history WHERE id = ANY (ARRAY (SELECT id FROM changed))",
     condition: Condition::of_history,
 };
 

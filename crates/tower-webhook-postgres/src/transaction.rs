@@ -189,14 +189,15 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
     let more = match mode {
         // A default of the server's, the database's or the user's that is weaker than "on".
         Mode::Durable => {
-            "; SELECT set_config('synchronous_commit', 'on', true)
+            "; SET LOCAL enable_nestloop = off; SELECT set_config('synchronous_commit', 'on', true)
                  WHERE current_setting('synchronous_commit') = 'off'"
         }
-        Mode::Quick => "; SET LOCAL synchronous_commit = off",
+        Mode::Quick => "; SET LOCAL enable_nestloop = off; SET LOCAL synchronous_commit = off",
         Mode::Look | Mode::Read => "; SET TRANSACTION READ ONLY",
     };
-    // Tables that are full at one time and empty at another have no true statistics: a plan that
-    // reads all of one is never right for what is done here.
+    // Tables that are full at one time and empty at another have no true statistics. A plan that reads all
+    // of one is never right for what is done here. What is written names its rows by their ids, and is
+    // joined with what comes with these: by a hash, as each with each would be the square of a batch.
     format!(
         "BEGIN; SET LOCAL search_path = {schema}, pg_temp; SET LOCAL statement_timeout = {ms};
          SET LOCAL idle_in_transaction_session_timeout = {ms}; SET LOCAL enable_seqscan = off;

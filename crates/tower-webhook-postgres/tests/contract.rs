@@ -8,8 +8,9 @@ use tower_webhook::testing;
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::support::{
+    place::Place,
     pooler::Pooler,
-    server::{self, Place, Server},
+    server::{self, Server},
 };
 
 const LEASE: Duration = Duration::from_secs(1);

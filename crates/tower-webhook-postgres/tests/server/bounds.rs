@@ -8,7 +8,7 @@ use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
     deliveries::{put_leased, settle},
-    support::{scene::until, server},
+    support::{place, scene::until},
 };
 
 fn dead() -> Verdict {
@@ -24,7 +24,7 @@ async fn end(outbox: &PostgresOutbox, number: usize, payload: &str, verdict: Ver
 
 #[tokio::test(flavor = "multi_thread")]
 async fn history_keeps_to_its_number_and_the_oldest_go_first() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.builder().with_max_history(5).open().await.unwrap();
     end(&outbox, 12, "done", Verdict::Delivered).await;
     until(async || place.count("history", "TRUE").await == 5).await;
@@ -38,7 +38,7 @@ async fn history_keeps_to_its_number_and_the_oldest_go_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn history_keeps_to_its_bytes() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let builder = place.builder().with_history_payloads();
     let outbox = builder.with_max_history_bytes(50_000).open().await.unwrap();
     end(&outbox, 12, &"x".repeat(10_000), Verdict::Delivered).await;
@@ -51,7 +51,7 @@ async fn history_keeps_to_its_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_long_enough_goes() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
     end(&outbox, 600, "done", Verdict::Delivered).await;
     end(&outbox, 3, "done", dead()).await;
@@ -72,7 +72,7 @@ async fn what_was_kept_long_enough_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_keep_to_their_number_and_bytes() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let builder = place.builder().with_max_dead_letters(10);
     let outbox = builder
         .with_max_dead_letter_bytes(5_000)
@@ -89,7 +89,7 @@ async fn dead_letters_keep_to_their_number_and_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn very_many_are_redelivered_and_cancelled() {
     const MANY: usize = 5_000;
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
     let sql = place.sql().await;
     let fill = format!(

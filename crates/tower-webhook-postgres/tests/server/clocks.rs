@@ -7,12 +7,12 @@ use tower_webhook::outbox::{DeliveryFilter, Outbox, Page, Verdict, Want};
 
 use crate::{
     deliveries::{new, settle},
-    support::{scene::until, server},
+    support::{place, scene::until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_with_a_wrong_clock_leases_and_waits_as_every_other() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let lease = Duration::from_secs(2);
     let outbox = place.builder().with_lease(lease).open().await.unwrap();
     let century = Duration::from_secs(100 * 365 * 86_400);
@@ -46,7 +46,7 @@ async fn a_client_with_a_wrong_clock_leases_and_waits_as_every_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_later_says_in_how_long_by_the_servers_clock() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
     let lease = crate::deliveries::put_leased(&outbox, "a.example", "done").await;
     settle(&outbox, lease, Verdict::AgainIn(Duration::from_secs(3_600))).await;
@@ -61,7 +61,7 @@ async fn what_is_due_later_says_in_how_long_by_the_servers_clock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_has_run_out_is_taken_over_and_lost() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let open = || {
         place
             .builder()

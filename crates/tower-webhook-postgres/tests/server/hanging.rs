@@ -15,8 +15,9 @@ use tower_webhook_postgres::{PostgresOutboxError, PostgresOutboxErrorKind as Kin
 use crate::{
     deliveries::new,
     support::{
+        place::Place,
         scene::{PATIENCE, Receiver, call, dispatcher, until},
-        server::{self, Place},
+        server,
     },
 };
 

@@ -24,8 +24,8 @@ use tokio::{
 use tower_webhook::WebhookLayer;
 
 use crate::support::{
+    place::{self, Place},
     scene::{Receiver, dispatcher, until},
-    server::{self, Place},
 };
 
 const URL: &str = "TOWER_WEBHOOK_KILL_URL";
@@ -105,7 +105,7 @@ async fn call(address: SocketAddr, receiver: SocketAddr, id: &str) -> std::io::R
 async fn nothing_that_was_answered_is_lost() {
     const CALLERS: usize = 16;
     const BETWEEN: usize = 300;
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let receiver = Receiver::start(200).await;
     let (first, address) = Process::start(&place);
     let mut processes = vec![first, Process::start(&place).0];

@@ -6,7 +6,10 @@ use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxErrorKind as Kind};
 
 use crate::{
     deliveries::new,
-    support::server::{self, Place},
+    support::{
+        place::{self, Place},
+        server,
+    },
 };
 
 async fn refusal(place: &Place) -> Kind {
@@ -15,7 +18,7 @@ async fn refusal(place: &Place) -> Kind {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_processes_migrate_at_once() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let opened = join_all((0..10).map(|_| place.builder().open())).await;
     let outboxes: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
     assert_eq!(place.count("migration", "TRUE").await, 1);
@@ -31,7 +34,7 @@ async fn several_processes_migrate_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_of_a_newer_version_is_refused() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     drop(place.outbox().await);
     let sql = place.sql().await;
     sql.batch_execute("INSERT INTO migration VALUES (99)")
@@ -42,7 +45,7 @@ async fn a_schema_of_a_newer_version_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_of_something_else_is_left_alone() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let sql = place.sql().await;
     sql.batch_execute(&format!(
         "CREATE SCHEMA \"{}\"; CREATE TABLE delivery (theirs integer)",
@@ -58,7 +61,7 @@ async fn a_schema_of_something_else_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn printed_migrations_make_what_is_needed() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let unmigrated = place.builder().without_migrations().open().await;
     assert_eq!(unmigrated.unwrap_err().kind(), Kind::OlderSchema);
     let sql = place.sql().await;
@@ -75,7 +78,7 @@ async fn printed_migrations_make_what_is_needed() {
 /// A user that may change rows and create nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_the_right_to_create_works_with_what_is_there() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     drop(place.outbox().await);
     let sql = place.sql().await;
     let schema = &place.schema;
@@ -151,7 +154,7 @@ async fn settings_that_cannot_be_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_lost_key_is_noticed() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
     outbox
         .insert(vec![new("a.example", "done", false)])

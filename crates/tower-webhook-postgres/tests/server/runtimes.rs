@@ -3,11 +3,11 @@
 use tokio::runtime::Runtime;
 use tower_webhook::outbox::{Outbox, Want};
 
-use crate::{deliveries::new, support::server};
+use crate::{deliveries::new, support::place};
 
 #[test]
 fn connections_outlive_the_runtime_in_which_the_outbox_was_opened() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let first = Runtime::new().unwrap();
     let outbox = first.block_on(async {
         let outbox = place.outbox().await;
@@ -37,7 +37,7 @@ fn connections_outlive_the_runtime_in_which_the_outbox_was_opened() {
 /// What was leased is handed back by the drop, so that a process may exit then.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_that_is_dropped_hands_back_its_leases() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
     let leases = outbox
         .insert(vec![new("a.example", "1", true)])

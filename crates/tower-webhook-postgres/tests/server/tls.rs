@@ -6,7 +6,7 @@ use tower_webhook_postgres::{PostgresOutboxBuilder, PostgresOutboxErrorKind as K
 
 use crate::{
     deliveries::new,
-    support::server::{Place, Server},
+    support::{place::Place, server::Server},
 };
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {

@@ -9,9 +9,10 @@ use tower_webhook::{
 };
 
 use crate::support::{
+    place::{self, Place},
     pooler::Pooler,
     scene::{Receiver, SECRET, call, dispatcher, until},
-    server::{self, Place, Server},
+    server::Server,
 };
 
 async fn delivers(place: &Place) {
@@ -36,7 +37,7 @@ async fn delivers(place: &Place) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_delivered_and_becomes_history() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     delivers(&place).await;
 }
 
@@ -81,7 +82,7 @@ async fn leave(place: &Place, receiver: &Receiver, number: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_process_leaves_the_next_one_delivers() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let receiver = Receiver::start(500).await;
     leave(&place, &receiver, 5).await;
     receiver.answer(200);
@@ -98,7 +99,7 @@ async fn what_one_process_leaves_the_next_one_delivers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_what_is_due() {
     const MANY: usize = 200;
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let receiver = Receiver::start(500).await;
     leave(&place, &receiver, MANY).await;
     receiver.answer(200);
@@ -118,7 +119,7 @@ async fn two_processes_share_what_is_due() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_nowhere_in_the_database() {
-    let Some(place) = server::place() else { return };
+    let Some(place) = place::place() else { return };
     let receiver = Receiver::start(500).await;
     let dispatcher = dispatcher()
         .with_outbox(
@@ -153,7 +154,7 @@ async fn a_changed_row_dies_unsent() {
         "UPDATE payload SET envelope = ''",
         "DELETE FROM payload",
     ] {
-        let Some(place) = server::place() else { return };
+        let Some(place) = place::place() else { return };
         let receiver = Receiver::start(500).await;
         leave(&place, &receiver, 1).await;
         let sql = place.sql().await;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test binary uses a part of it
 
+pub(crate) mod place;
 pub(crate) mod pooler;
+pub(crate) mod programs;
 pub(crate) mod scene;
 pub(crate) mod server;

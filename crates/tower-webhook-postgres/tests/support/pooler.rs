@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::server::{Server, as_user, free_port, skip};
+use super::{
+    programs::{as_user, free_port, skip},
+    server::Server,
+};
 
 /// It ends with this, and with this process.
 pub(crate) struct Pooler {

@@ -3,24 +3,15 @@
 //! the test itself is killed.
 
 use std::{
-    env, fs,
+    fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, NoTls};
-use tower_webhook::outbox::SealingKey;
-use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxBuilder};
-
-/// With the value `required`, a test fails where it would be skipped.
-const VARIABLE: &str = "TOWER_WEBHOOK_POSTGRES";
+use super::programs::{as_user, binaries, free_port, skip};
 
 pub(crate) struct Server {
     folder: PathBuf,
@@ -37,64 +28,10 @@ struct Running {
     pid: String,
 }
 
-/// A schema of a test's own.
-#[derive(Clone)]
-pub(crate) struct Place {
-    pub(crate) url: String,
-    pub(crate) schema: String,
-}
-
 /// The server of this test binary; `None` where there is no PostgreSQL, and the test is skipped.
 pub(crate) fn shared() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER.get_or_init(|| Server::start(&[])).as_ref()
-}
-
-/// A schema on the shared server.
-pub(crate) fn place() -> Option<Place> {
-    shared().map(Server::place)
-}
-
-/// Says loudly that a test is skipped, or fails.
-pub(crate) fn skip(what: &str) {
-    assert!(
-        env::var(VARIABLE).as_deref() != Ok("required"),
-        "{VARIABLE}=required, and there is no {what}"
-    );
-    let mut stderr = std::io::stderr();
-    let _ = writeln!(
-        stderr,
-        "\nSKIPPED: there is no {what}: nothing of this is tested\n"
-    );
-}
-
-/// Runs a program as a user that PostgreSQL accepts.
-pub(crate) fn as_user(program: &Path) -> Command {
-    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    if !is_root {
-        return Command::new(program);
-    }
-    let has_user = Command::new("id").arg("postgres").output().unwrap();
-    let user = match has_user.status.success() {
-        true => "postgres",
-        false => "nobody",
-    };
-    let mut command = Command::new("runuser");
-    command.args(["-u", user, "--"]).arg(program);
-    command
-}
-
-/// The newest that is there.
-fn binaries() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let version = |entry: std::io::Result<fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let folder = entry.path().join("bin");
-        folder.join("postgres").exists().then_some((number, folder))
-    };
-    let newest = versions.filter_map(version).max()?;
-    Some(newest.1)
 }
 
 /// A folder of that user's.
@@ -190,15 +127,6 @@ impl Server {
             "host={folder} port={} user=postgres dbname=postgres",
             self.port
         )
-    }
-
-    pub(crate) fn place(&self) -> Place {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Place {
-            url: self.url(),
-            schema: format!("webhook test {number}"),
-        }
     }
 
     /// Starts the server, and waits until it takes connections. Where processes of one that was killed
@@ -340,11 +268,6 @@ impl Server {
             let _ = shell.wait();
         }
     }
-
-    /// A connection of the test's own.
-    pub(crate) async fn sql(&self) -> Client {
-        sql(&self.url()).await
-    }
 }
 
 impl Drop for Server {
@@ -354,46 +277,4 @@ impl Drop for Server {
             None => drop(fs::remove_dir_all(&self.folder)),
         }
     }
-}
-
-impl Place {
-    pub(crate) fn builder(&self) -> PostgresOutboxBuilder {
-        PostgresOutbox::builder(&self.url)
-            .with_key(SealingKey::from_bytes([7; 32]))
-            .with_schema(&self.schema)
-    }
-
-    pub(crate) async fn outbox(&self) -> PostgresOutbox {
-        self.builder().open().await.unwrap()
-    }
-
-    /// A connection that looks at the schema.
-    pub(crate) async fn sql(&self) -> Client {
-        let client = sql(&self.url).await;
-        let path = format!("SET search_path = \"{}\"", self.schema.replace('"', "\"\""));
-        client.batch_execute(&path).await.unwrap();
-        client
-    }
-
-    pub(crate) async fn count(&self, table: &str, condition: &str) -> i64 {
-        let query = format!("SELECT count(*) FROM {table} WHERE {condition}");
-        self.sql()
-            .await
-            .query_one(&query, &[])
-            .await
-            .unwrap()
-            .get(0)
-    }
-}
-
-pub(crate) async fn sql(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-/// Nobody has it at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

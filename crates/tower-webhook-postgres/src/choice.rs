@@ -1,0 +1,84 @@
+use std::{collections::HashMap, time::Duration};
+
+use tower_webhook::{DeliveryId, endpoint::Host, outbox::Want};
+
+use crate::{
+    PostgresOutboxError,
+    value::{SqlId, to_i64},
+};
+
+/// What was chosen, the longest due first.
+#[derive(Default)]
+pub(crate) struct Choice {
+    pub(crate) ids: Vec<DeliveryId>,
+    pub(crate) has_left_some: bool,
+    pub(crate) next_due: Option<Duration>,
+    bytes: usize,
+    of_hosts: HashMap<Host, usize>,
+}
+
+/// The hosts' numbers, as parameters.
+pub(crate) struct Wanted {
+    pub(crate) hosts: Vec<String>,
+    pub(crate) numbers: Vec<i64>,
+    pub(crate) others: i64,
+    pub(crate) all: i64,
+}
+
+impl Choice {
+    pub(crate) fn has_room(&self, want: &Want) -> bool {
+        self.ids.len() < want.deliveries && self.bytes < want.bytes
+    }
+
+    /// Takes rows of an id, a host and a length for as long as there is room. Says at which host it had
+    /// to stop.
+    pub(crate) fn take<'r>(
+        &mut self,
+        want: &Want,
+        rows: impl Iterator<Item = &'r tokio_postgres::Row>,
+    ) -> Result<Option<String>, PostgresOutboxError> {
+        for row in rows {
+            let Some(SqlId(id)) = row.try_get::<_, Option<SqlId>>(0)? else {
+                continue;
+            };
+            let name: &str = row.try_get(1)?;
+            let host = Host::from(name);
+            if !self.has_room(want) {
+                self.has_left_some = true;
+                return Ok(Some(name.to_owned()));
+            }
+            let taken = self.of_hosts.get(&host).copied().unwrap_or(0);
+            if taken >= want.of(&host) {
+                self.has_left_some = true;
+                continue;
+            }
+            if self.ids.contains(&id) {
+                continue;
+            }
+            let len = row.try_get::<_, i64>(2)?;
+            let len = usize::try_from(len).unwrap_or(0);
+            self.bytes = self.bytes.saturating_add(len);
+            self.ids.push(id);
+            self.of_hosts.insert(host, taken + 1);
+        }
+        Ok(None)
+    }
+}
+
+impl Wanted {
+    pub(crate) fn new(want: &Want) -> Self {
+        let all = want.deliveries;
+        // More than is wanted in all is looked at of no host.
+        let of = |number: usize| to_i64(number.min(all));
+        let hosts = want.of_host.iter();
+        let (hosts, numbers) = hosts
+            .map(|(host, number)| (host.as_str().to_owned(), of(*number)))
+            .unzip();
+        Self {
+            hosts,
+            numbers,
+            others: of(want.of_other_hosts),
+            all: to_i64(all),
+        }
+    }
+}

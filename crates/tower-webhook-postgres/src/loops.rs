@@ -1,0 +1,194 @@
+//! What the thread does for those who call: a loop for each kind of call.
+
+use std::rc::Rc;
+
+use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
+
+use crate::{
+    PostgresOutboxError, PostgresOutboxErrorKind as Kind, claim,
+    command::{Asked, Batch, Errand, Fetch, Insert, Renew, Settle},
+    fetch,
+    insert::{self, NewRow},
+    lease,
+    lease::Reclaim,
+    read, settle, sweep,
+    thread::Shared,
+};
+
+/// The most deliveries, and the most bytes of payloads, that are written at once.
+const GROUP: usize = 1_024;
+const GROUP_BYTES: usize = 32 << 20;
+/// So many reads for people go on at the same time.
+const READS: usize = 2;
+
+impl Shared {
+    pub(crate) async fn insert(&self, mut calls: UnboundedReceiver<Insert>) {
+        let size = |call: &Insert| {
+            let (Batch::Deliveries(batch) | Batch::Runs(batch)) = &call.question;
+            let bytes = batch.iter().map(|new| new.stored.payload.len());
+            (batch.len(), bytes.sum())
+        };
+        while let Some(group) = self.gather(&mut calls, size).await {
+            let (mut rows, mut waiting) = (Vec::new(), Vec::new());
+            for call in group {
+                let (call, batch) =
+                    call.take(|batch| std::mem::replace(batch, Batch::Runs(Vec::new())));
+                let (batch, is_run) = match batch {
+                    Batch::Deliveries(batch) => (batch, false),
+                    Batch::Runs(batch) => (batch, true),
+                };
+                waiting.push((call, batch.len()));
+                rows.extend(batch.into_iter().map(|new| NewRow { new, is_run }));
+            }
+            match insert::insert(&self.transactions, self.leaser, &rows).await {
+                Ok(leases) => tell_each(waiting, leases),
+                Err(error) => fail_each(waiting, &error),
+            }
+        }
+    }
+
+    pub(crate) async fn settle(&self, mut calls: UnboundedReceiver<Settle>) {
+        let history = self.settings.history;
+        while let Some(group) = self
+            .gather(&mut calls, |call| (call.question.len(), 0))
+            .await
+        {
+            let (mut batch, mut waiting) = (Vec::new(), Vec::new());
+            for call in group {
+                let (call, more) = call.take(std::mem::take);
+                waiting.push((call, more.len()));
+                batch.extend(more);
+            }
+            match settle::settle(&self.transactions, history, &batch).await {
+                Ok(settled) => {
+                    self.has_ended
+                        .set(self.has_ended.get() || settled.has_ended);
+                    self.has_died.set(self.has_died.get() || settled.has_died);
+                    self.upkeep.notify_one();
+                    tell_each(waiting, settled.outcomes);
+                }
+                Err(error) => fail_each(waiting, &error),
+            }
+        }
+    }
+
+    pub(crate) async fn fetch(&self, mut calls: UnboundedReceiver<Fetch>) {
+        let mut fetch = fetch::Fetch::default();
+        let mut reclaim = Reclaim::new(self.settings.lease);
+        while let Some(call) = calls.recv().await {
+            if call.is_abandoned() {
+                continue;
+            }
+            let found = async {
+                reclaim.run_if_due(&self.transactions).await?;
+                let want = &call.question;
+                claim::fetch(&self.transactions, self.leaser, &mut fetch, want).await
+            };
+            let found = found.await;
+            let leases: Vec<_> = match &found {
+                Ok(found) => found.deliveries.iter().map(|one| one.lease).collect(),
+                Err(_) => Vec::new(),
+            };
+            let is_heard = call.tell(found);
+            if !is_heard
+                && let Err(error) = lease::release(&self.transactions, self.leaser, &leases).await
+            {
+                tracing::debug!(%error, "leases that nobody waited for will run out");
+            }
+        }
+    }
+
+    pub(crate) async fn renew(&self, mut calls: UnboundedReceiver<Renew>) {
+        while let Some(call) = calls.recv().await {
+            let lost = match call.question.is_empty() {
+                true => Ok(Vec::new()),
+                false => lease::renew(&self.transactions, self.leaser, &call.question).await,
+            };
+            call.tell(lost);
+        }
+    }
+
+    /// Each in a task of its own: a long list keeps nobody from closing. At the end nobody waits for those
+    /// that are left.
+    pub(crate) async fn run_errands(self: &Rc<Self>, mut errands: UnboundedReceiver<Errand>) {
+        let reads = Rc::new(Semaphore::new(READS));
+        let mut tasks = tokio::task::JoinSet::new();
+        while let Some(errand) = errands.recv().await {
+            while tasks.try_join_next().is_some() {}
+            let (shared, reads) = (Rc::clone(self), Rc::clone(&reads));
+            tasks.spawn_local(async move {
+                let _permit = match errand {
+                    Errand::Close(_) => None,
+                    _ => Some(reads.acquire().await),
+                };
+                shared.run_errand(errand).await;
+            });
+        }
+        tasks.shutdown().await;
+    }
+
+    async fn run_errand(&self, errand: Errand) {
+        let transactions = &self.transactions;
+        match errand {
+            Errand::List(call) => {
+                let (filter, page) = &call.question;
+                let listed = read::list(transactions, filter, *page).await;
+                call.tell(listed);
+            }
+            Errand::Payload(call) => {
+                let payload = read::payload(transactions, call.question).await;
+                call.tell(payload);
+            }
+            Errand::Redeliver(call) => {
+                let number = sweep::redeliver(transactions, &call.question).await;
+                call.tell(number);
+            }
+            Errand::Cancel(call) => {
+                let number = sweep::cancel(transactions, &call.question).await;
+                call.tell(number);
+            }
+            Errand::Close(call) => {
+                let left = lease::leave(transactions, self.leaser).await;
+                call.tell(left);
+            }
+        }
+    }
+
+    /// All that waits, up to a bound; `None` at the end. What has waited for too long fails, so that it
+    /// is not behind others for longer than one of them may take.
+    async fn gather<Q, A>(
+        &self,
+        calls: &mut UnboundedReceiver<Asked<Q, A>>,
+        size: impl Fn(&Asked<Q, A>) -> (usize, usize),
+    ) -> Option<Vec<Asked<Q, A>>> {
+        let mut next = Some(calls.recv().await?);
+        let (mut group, mut number, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(call) = next.take() {
+            if call.since.elapsed() > self.settings.timeout {
+                call.tell(Err(Kind::TimedOut.into()));
+            } else if !call.is_abandoned() {
+                let (more, more_bytes) = size(&call);
+                (number, bytes) = (number + more, bytes + more_bytes);
+                group.push(call);
+            }
+            if number < GROUP && bytes < GROUP_BYTES {
+                next = calls.try_recv().ok();
+            }
+        }
+        Some(group)
+    }
+}
+
+/// The answers of a group, to each what is its own.
+fn tell_each<Q, T>(waiting: Vec<(Asked<Q, Vec<T>>, usize)>, answers: Vec<T>) {
+    let mut answers = answers.into_iter();
+    for (call, number) in waiting {
+        call.tell(Ok(answers.by_ref().take(number).collect()));
+    }
+}
+
+fn fail_each<Q, T>(waiting: Vec<(Asked<Q, Vec<T>>, usize)>, error: &PostgresOutboxError) {
+    for (call, _) in waiting {
+        call.tell(Err(error.clone()));
+    }
+}
