@@ -62,11 +62,11 @@ pub(crate) const DEAD: Kept = Kept {
             DELETE FROM delivery WHERE id = ANY (ARRAY (
                 SELECT id FROM counted WHERE nth <= $1 OR before < $2
                     OR died_at <= now() - $3 * interval '1 millisecond'))
-            RETURNING id
+            RETURNING id, payload_len AS bytes
         ), bodies AS (
             DELETE FROM payload WHERE id = ANY (ARRAY (SELECT id FROM gone))
         )
-        SELECT count(*) FROM gone",
+        SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone",
     log: Some("dead letters were removed from the PostgreSQL outbox"),
 };
 
@@ -83,9 +83,9 @@ pub(crate) const HISTORY: Kept = Kept {
             DELETE FROM history WHERE n = ANY (ARRAY (
                 SELECT n FROM counted WHERE nth <= $1 OR before < $2
                     OR ended_at <= now() - $3 * interval '1 millisecond'))
-            RETURNING n
+            RETURNING bytes
         )
-        SELECT count(*) FROM gone",
+        SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone",
     log: None,
 };
 
@@ -151,11 +151,11 @@ impl Keeper {
         let number: i64 = first(&found, 0)?.unwrap_or(0);
         let mut number = over(number, to_i64(self.bounds.number));
         let bytes: i64 = first(&found, 1)?.unwrap_or(0);
-        let bytes = over(bytes, i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX));
+        let most = i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX);
+        let mut bytes = over(bytes, most);
         let ms = to_ms(self.bounds.time);
         let mut removed = 0;
         loop {
-            // What is over in bytes is known anew only by counting: the next look goes on.
             let params: [Param<'_>; 4] = [
                 (&number, Type::INT8),
                 (&bytes, Type::INT8),
@@ -167,18 +167,16 @@ impl Keeper {
             let gone: i64 = first(&found, 0)?.unwrap_or(0);
             removed += gone;
             number = over(number, gone);
-            if gone < AT_ONCE || bytes > 0 {
-                self.has_grown = bytes > 0 && gone == AT_ONCE;
+            bytes = over(bytes, first(&found, 1)?.unwrap_or(0));
+            if gone < AT_ONCE {
                 break;
             }
         }
+        self.has_grown = false;
+        self.next_look = began + EVERY;
         if let Some(log) = self.kept.log.filter(|_| removed > 0) {
             tracing::warn!(removed, "{log}");
         }
-        self.next_look = match self.has_grown {
-            true => self.next_count,
-            false => began + EVERY,
-        };
         Ok(())
     }
 }

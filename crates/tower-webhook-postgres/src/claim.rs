@@ -59,7 +59,7 @@ pub(crate) async fn fetch(
         if choice.ids.is_empty() {
             break;
         }
-        let (ids, token) = (choice.ids, leaser.new_token());
+        let (ids, token) = (choice.ids, Leaser::new_token());
         let ids: Vec<_> = ids.into_iter().map(SqlId).collect();
         let params: Vec<Param<'_>> = vec![
             (&ids, Type::UUID_ARRAY),

@@ -60,7 +60,7 @@ pub(crate) async fn insert(
     leaser: Leaser,
     rows: &[NewRow],
 ) -> Result<Vec<Option<Lease>>, PostgresOutboxError> {
-    let token = leaser.new_token();
+    let token = Leaser::new_token();
     let (mut seen, mut once) = (HashSet::new(), Columns::default());
     for row in rows {
         // Twice in one statement would be a mistake of the statement.

@@ -60,7 +60,7 @@ pub(crate) async fn insert(
     leaser: Leaser,
     known: &[(usize, &NewRow)],
 ) -> Result<Vec<Option<Lease>>, PostgresOutboxError> {
-    let token = leaser.new_token();
+    let token = Leaser::new_token();
     let leased = transactions
         .run_steps(Mode::Durable, async |client| {
             let places = lock(client, leaser, known).await?;
