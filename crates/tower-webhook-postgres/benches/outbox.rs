@@ -1,15 +1,15 @@
-//! Deliveries accepted and delivered a second, out of PostgreSQL: 64 callers, payloads of 1 KiB, one
-//! endpoint host, a server of the bench's own. Beside it, in turn within one run, the bare loop that a
-//! team writes by hand: one task that takes what waits and runs the same grouped statement.
+//! Deliveries accepted and delivered per second with PostgreSQL: 64 callers, payloads of 1 KiB, one endpoint
+//! host, and a server started by the bench. The baseline alternates with it within one run: a bare loop
+//! that runs the same grouped insert for all waiting callers, and delivers nothing.
 //!
-//! The dispatcher's client answers at once: what is measured is the outbox and not HTTP.
+//! The dispatcher's client responds immediately, so HTTP is not measured.
 //!
 //! ```sh
 //! cargo bench -p tower-webhook-postgres --bench outbox
 //! ```
 //!
-//! `TOWER_WEBHOOK_BENCH_MS` is the time of one round; `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a
-//! host that is dead meanwhile.
+//! `TOWER_WEBHOOK_BENCH_MS` is the duration of a round. The last figure is the delivery rate while
+//! `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a dead host, relative to the rate without them.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -92,7 +92,7 @@ async fn main() {
     );
 }
 
-/// Callers that call again and again; how many were answered.
+/// Runs callers in a closed loop; successful calls per second.
 async fn load<C, F>(time: Duration, call: C) -> f64
 where
     C: Fn() -> F + Clone + Send + 'static,
@@ -117,7 +117,7 @@ where
     answered as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Accepted a second through the dispatcher, and delivered a second in the same time.
+/// Accepted and delivered per second.
 async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
     if waiting > 0 {
         leave(place, waiting).await;
@@ -138,9 +138,9 @@ async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
     (accepted, delivered)
 }
 
-/// Its client answers at once, but for the dead host, and counts.
+/// Its client counts and responds immediately, except for the dead host.
 async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> Dispatcher {
-    // In the clear, as one envelope is copied for all that wait.
+    // In plaintext, because one envelope is copied to all waiting rows.
     let outbox = PostgresOutbox::builder(&place.url)
         .with_schema(&place.schema)
         .with_insecure_plaintext();
@@ -160,7 +160,7 @@ async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> Dispatcher {
         .build()
 }
 
-/// Whether there was room.
+/// Whether it was accepted.
 async fn deliver(dispatcher: Dispatcher, endpoint: &str) -> bool {
     let endpoint = policy().check(endpoint).expect("it is an endpoint");
     let payload = Payload::from(Bytes::from_static(&[b'x'; SIZE]));
@@ -168,7 +168,7 @@ async fn deliver(dispatcher: Dispatcher, endpoint: &str) -> bool {
     dispatcher.deliver(parts).await.is_ok()
 }
 
-/// So many deliveries that are due, of a host that never answers.
+/// Creates due deliveries for the dead host.
 async fn leave(place: &Place, waiting: u64) {
     let dispatcher = dispatcher(place, &Arc::default()).await;
     assert!(deliver(dispatcher.clone(), "https://dead.example/").await);
@@ -186,7 +186,7 @@ async fn leave(place: &Place, waiting: u64) {
     .expect("it is filled");
 }
 
-/// One task, one connection, and the outbox's own statement for all that waits, in its own tables.
+/// One task and one connection, with the outbox's own statement and tables.
 async fn bare_loop(place: &Place, time: Duration) -> f64 {
     drop(place.outbox().await);
     let sql = place.sql().await;
@@ -218,7 +218,7 @@ async fn bare_loop(place: &Place, time: Duration) -> f64 {
     accepted
 }
 
-/// So many rows, leased.
+/// Inserts leased rows.
 async fn insert(sql: &Client, number: usize) {
     let ids = (0..number).map(|_| DeliveryId::fresh().to_string());
     let ids: Vec<String> = ids.collect();

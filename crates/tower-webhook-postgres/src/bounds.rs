@@ -1,4 +1,4 @@
-//! How much is kept of what is over: the oldest go first, some at a time.
+//! Retention limits for dead letters and history. The oldest rows are deleted first, in batches.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     value::{to_i64, to_ms},
 };
 
-/// Limits of what is kept.
+/// Retention limits of one table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) number: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Bounds {
     pub(crate) time: Duration,
 }
 
-/// What is kept of what was delivered, or has failed.
+/// What the history keeps of deliveries that were delivered or have failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HistorySettings {
     pub(crate) bounds: Bounds,
@@ -31,13 +31,13 @@ impl HistorySettings {
         self.bounds.number > 0
     }
 
-    /// A larger one would take the place of all others.
+    /// A larger payload would evict the whole history.
     pub(crate) fn largest_payload(&self) -> i64 {
         i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX)
     }
 }
 
-/// Of which table.
+/// The statements that enforce the limits on one table.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept {
     total: &'static str,
@@ -45,9 +45,9 @@ pub(crate) struct Kept {
     log: Option<&'static str>,
 }
 
-/// The statements are given how many there are more than may be, in number and in bytes, and after
-/// how many milliseconds one has to go. They look at the oldest only, in their order, and remove those
-/// that still are too many when those before them are gone.
+/// Parameters of `trim`: the excess in rows, the excess in bytes, the maximum age in milliseconds and the
+/// batch size. It looks at one batch of the oldest rows and deletes those that still exceed a limit once
+/// the rows before them are gone.
 pub(crate) const DEAD: Kept = Kept {
     total: "SELECT count(*), coalesce(sum(payload_len), 0)::int8 FROM delivery WHERE state = 'dead'",
     trim: "
@@ -96,16 +96,16 @@ impl Kept {
     }
 }
 
-/// So many are removed by one transaction.
+/// Rows deleted by one transaction at most.
 const AT_ONCE: i64 = 512;
-/// They are counted after this time, as other processes change them too, and after so many times of
-/// what it took.
+/// Totals are counted at most this often, and counting takes at most one part in `PART` of the time.
+/// Counting is the only way to see what other processes have added.
 const AGAIN: Duration = Duration::from_secs(1);
 const PART: u32 = 50;
-/// What was kept long enough is looked for so often, also where nothing was added.
+/// Expired rows are looked for at least this often, even if nothing was added.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Keeps to the bounds of one table.
+/// Enforces the limits on one table.
 pub(crate) struct Keeper {
     kept: Kept,
     bounds: Bounds,
@@ -129,12 +129,12 @@ impl Keeper {
         self.has_grown = true;
     }
 
-    /// Whether something came that was not looked at yet, or there is more to remove.
+    /// Whether rows were added since the last count.
     pub(crate) fn wants_more(&self) -> bool {
         self.has_grown
     }
 
-    /// Removes what is too much, where it is time to look.
+    /// Deletes the excess if it is time to look.
     pub(crate) async fn run_if_due(
         &mut self,
         transactions: &Transactions,

@@ -18,13 +18,13 @@ use crate::{
 ///
 /// | setting | default |
 /// | --- | --- |
-/// | [key](Self::with_key) | none: it has to be given |
+/// | [key](Self::with_key) | none, required |
 /// | [schema](Self::with_schema) | `tower_webhook` |
-/// | [roots of trust](Self::with_root_certificates) | those that browsers trust |
+/// | [root certificates](Self::with_root_certificates) | Mozilla's |
 /// | [connections](Self::with_max_connections) | 8 at most |
 /// | [timeout](Self::with_timeout) | 4 s |
 /// | [lease](Self::with_lease) | 10 s |
-/// | [migrations](Self::without_migrations) | run when it is opened |
+/// | [migrations](Self::without_migrations) | run when opened |
 /// | [dead letters](Self::with_dead_letters_kept) | kept for 30 days |
 /// | [their number](Self::with_max_dead_letters) | 1,000,000 |
 /// | [their payloads](Self::with_max_dead_letter_bytes) | 1 GiB |
@@ -82,34 +82,33 @@ impl PostgresOutboxBuilder {
         self
     }
 
-    /// Keeps deliveries in the clear: whoever can read the database, or a backup of it, can then sign
-    /// deliveries, and whoever can write it can have anything signed and sent. For trying out.
+    /// Stores deliveries without sealing: whoever can read the database or a backup can then sign
+    /// deliveries, and whoever can write it can have anything signed and sent. For trials.
     pub fn with_insecure_plaintext(mut self) -> Self {
         self.sealing = Some(Sealing::insecure_plaintext());
         self
     }
 
-    /// Starts although deliveries wait that are sealed with a key that was not given. They become dead
-    /// letters as they come due, and can be delivered again once the key is back. Default:
-    /// [an error](Kind::UnknownKey), as a wrong key file is the likelier reason.
+    /// Opens even if waiting deliveries are sealed with a key that was not given. They become dead letters
+    /// when they are due, and can be redelivered once the key is back. Default:
+    /// [an error](Kind::UnknownKey), because a wrong key file is the likelier cause.
     pub fn with_lost_keys(mut self) -> Self {
         self.lost_keys = true;
         self
     }
 
-    /// The schema that the tables are in, by its plain name: it is quoted, whatever is in it. Default:
-    /// `tower_webhook`. Outboxes with different schemas have nothing to do with each other.
+    /// The schema of the tables, unquoted. Default: `tower_webhook`. Outboxes with different schemas are
+    /// independent.
     pub fn with_schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
         self
     }
 
-    /// Trusts servers whose certificates come from one of these roots, in PEM, and no others. Default:
-    /// those that browsers trust. See [TLS](crate#tls).
+    /// Trusts these root certificates, in PEM, and no others. Default: Mozilla's. See [TLS](crate#tls).
     ///
     /// # Errors
     ///
-    /// [`InvalidRoots`](Kind::InvalidRoots) where that is not PEM, or there is no certificate in it.
+    /// [`InvalidRoots`](Kind::InvalidRoots) if it is not PEM or contains no certificate.
     pub fn with_root_certificates(
         mut self,
         pem: impl AsRef<[u8]>,
@@ -118,45 +117,43 @@ impl PostgresOutboxBuilder {
         Ok(self)
     }
 
-    /// How many connections to the server there are at most. Default: 8; 1 at least. Inserting,
-    /// fetching, settling, renewing and looking after the tables take one each while they are at it,
-    /// and what people ask for takes two.
+    /// The most connections to the server. Default: 8, at least 1. Inserts, fetches, settlements, renewals and
+    /// upkeep use one each while they run, and administrative calls two.
     pub fn with_max_connections(mut self, number: usize) -> Self {
         self.connections = number.max(1);
         self
     }
 
-    /// How long a call may take, connecting included, before it fails. Default: 4 seconds, less than the
-    /// dispatcher's
-    /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout), until which the
-    /// dispatcher tries again. What reads for people may take 30 seconds at least.
+    /// The timeout of a transaction, connecting included. Default: 4 seconds, at least 10 ms. That is less
+    /// than the dispatcher's
+    /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout), within which the
+    /// dispatcher retries. Administrative reads have at least 30 seconds.
     ///
-    /// The server is told of it (`statement_timeout`), so that it does not go on with what nobody waits
-    /// for. A connection on which something has timed out is closed.
+    /// It is also the server's `statement_timeout`, so that abandoned statements end. A connection on which a
+    /// call timed out is closed. Very large payloads over a slow network need a longer timeout.
     pub fn with_timeout(mut self, time: Duration) -> Self {
         self.timeout = time.max(Duration::from_millis(10));
         self
     }
 
-    /// How long a lease runs that is not renewed, by the server's clock. Default: 10 seconds; 100 ms at
-    /// least.
+    /// How long a lease lasts without renewal, by the server's clock. Default: 10 seconds, at least 100 ms.
     ///
-    /// Leases are renewed three times in that time, however long an attempt takes. It is how long what a
-    /// killed process had under way is held up; and a process that is away from the server for longer
-    /// loses what it had leased to others, which deliver it again.
+    /// The dispatcher renews leases three times in that time, however long an attempt takes. It is the delay
+    /// before the deliveries of a killed process are attempted elsewhere. A process that is cut off from
+    /// the server for longer loses its leases, and those deliveries are made twice.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(100));
         self
     }
 
-    /// Changes no table: opening fails where a [migration](Self::migrations) is missing. For users of the
-    /// database that may not create tables.
+    /// Does not migrate: opening fails if a [migration](Self::migrations) is missing. For database users that
+    /// may not create tables.
     pub fn without_migrations(mut self) -> Self {
         self.migrates = false;
         self
     }
 
-    /// The SQL that makes the tables, for those who run migrations of their own: nothing is connected to.
+    /// The SQL of the migrations, for other migration tools. Does not connect.
     ///
     /// ```
     /// use tower_webhook_postgres::PostgresOutbox;
@@ -174,12 +171,12 @@ impl PostgresOutboxBuilder {
         Ok(Migration::all(&SchemaName::new(&self.schema)?))
     }
 
-    /// Connects, migrates the schema where that is needed, and starts the outbox's thread.
+    /// Starts the outbox's thread, connects, and migrates the schema if needed.
     ///
     /// # Errors
     ///
-    /// [`kind`](PostgresOutboxError::kind) says what is wrong with the settings, the server or the
-    /// schema. A server that cannot be reached is an error here; later it is waited for.
+    /// [`kind`](PostgresOutboxError::kind) says what is wrong with the settings, the server or the schema. An
+    /// unreachable server is an error here; an open outbox reconnects.
     pub async fn open(self) -> Result<PostgresOutbox, PostgresOutboxError> {
         let sealing = self.sealing.ok_or(Kind::NoKey)?;
         let schema = SchemaName::new(&self.schema)?;

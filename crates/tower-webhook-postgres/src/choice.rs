@@ -7,7 +7,7 @@ use crate::{
     value::{SqlId, to_i64},
 };
 
-/// What was chosen, the longest due first.
+/// The deliveries chosen so far, the longest due first.
 #[derive(Default)]
 pub(crate) struct Choice {
     pub(crate) ids: Vec<DeliveryId>,
@@ -17,7 +17,7 @@ pub(crate) struct Choice {
     of_hosts: HashMap<Host, usize>,
 }
 
-/// The hosts' numbers, as parameters.
+/// The limits of a [`Want`] as statement parameters.
 pub(crate) struct Wanted {
     pub(crate) hosts: Vec<String>,
     pub(crate) numbers: Vec<i64>,
@@ -30,8 +30,8 @@ impl Choice {
         self.ids.len() < want.deliveries && self.bytes < want.bytes
     }
 
-    /// Takes rows of an id, a host and a length for as long as there is room. Says at which host it had
-    /// to stop.
+    /// Takes rows of (id, host, length) while there is room. Returns the host at which the room ran out,
+    /// if it did.
     pub(crate) fn take<'r>(
         &mut self,
         want: &Want,
@@ -68,7 +68,7 @@ impl Choice {
 impl Wanted {
     pub(crate) fn new(want: &Want) -> Self {
         let all = want.deliveries;
-        // More than is wanted in all is looked at of no host.
+        // No host needs a larger limit than the total.
         let of = |number: usize| to_i64(number.min(all));
         let hosts = want.of_host.iter();
         let (hosts, numbers) = hosts

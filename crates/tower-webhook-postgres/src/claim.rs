@@ -18,11 +18,11 @@ use crate::{
     value::SqlId,
 };
 
-/// Leases what was chosen, as far as nobody else has been faster: what somebody else is about to lease
-/// is not waited for.
+/// Leases the chosen rows. Rows that another process has locked or leased meanwhile are skipped, without
+/// waiting.
 ///
-/// The state is an expression, so that no index of what waits is considered: a planner with old statistics
-/// would go through all that is due.
+/// `state || ''` keeps the planner from using a partial index on waiting rows: with stale statistics it
+/// would scan every due row instead of looking up the ids.
 pub(crate) const CLAIM: &str = "
     UPDATE delivery SET state = 'leased', owner = $2, token = $3, run = false,
         leased_until = clock_timestamp() + $4 * interval '1 millisecond'
@@ -32,8 +32,8 @@ pub(crate) const CLAIM: &str = "
         FOR UPDATE SKIP LOCKED))
     RETURNING id";
 
-/// Reads what was leased. In a statement of its own: the one before may have begun before a response
-/// took the place of its run, and would see the payload of one and the envelope of the other.
+/// Reads the leased rows. This must be a separate statement: the snapshot of the claim may predate an insert
+/// that replaced a run, and would pair the old payload with the new envelope.
 const READ: &str = "
     SELECT d.id, d.request_id, d.host, d.status, d.failure, d.attempt, d.accepted_at, d.token,
            p.envelope, p.body
@@ -41,10 +41,10 @@ const READ: &str = "
     WHERE d.id = ANY ($1::uuid[]) AND d.owner = $2 AND d.token = $3
     ORDER BY d.due_at, d.id";
 
-/// Where somebody else takes what was chosen, it is chosen anew, so often at most.
+/// How often rows are chosen again when other processes took all of the previous choice.
 const TRIES: usize = 3;
 
-/// Leases what is due and wanted.
+/// Chooses, leases and reads due deliveries.
 pub(crate) async fn fetch(
     transactions: &Transactions,
     leaser: Leaser,
@@ -81,7 +81,7 @@ pub(crate) async fn fetch(
     Ok(due)
 }
 
-/// Nothing that is read is trusted: what is sent is in the envelope, which is judged elsewhere.
+/// Columns are not trusted: what is sent comes from the envelope, which the dispatcher opens and checks.
 fn leased(row: &Row) -> Result<LeasedDelivery, PostgresOutboxError> {
     let SqlId(id) = row.try_get(0)?;
     let request_id = RequestId::parse(row.try_get(1)?);

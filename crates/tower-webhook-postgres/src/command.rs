@@ -1,5 +1,4 @@
-//! How the outbox speaks with its thread: a queue for each kind of call, so that none waits for
-//! another kind.
+//! Messages to the outbox's thread: one queue for each kind of call, so that no kind waits for another.
 
 use std::{thread::JoinHandle, time::Instant};
 
@@ -17,7 +16,7 @@ use tower_webhook::{
 
 use crate::{PostgresOutboxError, PostgresOutboxErrorKind};
 
-/// A question, and who waits for its answer.
+/// A request and the channel for its response.
 #[derive(Debug)]
 pub(crate) struct Asked<Q, A> {
     pub(crate) question: Q,
@@ -37,7 +36,7 @@ pub(crate) type Fetch = Asked<Want, DueDeliveries>;
 pub(crate) type Settle = Asked<Vec<Settlement>, Vec<SettleOutcome>>;
 pub(crate) type Renew = Asked<Vec<Lease>, Vec<Lease>>;
 
-/// What people ask for, and the end.
+/// Administrative calls, and close.
 #[derive(Debug)]
 pub(crate) enum Errand {
     List(Asked<(DeliveryFilter, Page), Vec<DeliveryRecord>>),
@@ -47,7 +46,7 @@ pub(crate) enum Errand {
     Close(Asked<(), ()>),
 }
 
-/// The near ends of the queues.
+/// The sending ends of the queues.
 #[derive(Debug)]
 pub(crate) struct Senders {
     pub(crate) insert: UnboundedSender<Insert>,
@@ -57,7 +56,7 @@ pub(crate) struct Senders {
     pub(crate) errand: UnboundedSender<Errand>,
 }
 
-/// Their far ends, on the thread.
+/// The receiving ends, owned by the thread.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     pub(crate) insert: UnboundedReceiver<Insert>,
@@ -91,25 +90,25 @@ pub(crate) fn queues() -> (Senders, Receivers) {
 }
 
 impl<Q, A> Asked<Q, A> {
-    /// Tells whoever waits; says whether somebody did.
+    /// Sends the response; `false` if the caller no longer waits.
     pub(crate) fn tell(self, answer: Result<A, PostgresOutboxError>) -> bool {
         self.reply.send(answer).is_ok()
     }
 
-    /// Takes something out of the question.
+    /// Moves something out of the request.
     pub(crate) fn take<T>(mut self, out: impl FnOnce(&mut Q) -> T) -> (Self, T) {
         let taken = out(&mut self.question);
         (self, taken)
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller no longer waits.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 }
 
-/// The thread, and the way to it. Dropped, it waits until the thread has done what it was asked to
-/// and has handed back what it had leased, for as long as the outbox's timeout lets it.
+/// The thread and its queues. Dropping it joins the thread, which finishes queued work and releases its
+/// leases, within the outbox's timeout.
 #[derive(Debug)]
 pub(crate) struct Thread {
     senders: Option<Senders>,
@@ -124,7 +123,7 @@ impl Thread {
         }
     }
 
-    /// Puts a question into one of the queues, and waits for the answer.
+    /// Sends a request to one of the queues and awaits the response.
     pub(crate) async fn ask<T, Q, A>(
         &self,
         queue: impl FnOnce(&Senders) -> &UnboundedSender<T>,
@@ -148,7 +147,7 @@ impl Drop for Thread {
     fn drop(&mut self) {
         drop(self.senders.take());
         if let Some(handle) = self.handle.take() {
-            // It has caught its panics, and said so.
+            // The thread has caught and logged its own panic.
             let _ = handle.join();
         }
     }

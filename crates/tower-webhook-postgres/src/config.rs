@@ -7,10 +7,10 @@ use tokio_postgres::{
 
 use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
 
-/// Reads the connection string. TLS is verified unless it is turned off by name: there is no mode in
-/// which a server, or somebody on the way, can talk a client out of it.
+/// Parses the connection string. TLS is required and verified unless `sslmode=disable` is given: no mode
+/// falls back to plaintext.
 pub(crate) fn read(url: &str, timeout: Duration) -> Result<Config, PostgresOutboxError> {
-    // The driver has no name for what is always done here.
+    // The driver does not parse these modes. Certificates and names are always verified here.
     let url = url
         .replace("sslmode=verify-full", "sslmode=require")
         .replace("sslmode=verify-ca", "sslmode=require");

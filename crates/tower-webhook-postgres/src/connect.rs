@@ -1,4 +1,4 @@
-//! How a connection comes about: TLS, and a pause after one that failed.
+//! Opening connections: TLS, and a backoff after failures.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,13 +18,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
 
-/// Opens connections for the pool, one attempt after a failed one later and later.
+/// Opens connections for the pool, with exponential backoff after failed attempts.
 pub(crate) struct Connector {
     tls: MakeRustlsConnect,
     pause: Arc<Pause>,
 }
 
-/// The time until which no connection is tried, as the last attempt failed.
+/// The backoff, shared by all attempts of a pool.
 #[derive(Default)]
 struct Pause(Mutex<Option<Failed>>);
 
@@ -34,7 +34,7 @@ struct Failed {
     pause: Duration,
 }
 
-/// An attempt. Dropped, it has failed: so it is told of one that was given up, too.
+/// A connection attempt. It counts as failed when dropped, which covers attempts that timed out.
 struct Attempt(Option<Arc<Pause>>);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Connector {
     pub(crate) fn new(roots: RootCertStore) -> Result<Self, PostgresOutboxError> {
-        // Named here, as a program may have several providers or none by default.
+        // Explicit, because the process may have several crypto providers, or no default one.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|_| Kind::Tls)?
@@ -67,7 +67,7 @@ impl Connect for Connector {
             let attempt = Attempt(Some(pause));
             let (client, connection) = config.connect(tls).await?;
             attempt.succeed();
-            // The pool aborts it with the client.
+            // The pool aborts this task when it drops the client.
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     let error = PostgresOutboxError::from(error);
@@ -90,7 +90,7 @@ impl Pause {
     fn failed(&self) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = last.map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
-        // At random, so that processes do not come back all at once.
+        // Jitter, so that processes do not reconnect all at once.
         let until = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         *last = Some(Failed { until, pause });
     }
@@ -116,14 +116,14 @@ impl Drop for Attempt {
     }
 }
 
-/// Those that browsers trust.
+/// Mozilla's root certificates.
 pub(crate) fn public_roots() -> RootCertStore {
     RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     }
 }
 
-/// Those of this PEM text, and no others.
+/// The root certificates in this PEM text only.
 pub(crate) fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, PostgresOutboxError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

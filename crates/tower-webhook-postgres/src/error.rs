@@ -4,9 +4,9 @@ use tokio_postgres::error::SqlState;
 
 /// Why the PostgreSQL outbox could not be opened, read or written.
 ///
-/// It shows nothing of the connection string, of the server's own words or of a delivery: only what
-/// it is about, and the server's [SQLSTATE](Self::sqlstate) where there is one. The sentences may
-/// change; to tell errors apart in code, use [`kind`](Self::kind).
+/// `Display` and `Debug` show a fixed sentence and the server's [SQLSTATE](Self::sqlstate), never the
+/// connection string, the server's message or anything of a delivery. The sentences may change; match on
+/// [`kind`](Self::kind).
 #[derive(Clone, Debug)]
 pub struct PostgresOutboxError {
     kind: PostgresOutboxErrorKind,
@@ -25,21 +25,21 @@ pub enum PostgresOutboxErrorKind {
     /// Deliveries wait that are sealed with a key that was not given. See
     /// [`with_lost_keys`](crate::PostgresOutboxBuilder::with_lost_keys).
     UnknownKey,
-    /// The connection string cannot be read, or names no host.
+    /// The connection string cannot be parsed or names no host.
     InvalidUrl,
     /// The schema's name is empty, longer than 63 bytes, has a NUL, or begins with `pg_`.
     InvalidSchemaName,
-    /// The root certificates are not PEM, or there is none.
+    /// The root certificates are not PEM, or there are none.
     InvalidRoots,
-    /// The server cannot be reached, has ended the connection, or has no connection left.
+    /// The server cannot be reached, has closed the connection, or has no free connection.
     Unavailable,
-    /// TLS was not agreed on: the server has none, or its certificate is not trusted.
+    /// TLS failed: the server does not support it, or its certificate is not trusted.
     Tls,
-    /// The server refuses the user, the password or the database, or permits the user too little.
+    /// Authentication failed, the database does not exist, or the user lacks a privilege.
     Refused,
-    /// The server only reads: it is a standby, or in recovery.
+    /// The server is read-only: a standby, or in recovery.
     ReadOnly,
-    /// Nothing came back within the [timeout](crate::PostgresOutboxBuilder::with_timeout).
+    /// No response within the [timeout](crate::PostgresOutboxBuilder::with_timeout).
     TimedOut,
     /// The server's disk is full.
     Full,
@@ -48,13 +48,13 @@ pub enum PostgresOutboxErrorKind {
     /// The schema is not there, or lacks migrations: it was dropped, or
     /// [`without_migrations`](crate::PostgresOutboxBuilder::without_migrations) was set.
     OlderSchema,
-    /// The schema holds tables of something else.
+    /// The schema contains a table of another application with the name of one of ours.
     Foreign,
-    /// The delivery is larger than the server can keep.
+    /// The delivery exceeds a limit of the server.
     TooLarge,
-    /// The outbox's thread has ended, after a panic or as it was dropped.
+    /// The outbox's thread has ended after a panic.
     Gone,
-    /// Something else.
+    /// Any other error.
     Other,
 }
 
@@ -67,13 +67,13 @@ impl PostgresOutboxError {
         self.kind
     }
 
-    /// The five characters by which the server says what it is about, where the server said it.
+    /// The five-character SQLSTATE, if the server reported the error.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    /// Whether the same transaction may succeed when it is run again.
+    /// Whether the transaction may succeed when repeated: a deadlock or a serialization failure.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.sqlstate(), Some("40001" | "40P01"))
     }
@@ -145,7 +145,7 @@ impl From<tokio_postgres::Error> for PostgresOutboxError {
             Some(io::ErrorKind::TimedOut) => Kind::TimedOut,
             Some(_) => Kind::Unavailable,
             None if error.is_closed() => Kind::Unavailable,
-            // Without a SQLSTATE it is the connection, or our own mistake.
+            // Without a SQLSTATE it is a connection error, or a bug.
             None => match error.to_string().contains("connecting") {
                 true => Kind::Unavailable,
                 false => Kind::Other,
@@ -178,7 +178,7 @@ fn kind_of(state: &SqlState) -> Kind {
         "54000" => Kind::TooLarge,
         "42501" | "3D000" => Kind::Refused,
         "42P07" | "42P16" => Kind::Foreign,
-        // A table, a column or the schema is not there.
+        // An undefined table, column or schema.
         "42P01" | "42703" | "3F000" => Kind::OlderSchema,
         code if code.starts_with("28") => Kind::Refused,
         code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {

@@ -1,8 +1,8 @@
-//! Chooses what is due. Nothing is locked or changed by it: an idle outbox writes nothing.
+//! Chooses due deliveries. It only reads, so an idle outbox writes nothing.
 //!
-//! The longest due come first. Where the first of them are all of hosts that are saturated, the hosts
-//! have their turns, however many they are: each question looks at a bounded number of rows, and then
-//! of hosts, by indices alone.
+//! The longest due come first. If the first `ROWS` of them do not fill the request because their hosts are
+//! saturated, the hosts are visited round-robin. Each query reads a bounded number of rows or hosts from
+//! an index.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     value::to_i64,
 };
 
-/// The first rows that are due, those of them that are wanted, and when the next one is due.
+/// The wanted ones among the first due rows, how many rows were read, and when the next row becomes due.
 pub(crate) const DUE: &str = "
     WITH due AS (
         SELECT id, host, payload_len, due_at FROM delivery
@@ -34,8 +34,8 @@ pub(crate) const DUE: &str = "
             WHERE state = 'waiting' AND due_at > now() ORDER BY due_at LIMIT 1)
     FROM (VALUES (0)) AS always LEFT JOIN chosen ON true ORDER BY due_at, id";
 
-/// The next hosts that have something waiting, and what is due and wanted of each: one look at the index
-/// for each host, whatever waits for it.
+/// The wanted due rows of the next hosts. A loose index scan: one lookup for the next host and one for its
+/// rows, however many rows wait for it.
 pub(crate) const HOSTS: &str = "
     WITH RECURSIVE hosts (host, nth) AS (
         (SELECT host, 1 FROM delivery WHERE state = 'waiting' AND host > $1 COLLATE \"C\"
@@ -54,7 +54,7 @@ pub(crate) const HOSTS: &str = "
             ORDER BY d.due_at LIMIT coalesce(wanted.number, $4)) AS due ON true
     ORDER BY hosts.nth LIMIT $6";
 
-/// What is due of these hosts, and of no others.
+/// The due rows of the named hosts.
 pub(crate) const NAMED: &str = "
     SELECT due.id, wanted.host, due.payload_len
     FROM unnest($1::text[], $2::int8[]) AS wanted (host, number) CROSS JOIN LATERAL (
@@ -63,11 +63,11 @@ pub(crate) const NAMED: &str = "
         ORDER BY d.due_at LIMIT wanted.number) AS due
     ORDER BY due.due_at, due.id LIMIT $3";
 
-/// How many rows, and after those how many hosts, one question looks at.
+/// The number of rows that `DUE` reads, and of hosts that `HOSTS` visits.
 pub(crate) const ROWS: usize = 1_024;
 pub(crate) const HOSTS_AT_ONCE: usize = 256;
 
-/// Goes through the hosts in turns, from one call to the next.
+/// Remembers the host at which the last round stopped.
 #[derive(Default)]
 pub(crate) struct Fetch {
     last_host: String,
@@ -90,11 +90,11 @@ impl Fetch {
             let named = Statement::new(NAMED, params);
             let found = transactions.run(Mode::Look, &[named]).await?;
             choice.take(want, found.iter().flatten())?;
-            // Of others, nobody has looked.
+            // Other hosts were not looked at.
             choice.has_left_some = true;
             return Ok(choice);
         }
-        // Where any host will do, the first rows are those that are wanted.
+        // Without limits by host, the first rows are the wanted ones.
         let is_any = want.of_host.is_empty() && want.of_other_hosts >= want.deliveries;
         let rows = match is_any {
             true => ROWS.min(want.deliveries.saturating_add(1)),
@@ -124,7 +124,7 @@ impl Fetch {
         Ok(choice)
     }
 
-    /// Until something is found, or each host has had its turn.
+    /// Visits hosts until something is found or every host had its turn.
     async fn go_through_hosts(
         &mut self,
         transactions: &Transactions,

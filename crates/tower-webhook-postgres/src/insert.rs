@@ -14,17 +14,16 @@ use crate::{
     value::{Body, SqlId, storable, to_i64},
 };
 
-/// Writes new rows, in one statement for all of them. An id that is there already is left out, and
-/// gives no row back.
+/// Inserts all rows with one statement and returns the ids that were new.
 const INSERT: &str = include_str!("insert.sql");
 
-/// A delivery, or a run.
+/// A new delivery or run.
 pub(crate) struct NewRow {
     pub(crate) new: NewDelivery,
     pub(crate) is_run: bool,
 }
 
-/// Rows by their columns, as one statement takes them.
+/// The column arrays that are unnested by a statement.
 #[derive(Default)]
 pub(crate) struct Columns<'a> {
     pub(crate) ids: Vec<SqlId>,
@@ -51,10 +50,10 @@ impl NewRow {
     }
 }
 
-/// Keeps these rows, and says which of them are leased, in their order.
+/// Inserts the rows and returns their leases, in order.
 ///
-/// The new ones are in one transaction, and what was there already in another one: where that fails,
-/// the whole is done again, and what is new by then was there already.
+/// Ids that exist already are handled by a second transaction. If that fails, the caller repeats the whole
+/// batch, which is idempotent: the rows of the first transaction then exist already, leased to this owner.
 pub(crate) async fn insert(
     transactions: &Transactions,
     leaser: Leaser,
@@ -63,7 +62,7 @@ pub(crate) async fn insert(
     let token = Leaser::new_token();
     let (mut seen, mut once) = (HashSet::new(), Columns::default());
     for row in rows {
-        // Twice in one statement would be a mistake of the statement.
+        // The payload's upsert may not touch a row twice.
         if seen.insert(row.id()) {
             once.push(row);
         }
@@ -107,7 +106,7 @@ pub(crate) async fn insert(
     Ok(leases)
 }
 
-/// Runs that this very call has begun, on a connection that ended before it said so.
+/// Runs that an earlier try of this call committed before its connection was lost.
 async fn own(
     transactions: &Transactions,
     leaser: Leaser,

@@ -1,4 +1,4 @@
-//! Settings of what is kept of what is over.
+//! Builder settings for dead letters and history.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ impl PostgresOutboxBuilder {
         self
     }
 
-    /// How many dead letters are kept, give or take those of some seconds; the oldest go first. Default:
-    /// 1,000,000.
+    /// How many dead letters are kept; the oldest are deleted first. Default: 1,000,000. It is enforced every
+    /// few seconds.
     pub fn with_max_dead_letters(mut self, number: usize) -> Self {
         self.dead_letters.number = number;
         self
     }
 
-    /// The bytes of all dead letters' payloads; the oldest go first. Default: 1 GiB.
+    /// The bytes of all dead letters' payloads; the oldest are deleted first. Default: 1 GiB.
     pub fn with_max_dead_letter_bytes(mut self, bytes: u64) -> Self {
         self.dead_letters.bytes = bytes;
         self
     }
 
-    /// How many records the history has, give or take those of some seconds: what the endpoints took, and
-    /// calls that failed, to be listed and to be looked at by their callers
-    /// ([`status`](tower_webhook::status())). The oldest go first. Default: 100,000. With 0 there is none.
+    /// How many records the history has: deliveries that were delivered and calls that failed, for listing
+    /// and for their callers ([`status`](tower_webhook::status())). The oldest are deleted first. Default:
+    /// 100,000; 0 turns the history off. It is enforced every few seconds.
     pub fn with_max_history(mut self, number: usize) -> Self {
         self.history.bounds.number = number;
         self
     }
 
-    /// The bytes of the history: of the sealed envelopes, attempts and payloads in it. The oldest records go
+    /// The bytes of the history: its sealed envelopes, attempts and payloads. The oldest records are deleted
     /// first. Default: 128 MiB.
     pub fn with_max_history_bytes(mut self, bytes: u64) -> Self {
         self.history.bounds.bytes = bytes;
@@ -45,12 +45,12 @@ impl PostgresOutboxBuilder {
         self
     }
 
-    /// Keeps what was delivered with its payload, in the clear as other payloads are: it can be delivered
-    /// again, and its caller can fetch it. Default: no payloads.
+    /// Keeps payloads in the history, so that deliveries can be redelivered and their callers can fetch them.
+    /// Payloads are stored in the clear. Default: no payloads.
     ///
-    /// Secrets stay for as long as the history, sealed: a caller proves by its own that a call is its own.
-    /// Where deliveries are kept [in the clear](Self::with_insecure_plaintext) that is so with this setting
-    /// alone; without it no secret stays, and callers cannot look.
+    /// Sealed secrets are kept as long as the record, because callers prove ownership of a call with theirs.
+    /// [In plaintext](Self::with_insecure_plaintext) secrets are kept only with this setting; without it,
+    /// callers cannot look up their calls.
     pub fn with_history_payloads(mut self) -> Self {
         self.history.keeps_payloads = true;
         self

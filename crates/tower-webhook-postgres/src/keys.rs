@@ -5,7 +5,7 @@ use crate::{
     transaction::{Mode, Statement, Transactions},
 };
 
-/// Complains where something waits that is sealed with a key that was not given.
+/// Fails if a waiting delivery is sealed with a key that was not given.
 pub(crate) async fn check(
     transactions: &Transactions,
     sealing: &Sealing,

@@ -1,4 +1,4 @@
-//! Deliveries whose id is there already: as their run, or as nobody knew whether they were kept.
+//! Inserts of ids that exist already: the response of a run, or a batch that is repeated.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use crate::{
     value::SqlId,
 };
 
-/// Locked in their order, so that two of these never wait for each other.
+/// Locks in id order, so that two such transactions cannot deadlock.
 const LOCK: &str = "
     SELECT id, run AND state <> 'dead' AS is_run,
            state = 'waiting' OR state = 'leased' AND owner = $2 AS is_free
     FROM delivery WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
 
-/// A response takes the place of its run.
+/// Replaces runs by their responses.
 const REPLACE: &str = "
     WITH new AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[],
@@ -47,7 +47,7 @@ const LEASE: &str = "
         leased_until = clock_timestamp() + $4 * interval '1 millisecond'
     WHERE id = ANY ($1::uuid[])";
 
-/// What is done with one of them.
+/// The state of an existing row, as far as an insert cares.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Run,

@@ -1,4 +1,4 @@
-//! Leases: whose they are, and how they go on, run out and are handed back.
+//! Leases: renewing, reclaiming after expiry, and releasing.
 
 use std::{
     collections::HashSet,
@@ -14,15 +14,15 @@ use crate::{
     value::{SqlId, to_ms},
 };
 
-/// Who leases, and for how long. Each value of an outbox is another owner, also within one process.
+/// The owner of leases and their duration. Each `PostgresOutbox` value is a different owner.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaser {
     pub(crate) owner: i64,
     pub(crate) ms: i64,
 }
 
-/// A row that a settlement is about to change is renewed no more: nobody waits for anybody here. A row
-/// has a token for as long as it is leased.
+/// Skips rows that are locked, which are being settled: it never waits, so it cannot deadlock with a
+/// settlement. A row has a token exactly while it is leased.
 pub(crate) const RENEW: &str = "
     UPDATE delivery SET leased_until = clock_timestamp() + $3 * interval '1 millisecond'
     WHERE id = ANY (ARRAY (
@@ -35,7 +35,7 @@ const HELD: &str = "
         ON d.id = held.id AND d.token = held.token
     WHERE d.id = ANY ($1::uuid[])";
 
-/// Those that are leased are few, however many wait: the index holds no others.
+/// Scans the partial index of leased rows, which are few however many rows wait.
 pub(crate) const RECLAIM: &str = "
     UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL, leased_until = NULL
     WHERE id = ANY (ARRAY (
@@ -54,10 +54,10 @@ const RELEASE: &str = "
     UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL, leased_until = NULL
     WHERE id = ANY ($1::uuid[]) AND owner = $2 AND token = $3";
 
-/// So many rows are changed by one transaction.
+/// Rows changed by one transaction at most.
 const AT_ONCE: i64 = 512;
-/// So often it is looked for leases that have run out, at most and at least; and it takes at most so
-/// small a part of the time.
+/// Expired leases are looked for every tenth of a lease within these bounds, and that takes at most one part
+/// in `PART` of the time.
 const MOST_OFTEN: Duration = Duration::from_millis(50);
 const LEAST_OFTEN: Duration = Duration::from_secs(1);
 const PART: u32 = 20;
@@ -70,13 +70,13 @@ impl Leaser {
         }
     }
 
-    /// Another one for each transaction that leases.
+    /// A random token for one leasing transaction.
     pub(crate) fn new_token() -> i64 {
         fastrand::i64(1..)
     }
 }
 
-/// Gives back those that are lost.
+/// Renews the leases and returns those that are lost.
 pub(crate) async fn renew(
     transactions: &Transactions,
     leaser: Leaser,
@@ -109,7 +109,7 @@ pub(crate) async fn renew(
     Ok(lost.copied().collect())
 }
 
-/// Hands back all that this owner has leased, some at a time.
+/// Releases all leases of this owner, in batches.
 pub(crate) async fn leave(
     transactions: &Transactions,
     leaser: Leaser,
@@ -124,7 +124,7 @@ pub(crate) async fn leave(
     }
 }
 
-/// Hands back what was leased for somebody who did not wait for it.
+/// Releases leases whose fetch was dropped.
 pub(crate) async fn release(
     transactions: &Transactions,
     leaser: Leaser,
@@ -146,7 +146,7 @@ pub(crate) async fn release(
     transactions.run(Mode::Quick, &[release]).await.map(drop)
 }
 
-/// Looks now and then for leases that have run out, whoever had them.
+/// Periodically makes deliveries due again whose lease has expired, whichever process held it.
 pub(crate) struct Reclaim {
     every: Duration,
     next: Instant,
@@ -174,7 +174,7 @@ impl Reclaim {
         if reclaimed > 0 {
             tracing::warn!(reclaimed, "leases in the PostgreSQL outbox had run out");
         }
-        // Where there are more, the next fetch goes on.
+        // After a full batch, the next fetch continues at once.
         self.next = match reclaimed < usize::try_from(AT_ONCE).unwrap_or(0) {
             true => Instant::now() + (began.elapsed() * PART).max(self.every),
             false => began,

@@ -1,8 +1,8 @@
-//! An outbox for [`tower-webhook`](tower_webhook): deliveries wait in PostgreSQL, outlive the process,
-//! and any number of processes on any number of machines deliver them.
+//! An outbox for [`tower-webhook`](tower_webhook) in PostgreSQL: deliveries outlive the process, and any
+//! number of processes on any number of machines share them.
 //!
-//! The end of a response is held back until its delivery is committed, so a caller who has seen all of
-//! its response can rely on the webhook.
+//! The end of a response is held back until its delivery is committed, so a caller who has received the whole
+//! response can rely on the webhook.
 //!
 //! ```no_run
 //! use tower_webhook::{Dispatcher, WebhookLayer, outbox::SealingKey};
@@ -12,7 +12,7 @@
 //! let key = SealingKey::from_file("webhooks.key")?;
 //! let outbox = PostgresOutbox::open("postgres://app:password@db.example/app", key).await?;
 //! let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
-//! dispatcher.start(); // what is due already is delivered at once
+//! dispatcher.start(); // starts on what is due already
 //! Ok(WebhookLayer::new().with_dispatcher(dispatcher))
 //! # }
 //! ```
@@ -42,56 +42,54 @@
 //! # }
 //! ```
 //!
-//! Every process that shares a schema needs the same sealing key: give it as a file or a secret of the
-//! deployment.
+//! All processes that share a schema need the same sealing key.
 //!
 //! # What is promised
 //!
-//! A delivery that was taken is committed, and the server has been told to write it to its disk: it
-//! survives `kill -9` of this process and of the server, a crash of either system and a loss of power, as
-//! far as the server's disk does what it is told. It is delivered at least once: after a crash, what was
-//! under way is delivered again.
+//! An accepted delivery is committed and flushed to the server's disk before the response ends. It survives
+//! `kill -9` of this process and of the server, a crash of either machine and a loss of power, provided that
+//! the disk honours a flush. Delivery is at least once: attempts that were under way during a crash are
+//! repeated.
 //!
-//! Deliveries are committed with `synchronous_commit` as the server, the database or the user has it, and
-//! with `on` where that is `off`. With a synchronous standby they survive a failover; an asynchronous one
-//! lacks the last commits. Leases and what becomes of deliveries are committed with `off`: lost with the
-//! server, they cost a second delivery. A server with `fsync = off` keeps no promise, and cannot be told
-//! from others reliably. [`Limits::durability`](tower_webhook::outbox::Limits::durability) says
-//! `LocalDisk`, as no standby is known of.
+//! Deliveries are committed with the `synchronous_commit` that is configured for the server, database or user,
+//! and with `on` if that is `off`. With a synchronous standby they survive a failover; after a failover to an
+//! asynchronous standby the last commits may be missing. Leases and settlements are committed with
+//! `synchronous_commit = off`: losing one costs a second delivery. With `fsync = off` on the server, nothing
+//! is promised. [`Limits::durability`](tower_webhook::outbox::Limits::durability) is `LocalDisk`, because a
+//! client cannot know about standbys.
 //!
-//! When the server does not take a delivery (it is away, it hangs, its disk is full), the response
-//! completes all the same, the failure is [reported](tower_webhook::EventKind::OutboxFailed), and the
-//! delivery is attempted from memory: until it is, it is lost if the process ends.
+//! If the server does not take a delivery (it is down, it hangs, its disk is full), the response completes
+//! nevertheless, the failure is [reported](tower_webhook::EventKind::OutboxFailed), and the delivery is
+//! attempted from memory: it is lost if the process ends before that.
 //! [`with_required_durability`](tower_webhook::dispatch::DispatcherBuilder::with_required_durability)
-//! accepts nothing instead, from when that is known. Each call has a
-//! [timeout](PostgresOutboxBuilder::with_timeout); a connection on which something failed is closed, and
-//! another one is opened, later and later while that fails (up to a second).
+//! refuses such calls instead, once the failure is known. Every call has a
+//! [timeout](PostgresOutboxBuilder::with_timeout). A connection on which a call failed is closed;
+//! reconnecting backs off up to one second.
 //!
 //! # Leases and clocks
 //!
-//! A process leases what it attempts, for [10 seconds](PostgresOutboxBuilder::with_lease) that it renews
-//! again and again. Leases and due times are by the server's clock: the clocks of the processes do not
-//! matter. A server whose clock is set back lets deliveries wait for that much longer. A process that
-//! is closed hands its leases back at once; those of one that was killed run out.
+//! A process leases the deliveries that it attempts, and renews the leases three times within their
+//! [duration](PostgresOutboxBuilder::with_lease). Leases and due times use the server's clock, so the
+//! clients' clocks do not matter. If the server's clock is set back, deliveries wait that much longer.
+//! Shutting down releases the leases; those of a killed process expire.
 //!
 //! # The server
 //!
-//! PostgreSQL 13 or newer; it is tested with 15. All tables are in one
+//! PostgreSQL 13 or newer; the tests run against Debian's. All tables are in one
 //! [schema](PostgresOutboxBuilder::with_schema). Opening an outbox migrates it, which several processes may
-//! do at the same time; [the SQL can be printed](PostgresOutboxBuilder::migrations) for those who run
-//! migrations of their own. A schema that a newer version has migrated is
-//! [refused](PostgresOutboxErrorKind::NewerSchema).
+//! do at once. [The SQL can be printed](PostgresOutboxBuilder::migrations) for other migration tools. A schema
+//! that was migrated by a newer version is [refused](PostgresOutboxErrorKind::NewerSchema).
 //!
-//! A user that creates nothing needs `USAGE` on the schema, and `SELECT`, `INSERT`, `UPDATE` and `DELETE`
-//! on its tables.
+//! Without migrations, the user needs `USAGE` on the schema and `SELECT`, `INSERT`, `UPDATE` and `DELETE` on its
+//! tables.
 //!
-//! PgBouncer in transaction mode is fine: nothing is kept in a session. Statements have no names, every
-//! setting is `SET LOCAL`, nobody listens for notifications, locks end with their transactions. Connect
-//! to the primary: `target_session_attrs=read-write` finds it among several hosts.
+//! PgBouncer in transaction mode works: there are no named statements, no `LISTEN`, no session settings and no
+//! session locks. With several hosts in the connection string, `target_session_attrs=read-write` finds the
+//! primary.
 //!
-//! Transactions are short: no lock is held while a delivery is attempted, and what touches many rows is done
-//! some hundreds at a time. A transaction that somebody else leaves open in the same database keeps
-//! PostgreSQL from removing dead rows, and every queue in it becomes slower: watch for those.
+//! Transactions are short: no lock is held during an attempt, and changes to many rows run in batches. As for
+//! every queue in PostgreSQL, a transaction that stays open elsewhere in the database prevents vacuum from
+//! removing dead rows, and slows the queue down.
 //!
 //! ```sql
 //! SELECT id, host, state, attempt, due_at FROM tower_webhook.delivery ORDER BY due_at;
@@ -99,27 +97,25 @@
 //!
 //! # Threads and runtimes
 //!
-//! An outbox has a thread of its own, with a runtime of its own that carries its connections. Calls may
-//! come from any number of runtimes, and each may end at any time. Dropping the outbox waits for the
-//! thread.
+//! An outbox has one thread, with a runtime that drives its connections. Calls may come from any number of
+//! runtimes, each of which may shut down at any time. Dropping the outbox joins the thread, within the timeout.
 //!
 //! # TLS
 //!
-//! Over TCP a server has to speak TLS, with a certificate for the host that the connection string names:
-//! from the roots that browsers trust, or from
-//! [those that are given](PostgresOutboxBuilder::with_root_certificates). That is so whatever `sslmode`
-//! says, but for `sslmode=disable`, which turns TLS off. Over a Unix socket there is none.
+//! Over TCP, TLS is required, and the certificate has to match the host of the connection string and be
+//! trusted by Mozilla's roots or by [the given ones](PostgresOutboxBuilder::with_root_certificates). That
+//! applies to every `sslmode` except `disable`, which turns TLS off. Unix sockets do not use TLS.
 //!
-//! # What is in the clear
+//! # What is stored in the clear
 //!
-//! Secrets, endpoints and headers are sealed, and bound to the payload. Payloads, hosts, ids and how
-//! attempts ended are in the clear. What is read is not trusted: what is signed and sent is what was
-//! accepted, and every endpoint is judged by the dispatcher's policy before each attempt. What cannot be read
-//! any more, as its key is gone or its row was changed, becomes a dead letter and is never sent. What is not
-//! bound to the envelope is when a delivery is due, how often it was attempted, and that it is gone.
+//! Secrets, endpoint URLs and headers are sealed and bound to the payload. Payloads, hosts, ids and attempt
+//! outcomes are stored in the clear. Stored data is not trusted: what is signed and sent is what was accepted,
+//! and the endpoint policy is applied before each attempt. A delivery that cannot be opened, because its key is
+//! missing or its row was modified, becomes a dead letter and is never sent. Due times, attempt numbers and
+//! deletions are not protected against whoever can write the database.
 
 #[cfg(test)]
-extern crate self as tower_webhook_postgres; // what the tests share names the crate
+extern crate self as tower_webhook_postgres; // the shared test support names the crate
 
 mod bounds;
 mod builder;

@@ -1,4 +1,4 @@
-//! What the thread does for those who call: a loop for each kind of call.
+//! The thread's loops, one for each kind of call.
 
 use std::rc::Rc;
 
@@ -15,10 +15,10 @@ use crate::{
     thread::Shared,
 };
 
-/// The most deliveries, and the most bytes of payloads, that are written at once.
+/// The most deliveries and payload bytes in one transaction.
 const GROUP: usize = 1_024;
 const GROUP_BYTES: usize = 32 << 20;
-/// So many reads for people go on at the same time.
+/// The most administrative calls that run at once.
 const READS: usize = 2;
 
 impl Shared {
@@ -108,8 +108,8 @@ impl Shared {
         }
     }
 
-    /// Each in a task of its own: a long list keeps nobody from closing. At the end nobody waits for those
-    /// that are left.
+    /// Runs each call in its own task, so that a long one does not delay a close. At shutdown no caller is
+    /// left, and the remaining tasks are aborted.
     pub(crate) async fn run_errands(self: &Rc<Self>, mut errands: UnboundedReceiver<Errand>) {
         let reads = Rc::new(Semaphore::new(READS));
         let mut tasks = tokio::task::JoinSet::new();
@@ -154,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// All that waits, up to a bound; `None` at the end. What has waited for too long fails, so that it
-    /// is not behind others for longer than one of them may take.
+    /// Takes all queued calls, up to a bound; `None` once the queue is closed. Calls that were queued for
+    /// longer than the timeout fail here, so that a call takes at most two timeouts.
     async fn gather<Q, A>(
         &self,
         calls: &mut UnboundedReceiver<Asked<Q, A>>,
@@ -179,7 +179,7 @@ impl Shared {
     }
 }
 
-/// The answers of a group, to each what is its own.
+/// Splits the results of a group among its calls.
 fn tell_each<Q, T>(waiting: Vec<(Asked<Q, Vec<T>>, usize)>, answers: Vec<T>) {
     let mut answers = answers.into_iter();
     for (call, number) in waiting {

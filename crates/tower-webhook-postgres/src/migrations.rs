@@ -1,4 +1,4 @@
-//! The tables, in versions, and how a schema comes to have them.
+//! Schema versions and migrations.
 
 use std::fmt;
 
@@ -10,33 +10,32 @@ use crate::{
     transaction::{Mode, Statement, Transactions},
 };
 
-/// One step from an empty schema to the one that this version of the crate works with: SQL that can be
-/// run by `psql`, or by whatever runs migrations where you are.
+/// One step from an empty schema to the current version: a SQL script for `psql` or another migration tool.
 ///
-/// It is one transaction, and waits for its turn where several processes run it at the same time. Run in
-/// their order, and each of them once.
+/// It is one transaction and takes an advisory lock, so that concurrent runs are serialized. Run migrations in
+/// order, each one once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Migration {
     version: i32,
     sql: String,
 }
 
-/// The steps, the first one first. One that was released is never changed: another one follows it.
+/// The migrations in order. A released one is never edited; changes are appended as new ones.
 const STEPS: &[&str] = &[include_str!("migrations/0001.sql")];
 
-/// So many steps a schema has at the most that this version works with.
+/// The schema version that this crate version works with.
 fn newest() -> i32 {
     i32::try_from(STEPS.len()).unwrap_or(i32::MAX)
 }
 
 impl Migration {
-    /// Its number, from 1.
+    /// Its version, from 1.
     #[must_use]
     pub fn version(&self) -> i32 {
         self.version
     }
 
-    /// The SQL: one transaction, from its `BEGIN` to its `COMMIT`.
+    /// The SQL script, from `BEGIN` to `COMMIT`.
     #[must_use]
     pub fn sql(&self) -> &str {
         &self.sql
@@ -63,15 +62,14 @@ impl fmt::Debug for Migration {
     }
 }
 
-/// A step without its `BEGIN` and `COMMIT`, under a lock that ends with the transaction.
+/// A migration without `BEGIN` and `COMMIT`. Its lock ends with the transaction, as poolers require.
 fn sql_of(schema: &SchemaName, version: i32, step: &str, creates_schema: bool) -> String {
     let quoted = schema.quoted();
     let create = match creates_schema {
         true => format!("CREATE SCHEMA IF NOT EXISTS {quoted};"),
         false => String::new(),
     };
-    // The lock is the schema's, and not the database's: two outboxes do not wait for each other.
-    // Read in one way, whatever the server takes a backslash for.
+    // The lock is per schema. An `E` literal reads the same whatever `standard_conforming_strings` is.
     let literal = schema.as_str().replace('\\', "\\\\").replace('\'', "''");
     format!(
         "SELECT pg_advisory_xact_lock({LOCK}, hashtext(E'{literal}'));
@@ -87,10 +85,10 @@ INSERT INTO migration (version) VALUES ({version});
     )
 }
 
-/// "twhk", the first half of the lock's name.
+/// "twhk", the first half of the lock's key.
 const LOCK: i32 = 0x7477_686b;
 
-/// Brings the schema to the newest version, or only looks at it.
+/// Migrates the schema to the newest version, or only checks it.
 pub(crate) async fn prepare(
     transactions: &Transactions,
     schema: &SchemaName,
@@ -108,7 +106,7 @@ pub(crate) async fn prepare(
         if !migrates {
             return Err(Kind::OlderSchema.into());
         }
-        // Even where the schema is there, creating it asks for a right that the user may lack.
+        // `CREATE SCHEMA IF NOT EXISTS` requires a privilege even if the schema exists.
         let creates_schema = !exists(transactions, SCHEMA, schema).await?;
         let sql = sql_of(schema, found + 1, step, creates_schema);
         let ran = transactions
@@ -118,14 +116,14 @@ pub(crate) async fn prepare(
             .await;
         match ran {
             Ok(()) => tracing::info!(version = found + 1, "the PostgreSQL outbox was migrated"),
-            // Another process had its turn first: its number is there already.
+            // Another process has applied this version meanwhile.
             Err(error) if error.sqlstate() == Some("23505") => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// 0 where there is nothing.
+/// The schema's version; 0 if there are no tables.
 async fn version(
     transactions: &Transactions,
     schema: &SchemaName,
@@ -154,7 +152,7 @@ async fn exists(
     Ok(first(&found, 0)?.unwrap_or(false))
 }
 
-/// A column of the first row of the first statement; `None` where it is null, or there is no row.
+/// A column of the first row of the first statement; `None` if there is no row.
 pub(crate) fn first<'a, T: tokio_postgres::types::FromSql<'a>>(
     found: &'a [Vec<tokio_postgres::Row>],
     column: usize,

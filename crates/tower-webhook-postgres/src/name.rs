@@ -1,11 +1,11 @@
 use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
 
-/// The name of a schema.
+/// A schema name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SchemaName(String);
 
 impl SchemaName {
-    /// What PostgreSQL would cut, or keeps for itself, is refused.
+    /// Refuses names that PostgreSQL would truncate or reserves.
     pub(crate) fn new(name: &str) -> Result<Self, PostgresOutboxError> {
         let is_fine = (1..=63).contains(&name.len())
             && !name.contains('\0')
@@ -16,12 +16,12 @@ impl SchemaName {
         }
     }
 
-    /// The name as it is.
+    /// The unquoted name.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as an identifier within SQL, whatever is in it.
+    /// The name as a quoted SQL identifier.
     pub(crate) fn quoted(&self) -> String {
         format!("\"{}\"", self.0.replace('"', "\"\""))
     }

@@ -13,11 +13,10 @@ use crate::{
     command::{Batch, Errand, Thread},
 };
 
-/// Deliveries wait in PostgreSQL; see the [crate](crate).
+/// An outbox in PostgreSQL; see the [crate](crate).
 ///
-/// A thread of its own carries the connections, until the outbox is dropped. That waits for the thread:
-/// what was asked of it is done then, and what it had leased is handed back, as far as the server
-/// answers within the [timeout](PostgresOutboxBuilder::with_timeout).
+/// It has one thread, which drives its connections. Dropping it blocks until the thread has finished queued
+/// work and released its leases, within the [timeout](PostgresOutboxBuilder::with_timeout).
 pub struct PostgresOutbox {
     pub(crate) thread: Thread,
     pub(crate) sealing: Sealing,
@@ -25,8 +24,18 @@ pub struct PostgresOutbox {
 }
 
 impl PostgresOutbox {
-    /// Connects with every default: `postgres://user:password@host/database`, or `key=value` pairs as
-    /// other clients take them. The schema is created and migrated where that is needed.
+    /// Opens an outbox with default settings. The connection string is a `postgres://` URL or `key=value` pairs,
+    /// as for libpq. The schema is created and migrated if needed.
+    ///
+    /// ```no_run
+    /// use tower_webhook::outbox::SealingKey;
+    /// use tower_webhook_postgres::PostgresOutbox;
+    ///
+    /// # async fn open() -> Result<PostgresOutbox, Box<dyn std::error::Error>> {
+    /// let key = SealingKey::from_file("webhooks.key")?;
+    /// Ok(PostgresOutbox::open("postgres://app:password@db.example/app", key).await?)
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -35,13 +44,13 @@ impl PostgresOutbox {
         Self::builder(url).with_key(key).open().await
     }
 
-    /// Settings for this server.
+    /// A builder for this connection string.
     pub fn builder(url: &str) -> PostgresOutboxBuilder {
         PostgresOutboxBuilder::new(url)
     }
 }
 
-/// A larger value takes several times its size of the server's memory, of which it gives 1 GB at most.
+/// The server holds several copies of a value while it is inserted, and allocates at most 1 GB at once.
 const MAX_PAYLOAD: usize = 256 << 20;
 
 impl Outbox for PostgresOutbox {

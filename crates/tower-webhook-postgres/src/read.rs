@@ -1,4 +1,4 @@
-//! Reading for people.
+//! Administrative reads: list and payload.
 
 use std::time::SystemTime;
 
@@ -20,7 +20,7 @@ use crate::{
     value::{SqlId, to_i64},
 };
 
-/// One statement for both tables: what is delivered meanwhile is in one of them.
+/// Reads both tables with one statement, so that a delivery that moves between them is seen exactly once.
 pub(crate) async fn list(
     transactions: &Transactions,
     filter: &DeliveryFilter,
@@ -64,7 +64,7 @@ pub(crate) async fn list(
             }
         }
     }
-    // What is delivered twice is listed once.
+    // An id may be in both tables after a second delivery.
     records.dedup_by_key(|record| record.id);
     Ok(records)
 }
@@ -86,7 +86,7 @@ pub(crate) async fn payload(
     Ok(body.map(|body| Bytes::copy_from_slice(body).into()))
 }
 
-/// `None` for what was not written by this crate.
+/// `None` for a row that this crate did not write.
 fn record(row: &Row) -> Result<Option<DeliveryRecord>, PostgresOutboxError> {
     let SqlId(id) = row.try_get(0)?;
     let Some(request_id) = RequestId::parse(row.try_get(1)?) else {
@@ -111,7 +111,7 @@ fn record(row: &Row) -> Result<Option<DeliveryRecord>, PostgresOutboxError> {
         _ => DeliveryState::Waiting,
     };
     if record.state == DeliveryState::Running {
-        // What its endpoint would be told is not so yet.
+        // The stored failure is what the endpoint would be told if the process died.
         record.failure = None;
     }
     Ok(Some(record))

@@ -14,11 +14,11 @@ use crate::{
     value::{SqlId, to_ms},
 };
 
-/// What has ended becomes history, where that is kept: of a run only why it failed, and not what
-/// would have been told. What is not sealed has a secret in it, which stays only where payloads stay.
+/// Moves ended deliveries to the history. A failed run is kept without its payload. Envelopes in plaintext
+/// contain the secret and are kept only together with payloads.
 ///
-/// A row has a token for as long as it is leased. Its state is not asked for, here and in what follows: a
-/// planner with old statistics would take that for a reason to go through all that is leased.
+/// A row has a token exactly while it is leased. The state is not part of the condition: with stale
+/// statistics, the planner would scan the partial index of all leased rows.
 pub(crate) const END: &str = "
     WITH gone AS (
         DELETE FROM delivery d
@@ -63,7 +63,7 @@ pub(crate) const CHANGE: &str = "
     WHERE d.id = ANY ($1::uuid[]) AND d.id = s.id AND d.token = s.token
     RETURNING d.id, s.token";
 
-/// Deliveries that are over, by column.
+/// Column arrays of deliveries that have ended.
 #[derive(Default)]
 struct Ended {
     ids: Vec<SqlId>,
@@ -72,7 +72,7 @@ struct Ended {
     records: Vec<String>,
 }
 
-/// Deliveries that stay, by column.
+/// Column arrays of deliveries that stay in the table.
 #[derive(Default)]
 struct Changed {
     ids: Vec<SqlId>,
@@ -83,16 +83,16 @@ struct Changed {
     records: Vec<String>,
 }
 
-/// How a batch of settlements went.
+/// The result of a batch of settlements.
 pub(crate) struct Settled {
     /// In the order of the batch.
     pub(crate) outcomes: Vec<SettleOutcome>,
-    /// Whether there is something to look at for those who keep to bounds.
+    /// Whether the history, and the dead letters, may have grown.
     pub(crate) has_ended: bool,
     pub(crate) has_died: bool,
 }
 
-/// All of a batch in one transaction.
+/// Settles a batch in one transaction.
 pub(crate) async fn settle(
     transactions: &Transactions,
     history: HistorySettings,
@@ -142,7 +142,7 @@ pub(crate) async fn settle(
             held.insert(Lease::new(id.0, row.try_get::<_, i64>(1)?.cast_unsigned()));
         }
     }
-    // A lease that is settled twice is lost the second time.
+    // The second settlement of a lease in one batch finds it lost.
     let mut outcome = |one: &Settlement| match held.remove(&one.lease) {
         true => SettleOutcome::Done,
         false => SettleOutcome::LeaseLost,

@@ -1,4 +1,4 @@
-//! Changes to all deliveries that a filter lets through: some at a time, the oldest first.
+//! Redeliver and cancel: changes to every delivery that matches a filter, in batches, oldest first.
 
 use tokio_postgres::types::Type;
 use tower_webhook::{
@@ -14,8 +14,8 @@ use crate::{
     value::{SqlId, to_i64},
 };
 
-/// A table, which of its rows are meant, and what is done with those, whose ids are in `meant`. States are
-/// expressions, so that rows that are named by their ids are found by these, whatever the statistics say.
+/// A table, the rows of it that may change, and the change, applied to the ids in `meant`. `state || ''` keeps
+/// the planner from using a partial index where ids are given.
 struct Sweep {
     table: &'static str,
     columns: &'static str,
@@ -44,7 +44,7 @@ const CANCEL: Sweep = Sweep {
     condition: Condition::of_deliveries,
 };
 
-/// What can be delivered again goes back to where it was.
+/// Moves history records that have a payload back to the deliveries.
 const REVIVE_HISTORY: Sweep = Sweep {
     table: "history",
     columns: "id, request_id, failure, host, accepted_at",
@@ -65,7 +65,7 @@ const REVIVE_HISTORY: Sweep = Sweep {
     condition: Condition::of_history,
 };
 
-/// One step looks at so many rows at most.
+/// Rows read by one step at most.
 const LOOKED_AT: usize = 1_024;
 
 pub(crate) async fn redeliver(
@@ -80,7 +80,7 @@ pub(crate) async fn redeliver(
         Some(DeliveryState::Delivered | DeliveryState::Failed) => {
             REVIVE_HISTORY.run(transactions, filter).await
         }
-        // Those are on their way.
+        // These are still to be delivered.
         Some(_) => Ok(0),
     }
 }
@@ -93,7 +93,7 @@ pub(crate) async fn cancel(
 }
 
 impl Sweep {
-    /// Those that were there when it began.
+    /// Applies the change to rows that existed when it started.
     async fn run(
         &self,
         transactions: &Transactions,
@@ -131,7 +131,7 @@ impl Sweep {
         }
     }
 
-    /// Few have a certain id: an index finds these. Of all others each is looked at, once.
+    /// Filters by id use an index. All other filters read each row once.
     fn sql(&self, filter: &DeliveryFilter, condition: &Condition) -> String {
         let Self {
             table,

@@ -1,4 +1,4 @@
-//! What stands in the column of attempts, a line each, and what is read out of it.
+//! The text format of the column `attempts`, one line for each attempt.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use tower_webhook::{
 
 use crate::value::storable;
 
-/// An outcome, in three fields.
+/// The fields of an outcome.
 struct OutcomeFields {
     status: Option<u16>,
     retry_after: Option<i64>,
@@ -53,7 +53,7 @@ fn outcome_from(status: Option<i64>, retry_after: Option<i64>, error: Option<&st
     }
 }
 
-/// All attempts of a delivery in one column.
+/// Formats attempts.
 pub(crate) fn attempts_to_text(attempts: &[AttemptRecord]) -> String {
     let mut text = String::new();
     for record in attempts {
@@ -91,7 +91,7 @@ fn from_ms(ms: i64) -> SystemTime {
     storable(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
 }
 
-/// What is no attempt is left out.
+/// Parses attempts; malformed lines are skipped.
 pub(crate) fn attempts_from(text: &str) -> Vec<AttemptRecord> {
     text.lines().filter_map(attempt_from).collect()
 }

@@ -1,11 +1,11 @@
 //! The outbox's own thread, with a runtime of its own that carries the connections.
 //!
-//! A connection is a task of the runtime in which it was opened. Calls come from any number of
-//! runtimes, each of which may end before the outbox does: so no connection is a task of theirs. A call
-//! is a message to this thread, and its answer is one back.
+//! A connection is driven by a task of the runtime in which it was opened. Calls come from any number of
+//! runtimes, each of which may shut down before the outbox does, so connections must not live in any of
+//! them. A call is a message to this thread and a response over a oneshot channel.
 //!
-//! Each kind of call has a loop of its own, which does one thing at a time and takes all that waits
-//! together where one statement can.
+//! Each kind of call has its own loop, which runs one transaction at a time. Inserts and settlements that
+//! queue up meanwhile share the next transaction.
 
 use std::{
     cell::Cell,
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) history: HistorySettings,
 }
 
-/// What all loops have.
+/// State shared by the loops.
 pub(crate) struct Shared {
     pub(crate) transactions: Transactions,
     pub(crate) settings: Settings,
@@ -56,8 +56,8 @@ pub(crate) struct Shared {
     pub(crate) has_died: Cell<bool>,
 }
 
-/// Starts the thread, which says whether the schema is as it should be. It ends when the last sender of
-/// questions is gone.
+/// Starts the thread. It reports through `ready` whether the schema is usable, and ends when the senders are
+/// dropped.
 pub(crate) fn start(
     transactions: Transactions,
     settings: Settings,
@@ -70,7 +70,7 @@ pub(crate) fn start(
         let ran = catch_unwind(AssertUnwindSafe(|| {
             run(runtime, transactions, settings, receivers, ready);
         }));
-        // What waits for an answer is dropped with the queues, and hears of it that way.
+        // Pending calls are dropped with the queues, and fail with `Gone`.
         if ran.is_err() {
             tracing::error!(
                 "the thread of the PostgreSQL outbox panicked: it takes nothing any more"
@@ -108,7 +108,7 @@ fn run(
             shared.serve(receivers).await;
         }
     });
-    // Connections that hang are not waited for.
+    // Does not wait for connections that hang.
     drop(shared);
     runtime.shutdown_background();
 }
@@ -152,7 +152,7 @@ impl Shared {
         join(calls, self.look_after(is_over)).await;
     }
 
-    /// Does what nobody asks for, until all calls are answered.
+    /// Runs upkeep until the loops have ended.
     async fn look_after(&self, mut is_over: watch::Receiver<bool>) {
         let mut upkeep = Upkeep::new(&self.settings);
         while !*is_over.borrow() {
@@ -165,7 +165,7 @@ impl Shared {
                 };
                 let _ = tokio::time::timeout(upkeep.pause(), rest).await;
             };
-            // What is half done is taken back by the server.
+            // Dropping an unfinished transaction closes its connection, and the server rolls back.
             tokio::select! {
                 () = step => {}
                 _ = is_over.changed() => {}

@@ -12,45 +12,45 @@ use crate::{
     PostgresOutboxError, PostgresOutboxErrorKind as Kind, connect::Connector, name::SchemaName,
 };
 
-/// Runs transactions on connections of a pool.
+/// Runs transactions on pooled connections.
 ///
-/// Each one says all that it needs of its session, by `SET LOCAL`, and its statements have no names:
-/// whichever session a pooler gives to a transaction, it is the same. A connection on which something
-/// has failed, or has not ended in time, is closed and never used again.
+/// No transaction depends on session state: settings are `SET LOCAL` and statements are unnamed, so a pooler
+/// may run each transaction in a different session. A connection on which a transaction failed or timed out is
+/// closed.
 pub(crate) struct Transactions {
     pool: Pool,
     begin: [String; 4],
     timeout: Duration,
 }
 
-/// What a transaction promises.
+/// Kinds of transaction.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
-    /// It is as safe as the server can make it when it is over.
+    /// Committed with at least `synchronous_commit = on`.
     Durable,
-    /// Lost with the server, it costs a delivery that is made twice: nobody waits for the disk.
+    /// Committed without waiting for the disk: losing it costs a second delivery at most.
     Quick,
-    /// It reads only.
+    /// Read only.
     Look,
-    /// The same, and it may take longer: it is for people, or goes through a whole table.
+    /// Read only, with a longer timeout: administrative, or over a whole table.
     Read,
 }
 
-/// A statement, with its parameters and their types.
+/// A statement and its parameters.
 pub(crate) struct Statement<'a> {
     pub(crate) sql: &'a str,
     pub(crate) params: Vec<Param<'a>>,
 }
 
-/// A value, and its type, which the server is not asked for.
+/// A value and its type. With types given, a statement needs no round trip to prepare.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A connection that is closed when it is dropped, unless all went well.
+/// A connection that is closed on drop, unless [`keep`](Self::keep) returned it to the pool.
 struct Borrowed(Option<Object>);
 
-/// How often a transaction is run that met a deadlock, or a connection that had ended before.
+/// How often a transaction is tried that hits a deadlock or a closed connection.
 const TRIES: u32 = 3;
-/// For so long a transaction may take that reads for people.
+/// The minimum timeout of [`Mode::Read`].
 const READ: Duration = Duration::from_secs(30);
 
 impl<'a> Statement<'a> {
@@ -80,7 +80,7 @@ impl Transactions {
         })
     }
 
-    /// One transaction of these statements, which are sent together: the server is waited for once.
+    /// Runs the statements in one transaction, pipelined: one round trip.
     pub(crate) async fn run(
         &self,
         mode: Mode,
@@ -88,8 +88,8 @@ impl Transactions {
     ) -> Result<Vec<Vec<Row>>, PostgresOutboxError> {
         let begin = &*self.begin[mode as usize];
         self.again_and_again(mode, async |client: &Client| {
-            // Polled in this order, they are sent in this order. What follows a statement that failed
-            // fails, too, and the commit is then a rollback.
+            // The futures are polled in order, and each sends on its first poll. After a failed statement
+            // the rest fails, too, and `COMMIT` rolls back.
             let sent = statements.iter();
             let rows = join_all(sent.map(|one| client.query_typed(one.sql, &one.params)));
             let begun = client.batch_execute(begin);
@@ -102,7 +102,7 @@ impl Transactions {
         .await
     }
 
-    /// One transaction, a statement after the other.
+    /// Runs a transaction whose statements depend on each other's results.
     pub(crate) async fn run_steps<T>(
         &self,
         mode: Mode,
@@ -135,7 +135,7 @@ impl Transactions {
                 Err(error) => {
                     let has_ended = error.is_closed();
                     let error = PostgresOutboxError::from(error);
-                    // All that is run may be run again: nothing of it is done twice.
+                    // Every transaction is idempotent, so an unknown outcome may be retried.
                     let again = has_ended || error.is_transient();
                     if left == 0 || !again {
                         return Err(error);
@@ -162,7 +162,7 @@ impl Borrowed {
         Ok(client)
     }
 
-    /// It goes back to the pool.
+    /// Returns it to the pool.
     fn keep(&mut self) {
         drop(self.0.take());
     }
@@ -187,7 +187,7 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
     let schema = schema.quoted();
     let ms = time_of(mode, timeout).as_millis().clamp(1, 86_400_000);
     let more = match mode {
-        // A default of the server's, the database's or the user's that is weaker than "on".
+        // Overrides a default of `off`; stronger settings stay.
         Mode::Durable => {
             "; SET LOCAL enable_nestloop = off; SELECT set_config('synchronous_commit', 'on', true)
                  WHERE current_setting('synchronous_commit') = 'off'"
@@ -195,9 +195,9 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
         Mode::Quick => "; SET LOCAL enable_nestloop = off; SET LOCAL synchronous_commit = off",
         Mode::Look | Mode::Read => "; SET TRANSACTION READ ONLY",
     };
-    // Tables that are full at one time and empty at another have no true statistics. A plan that reads all
-    // of one is never right for what is done here. What is written names its rows by their ids, and is
-    // joined with what comes with these: by a hash, as each with each would be the square of a batch.
+    // Statistics of a queue table are often stale, so plans are constrained. Sequential scans are never right
+    // here. Writes look rows up by `id = ANY (…)` and hash-join them with their arrays: a nested loop would
+    // compare each with each.
     format!(
         "BEGIN; SET LOCAL search_path = {schema}, pg_temp; SET LOCAL statement_timeout = {ms};
          SET LOCAL idle_in_transaction_session_timeout = {ms}; SET LOCAL enable_seqscan = off;

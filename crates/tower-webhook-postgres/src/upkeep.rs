@@ -6,13 +6,13 @@ use crate::{
     transaction::Transactions,
 };
 
-/// What nobody asks for: dead letters and history keep to their bounds, a little at a time.
+/// Periodic work: enforces the limits of dead letters and history, in batches.
 pub(crate) struct Upkeep {
     dead: Keeper,
     history: Keeper,
 }
 
-/// It is looked whether something is to be done at most so often, and at least.
+/// The shortest and the longest time between two runs.
 const REST: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ impl Upkeep {
         }
     }
 
-    /// Something may have come since.
+    /// Notes that a table may have grown.
     pub(crate) fn note(&mut self, has_ended: bool, has_died: bool) {
         if has_ended {
             self.history.has_grown();
@@ -34,7 +34,7 @@ impl Upkeep {
         }
     }
 
-    /// A failure is no reason to stop: it is tried again.
+    /// Failures are logged and retried by the next run.
     pub(crate) async fn run(&mut self, transactions: &Transactions) {
         for keeper in [&mut self.dead, &mut self.history] {
             if let Err(error) = keeper.run_if_due(transactions).await {
@@ -47,7 +47,7 @@ impl Upkeep {
         tokio::time::sleep(REST).await;
     }
 
-    /// The longest time until it is run again.
+    /// The longest time until the next run.
     pub(crate) fn pause(&self) -> Duration {
         match self.dead.wants_more() || self.history.wants_more() {
             true => REST,

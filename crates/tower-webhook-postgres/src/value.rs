@@ -1,4 +1,4 @@
-//! What goes to the server and comes back, where no type of ours is the driver's.
+//! Conversions between our types and the driver's.
 
 use std::{
     error::Error,
@@ -38,7 +38,7 @@ impl<'a> FromSql<'a> for SqlId {
     }
 }
 
-/// A payload, as a `bytea`: its segments are written one after the other, and never joined before.
+/// A payload, as a `bytea`. Segments are written to the message buffer directly.
 #[derive(Debug)]
 pub(crate) struct Body<'a>(pub(crate) &'a Payload);
 
@@ -59,18 +59,18 @@ impl ToSql for Body<'_> {
 /// The end of the year 9999.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
-/// A time that every server can keep.
+/// Clamps a time to the range that `timestamptz` and [`SystemTime`] share.
 pub(crate) fn storable(time: SystemTime) -> SystemTime {
     time.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST)
 }
 
-/// A time in whole milliseconds; 100 years at most, so that a due time stays a time.
+/// Whole milliseconds, at most 100 years, so that adding them to a timestamp cannot overflow.
 pub(crate) fn to_ms(time: Duration) -> i64 {
     const MOST: i64 = 100 * 365 * 86_400_000;
     i64::try_from(time.as_millis()).map_or(MOST, |ms| ms.min(MOST))
 }
 
-/// As many as the server can count.
+/// Saturates at [`i64::MAX`].
 pub(crate) fn to_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: how much the server looks at.
+//! Tests of internals: query plans.
 
 mod plans;
 #[path = "../../tests/support/mod.rs"]

@@ -1,5 +1,5 @@
-//! Plans with many rows: what is read is bounded, whatever waits. They are judged by the pages and rows
-//! that the server says it has read, and not by time.
+//! Query plans with many rows: the number of pages read is bounded, however many rows wait. The tests use page
+//! counts from `EXPLAIN`, not time.
 
 use tokio_postgres::{Client, types::Type};
 use tower_webhook::{
@@ -16,7 +16,7 @@ use crate::{
     value::{SqlId, to_i64},
 };
 
-/// The full number, a million, is a setting, as it takes minutes.
+/// `TOWER_WEBHOOK_ROWS=1000000` is the full test, which takes minutes.
 fn rows() -> usize {
     let number = std::env::var("TOWER_WEBHOOK_ROWS");
     number.map_or(30_000, |number| number.parse().unwrap())
@@ -24,8 +24,8 @@ fn rows() -> usize {
 
 const HOSTS: usize = 5_000;
 
-/// Most rows are due of one host that is dead, and have been for longer than the others; the others are
-/// of thousands of hosts, one each.
+/// Most rows belong to one dead host and have been due for the longest; thousands of other hosts have one row
+/// each.
 async fn fill(place: &Place) -> (PostgresOutbox, Client) {
     let outbox = place.outbox().await;
     let sql = place.sql().await;
@@ -56,7 +56,7 @@ async fn fill(place: &Place) -> (PostgresOutbox, Client) {
     (outbox, sql)
 }
 
-/// The plan of a statement that was carried out.
+/// The plan of an executed statement.
 struct Plan(String);
 
 impl Plan {
@@ -67,7 +67,7 @@ impl Plan {
         Self(lines.join("\n"))
     }
 
-    /// The pages of the whole: its first line has them.
+    /// The pages of the whole plan, from its first node.
     fn pages(&self) -> usize {
         let buffers = self
             .0
@@ -88,7 +88,7 @@ impl Plan {
     }
 }
 
-/// Statistics are old in a table that is full at one time and empty at another.
+/// Statistics of a queue table are often stale.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_plan_reads_past_all_that_is_parked_with_or_without_statistics() {
     let Some(place) = place::place() else { return };
@@ -120,7 +120,7 @@ async fn assert_bounded(sql: &Client) {
         (&all, Type::INT8),
     ];
     let due = Plan::of(sql, fetch::DUE, &params).await;
-    // An index, and a page of the table for each row where it is not known to be visible.
+    // Without a visibility map, each row costs a heap page.
     due.assert_bounded(3 * ROWS);
 
     let (after, at_once) = ("", to_i64(HOSTS_AT_ONCE));
@@ -133,7 +133,7 @@ async fn assert_bounded(sql: &Client) {
         (&all, Type::INT8),
     ];
     let turns = Plan::of(sql, fetch::HOSTS, &params).await;
-    // Two looks at an index of some levels for each host.
+    // Two index descents for each host.
     turns.assert_bounded(HOSTS_AT_ONCE * 20);
 
     let numbers = vec![5_i64];
@@ -157,7 +157,7 @@ async fn assert_bounded(sql: &Client) {
         (&token, Type::INT8),
         (&ms, Type::INT8),
     ];
-    // As what writes is run.
+    // As in transactions that write.
     sql.batch_execute("SET enable_nestloop = off")
         .await
         .unwrap();
@@ -173,7 +173,7 @@ async fn assert_bounded(sql: &Client) {
     let renew = Plan::of(sql, lease::RENEW, &params).await;
     renew.assert_bounded(64 * 60);
 
-    // With 64 leases among all these rows.
+    // 64 rows are leased at this point.
     let at_once = 512_i64;
     let reclaim = Plan::of(sql, lease::RECLAIM, &[(&at_once, Type::INT8)]).await;
     reclaim.assert_bounded(64 * 4 + 20);
@@ -213,8 +213,7 @@ async fn the_oldest_dead_letters_are_removed_without_reading_all() {
     );
 }
 
-/// However much waits for a host that is saturated, and however many others are: the one that is not has
-/// its turn.
+/// A host that is not saturated has its turn, however many others are.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_host_among_thousands_that_are_saturated_has_its_turn() {
     let Some(place) = place::place() else { return };
@@ -231,10 +230,10 @@ async fn one_host_among_thousands_that_are_saturated_has_its_turn() {
     assert_eq!(due.deliveries.len(), 1);
     assert_eq!(due.deliveries[0].stored.host.as_str(), "h1234.example");
     assert!(due.more);
-    // With nothing left for it, the question ends.
+    // With nothing left for that host, the search ends.
     let nothing = outbox.fetch(want.clone()).await.unwrap();
     assert!(nothing.deliveries.is_empty() && nothing.more);
-    // All others have their turns, and the dead one as many as it may.
+    // Every host has its turn, within the limits.
     let mut want = Want::up_to(1_000);
     want.of_host.insert(Host::from("dead.example"), 2);
     want.of_other_hosts = 4;

@@ -1,4 +1,4 @@
-//! What is kept of what is over.
+//! Retention of history and dead letters, and changes to many rows.
 
 use tower_webhook::{
     event::Outcome,
@@ -44,7 +44,7 @@ async fn history_keeps_to_its_bytes() {
     end(&outbox, 12, &"x".repeat(10_000), Verdict::Delivered).await;
     let sum = "(SELECT sum(bytes) FROM history) <= 50000";
     until(async || place.count("history", sum).await == 4).await;
-    // One that is larger than all of it is kept without its payload.
+    // A payload larger than the whole limit is not kept, but its record is.
     end(&outbox, 1, &"x".repeat(60_000), Verdict::Delivered).await;
     assert_eq!(place.count("history", "body IS NULL").await, 1);
 }
@@ -85,7 +85,7 @@ async fn dead_letters_keep_to_their_number_and_bytes() {
     until(async || place.count("delivery", "payload_len > 0").await == 5).await;
 }
 
-/// What is done to very many is done some at a time, and in turn with others.
+/// More rows than one batch has.
 #[tokio::test(flavor = "multi_thread")]
 async fn very_many_are_redelivered_and_cancelled() {
     const MANY: usize = 5_000;

@@ -1,5 +1,5 @@
-//! Leases and due times are by the server's clock. The only time that a client sends is when a
-//! delivery was accepted, and nothing depends on that.
+//! Leases and due times use the server's clock. The only time that a client sends is when a delivery was
+//! accepted, and nothing depends on it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,7 +54,7 @@ async fn what_is_due_later_says_in_how_long_by_the_servers_clock() {
     assert!(due.deliveries.is_empty() && !due.more);
     let next = due.next_due.unwrap();
     assert!(next > Duration::from_secs(3_000) && next <= Duration::from_secs(3_600));
-    // The longest delay that there is does not overflow a time.
+    // The longest possible delay does not overflow a timestamp.
     let lease = crate::deliveries::put_leased(&outbox, "a.example", "done").await;
     settle(&outbox, lease, Verdict::AgainIn(Duration::MAX)).await;
 }

@@ -1,4 +1,4 @@
-//! Deliveries for those who ask the outbox itself.
+//! Deliveries for tests that call the outbox without a dispatcher.
 
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ pub(crate) fn new(host: &str, payload: &str, lease: bool) -> NewDelivery {
     NewDelivery::new(stored, lease)
 }
 
-/// Keeps one, leased.
+/// Inserts one, leased.
 pub(crate) async fn put_leased(outbox: &impl Outbox, host: &str, payload: &str) -> Lease {
     let leases = outbox.insert(vec![new(host, payload, true)]).await.unwrap();
     leases[0].unwrap()

@@ -1,4 +1,4 @@
-//! A server that says nothing any more: a proxy before it that stops reading.
+//! A server that hangs: a TCP proxy in front of it stops forwarding, and keeps its sockets open.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ impl Proxy {
     }
 }
 
-/// For as long as it flows; what stands still stays open.
+/// Forwards while the gate is open.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -112,7 +112,7 @@ async fn a_call_on_a_connection_that_hangs_fails_in_time_and_the_next_one_connec
             .is_ok()
     })
     .await;
-    // The server hears of it that those connections are gone.
+    // The server notices that those connections are closed.
     let query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tower-webhook'
                  AND state LIKE 'idle in transaction%'";
     let sql = server::shared().unwrap().sql().await;
@@ -141,7 +141,7 @@ async fn a_response_completes_while_the_server_hangs_and_is_delivered() {
     dispatcher.shutdown(Duration::from_secs(10)).await;
 }
 
-/// A server that accepts a connection and says nothing.
+/// A server that accepts connections and never responds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_never_greets_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

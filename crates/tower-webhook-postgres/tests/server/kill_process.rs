@@ -1,7 +1,7 @@
-//! `kill -9` of processes that accept and deliver: whoever was answered in full gets the webhook, from
-//! whichever process is left.
+//! `kill -9` of processes that accept and deliver: every caller that received its whole response gets its
+//! webhook, from whichever process is left.
 //!
-//! Such a process is this test binary, run again as a child.
+//! The processes are this test binary, run as a child.
 
 use std::{
     collections::HashSet,
@@ -36,7 +36,7 @@ fn kills() -> usize {
     number.map_or(3, |number| number.parse().unwrap())
 }
 
-/// Not a test by itself: the process of the test below.
+/// The child process of the test below; passes when run alone.
 #[test]
 fn child() {
     let (Ok(url), Ok(schema)) = (env::var(URL), env::var(SCHEMA)) else {
@@ -57,7 +57,7 @@ fn child() {
     });
 }
 
-/// It ends with this.
+/// A child process, killed on drop.
 struct Process(Child);
 
 impl Process {
@@ -73,21 +73,21 @@ impl Process {
         let address = lines
             .find_map(|line| Some(line.unwrap().strip_prefix("listening ")?.parse().unwrap()))
             .expect("the child says where it listens");
-        // Its pipe stays open for as long as it lives.
+        // Drains the pipe until the child ends.
         std::thread::spawn(move || lines.for_each(drop));
         (Self(child), address)
     }
 }
 
 impl Drop for Process {
-    /// As `kill -9` does.
+    /// `kill -9`.
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Whether it was answered in full, with a 200.
+/// Whether the whole response arrived, with status 200.
 async fn call(address: SocketAddr, receiver: SocketAddr, id: &str) -> std::io::Result<bool> {
     let mut socket = TcpStream::connect(address).await?;
     let head = format!(
@@ -137,7 +137,7 @@ async fn nothing_that_was_answered_is_lost() {
     for _ in 0..kills() {
         let so_many = number() + BETWEEN;
         until(async || number() >= so_many).await;
-        // The one that is called; the one that was started before it goes on delivering.
+        // Kills the process that is called. The other one keeps delivering.
         drop(processes.remove(0));
         let (process, started) = Process::start(&place);
         processes.push(process);

@@ -1,4 +1,4 @@
-//! `kill -9` of the database server under load: what it has acknowledged it has.
+//! `kill -9` of the database server under load: no acknowledged delivery is lost.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The full number of kills is a setting, as it takes minutes.
+/// Three by default; more take minutes.
 fn kills() -> usize {
     let number = std::env::var("TOWER_WEBHOOK_KILLS");
     number.map_or(3, |number| number.parse().unwrap())
@@ -83,7 +83,7 @@ async fn nothing_that_was_acknowledged_is_lost() {
     assert_eq!(lost, 0);
 }
 
-/// Also where the server's default would not wait for the disk.
+/// With a server default of `synchronous_commit = off`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_default_that_does_not_wait_for_the_disk_is_not_followed() {
     let settings = ["synchronous_commit=off", "wal_writer_delay=10s"];

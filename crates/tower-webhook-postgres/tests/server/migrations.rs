@@ -1,4 +1,4 @@
-//! How a schema comes to be what it has to be.
+//! Migrations, schema names and settings that are refused.
 
 use futures_util::future::join_all;
 use tower_webhook::outbox::{Outbox, Want};
@@ -75,7 +75,7 @@ async fn printed_migrations_make_what_is_needed() {
         .unwrap();
 }
 
-/// A user that may change rows and create nothing.
+/// A database user that may change rows but not create tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_the_right_to_create_works_with_what_is_there() {
     let Some(place) = place::place() else { return };

@@ -1,4 +1,4 @@
-//! Calls come from several runtimes, and each may end before the outbox does.
+//! Calls from several runtimes, each of which ends before the outbox does.
 
 use tokio::runtime::Runtime;
 use tower_webhook::outbox::{Outbox, Want};
@@ -34,7 +34,7 @@ fn connections_outlive_the_runtime_in_which_the_outbox_was_opened() {
     drop(outbox);
 }
 
-/// What was leased is handed back by the drop, so that a process may exit then.
+/// Dropping releases the leases before it returns, so that the process may exit.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_that_is_dropped_hands_back_its_leases() {
     let Some(place) = place::place() else { return };

@@ -1,4 +1,4 @@
-//! TLS to the server: verified, and never talked out of.
+//! TLS to the server: always verified, never downgraded.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tower_webhook::outbox::Outbox;
@@ -68,7 +68,7 @@ async fn a_server_is_trusted_by_its_root_alone() {
         assert_eq!(refusal(other).await, Kind::Tls, "{more}");
         assert_eq!(refusal(place.builder()).await, Kind::Tls, "{more}");
     }
-    // The certificate is of this name, and of no other.
+    // The certificate is not valid for another name.
     let mut place = over_tcp(&server, "");
     place.url = place.url.replace("localhost", "db.example");
     let trusting = place

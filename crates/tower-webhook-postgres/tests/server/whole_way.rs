@@ -1,4 +1,4 @@
-//! From a call to its webhook, with the outbox in between.
+//! End to end: from a call through the layer to its webhook.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn a_call_is_delivered_through_a_pooler() {
     dispatcher.shutdown(Duration::from_secs(5)).await;
 }
 
-/// Leaves so many deliveries: each has had one attempt, and is due.
+/// Leaves deliveries that are due and had one attempt.
 async fn leave(place: &Place, receiver: &Receiver, number: usize) {
     let dispatcher = dispatcher()
         .with_outbox(place.outbox().await)
@@ -95,7 +95,7 @@ async fn what_one_process_leaves_the_next_one_delivers() {
     second.shutdown(Duration::from_secs(5)).await;
 }
 
-/// Two dispatchers on one schema: each delivery is attempted by one of them, once.
+/// Two dispatchers on one schema: each delivery is attempted once, by one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_what_is_due() {
     const MANY: usize = 200;
@@ -145,7 +145,7 @@ async fn a_secret_is_nowhere_in_the_database() {
     dispatcher.shutdown(Duration::ZERO).await;
 }
 
-/// Whoever can write the database can have nothing else signed and sent.
+/// Write access to the database does not suffice to have something else signed and sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_row_dies_unsent() {
     for change in [

@@ -1,5 +1,4 @@
-//! What the tests share: a PostgreSQL server of their own, a pooler before it, and a scene of callers
-//! and receivers.
+//! Shared by the tests: a PostgreSQL server, a pooler in front of it, and callers and receivers.
 
 #![allow(dead_code)] // each test binary uses a part of it
 

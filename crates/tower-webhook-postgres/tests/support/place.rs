@@ -1,4 +1,4 @@
-//! A schema of a test's own, on a server.
+//! A schema for one test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,14 +8,14 @@ use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxBuilder};
 
 use super::server::{self, Server};
 
-/// A schema of a test's own.
+/// A server and a schema for one test.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) schema: String,
 }
 
-/// A schema on the server of this test binary; `None` where there is no PostgreSQL.
+/// A schema on the shared server; `None` if PostgreSQL is not installed.
 pub(crate) fn place() -> Option<Place> {
     server::shared().map(Server::place)
 }
@@ -30,7 +30,7 @@ impl Server {
         }
     }
 
-    /// A connection of the test's own.
+    /// A connection for the test itself.
     pub(crate) async fn sql(&self) -> Client {
         sql(&self.url()).await
     }
@@ -47,7 +47,7 @@ impl Place {
         self.builder().open().await.unwrap()
     }
 
-    /// A connection that looks at the schema.
+    /// A connection whose search path is the schema.
     pub(crate) async fn sql(&self) -> Client {
         let client = sql(&self.url).await;
         let path = format!("SET search_path = \"{}\"", self.schema.replace('"', "\"\""));

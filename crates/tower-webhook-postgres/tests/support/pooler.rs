@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode, before a server.
+//! PgBouncer in transaction mode, in front of a server.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::{
     server::Server,
 };
 
-/// It ends with this, and with this process.
+/// Stopped on drop, and when the test process ends.
 pub(crate) struct Pooler {
     folder: PathBuf,
     port: u16,
@@ -22,7 +22,7 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
-    /// `None` where there is no PgBouncer, and the test is skipped.
+    /// `None` if PgBouncer is not installed: the test is skipped.
     pub(crate) fn start(server: &Server) -> Option<Self> {
         let binary = Path::new("/usr/sbin/pgbouncer");
         if !binary.exists() {
@@ -31,29 +31,16 @@ impl Pooler {
         }
         let (folder, port) = (server.folder().to_owned(), free_port());
         let (there, of_server) = (folder.display(), server.port());
-        // Two connections for all: sessions change hands with nearly every transaction.
+        // With two connections, nearly every transaction runs in another session than the one before.
         let ini = format!(
-            "[databases]\n* = host={there} port={of_server}\n[pgbouncer]\nlisten_addr =\n\
-             listen_port = {port}\nunix_socket_dir = {there}\nauth_type = any\n\
-             pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 200\n\
-             max_prepared_statements = 0\n"
+            "[databases]\npostgres = host={there} port={of_server} user=postgres\n[pgbouncer]\n\
+             listen_addr =\nlisten_port = {port}\nunix_socket_dir = {there}\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 200\n"
         );
-        let known = |line: &&str| {
-            // Older versions do not know it, and do without prepared statements anyway.
-            !line.starts_with("max_prepared")
-        };
-        let ini: Vec<_> = ini.lines().filter(known).collect();
         let path = folder.join(format!("pgbouncer-{port}.ini"));
-        // The user of PgBouncer reads it, whoever wrote it.
-        let ini = ini
-            .join("\n")
-            .replace("auth_type = any", "auth_type = any\nadmin_users = postgres");
-        fs::write(
-            &path,
-            ini.replace("* = host", "postgres = user=postgres host"),
-        )
-        .unwrap();
-        let script = "\"$@\" > \"$0.log\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
+        fs::write(&path, ini).unwrap();
+        let script =
+            "trap '' INT; \"$@\" > \"$0.log\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
             kill -INT $pid 2> /dev/null; wait $pid 2> /dev/null";
         let mut shell = as_user(Path::new("sh"))
             .args(["-c", script])

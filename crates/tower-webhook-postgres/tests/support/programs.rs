@@ -1,4 +1,4 @@
-//! Programs that are there, or not, and the user that runs them.
+//! Finding the servers' programs, and the user that runs them.
 
 use std::{
     env, fs,
@@ -8,10 +8,10 @@ use std::{
     process::Command,
 };
 
-/// With the value `required`, a test fails where it would be skipped.
+/// With the value `required`, tests fail instead of being skipped.
 const VARIABLE: &str = "TOWER_WEBHOOK_POSTGRES";
 
-/// Says loudly that a test is skipped, or fails.
+/// Reports on stderr that a test is skipped, or fails it.
 pub(crate) fn skip(what: &str) {
     assert!(
         env::var(VARIABLE).as_deref() != Ok("required"),
@@ -24,7 +24,7 @@ pub(crate) fn skip(what: &str) {
     );
 }
 
-/// Runs a program as a user that PostgreSQL accepts.
+/// A command that runs as another user if this one is root, which PostgreSQL refuses.
 pub(crate) fn as_user(program: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     if !is_root {
@@ -40,7 +40,7 @@ pub(crate) fn as_user(program: &Path) -> Command {
     command
 }
 
-/// The newest that is there.
+/// The programs of the newest installed version.
 pub(crate) fn binaries() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let version = |entry: std::io::Result<fs::DirEntry>| {
@@ -53,7 +53,7 @@ pub(crate) fn binaries() -> Option<PathBuf> {
     Some(newest.1)
 }
 
-/// Nobody has it at this moment.
+/// A port that is free at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -1,4 +1,4 @@
-//! Calls through the layer, and a receiver of their webhooks.
+//! Calls through the layer and a receiver of webhooks.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +22,7 @@ use tower_webhook::{
 pub(crate) const SECRET: &str = "a-secret-that-must-not-be-in-the-database";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A webhook's receiver that answers with one status and remembers what it got.
+/// A receiver that answers with one status and records requests.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
@@ -73,13 +73,13 @@ impl Receiver {
         self.shared.posts.lock().unwrap().clone()
     }
 
-    /// Waits until there are so many posts.
+    /// Waits for this number of requests.
     pub(crate) async fn gets(&self, number: usize) -> Vec<Post> {
         self.until(|posts| posts.len() >= number).await;
         self.posts()
     }
 
-    /// Looks again with each post.
+    /// Waits for a condition, checked after each request.
     pub(crate) async fn until(&self, is_so: impl Fn(&[Post]) -> bool) {
         let waiting = async {
             loop {
@@ -118,7 +118,7 @@ pub(crate) fn dispatcher() -> DispatcherBuilder {
     Dispatcher::builder().with_endpoint_policy(policy())
 }
 
-/// One call through the layer, read to its end.
+/// Makes a call through the layer and reads the whole response.
 pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> StatusCode {
     let app = Router::new()
         .route("/run", post(|body: Bytes| async { body }))
@@ -134,7 +134,7 @@ pub(crate) async fn call(dispatcher: &Dispatcher, id: &str, endpoint: &str) -> S
     status
 }
 
-/// Looks again and again: of what happens in a database nobody is told.
+/// Polls a condition; the database does not notify.
 pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !is_so().await {

@@ -1,6 +1,6 @@
-//! A PostgreSQL server that ends with the test: its shell waits for the end of a pipe that this
-//! process holds, and then ends the server by its process id. That comes also after a panic, and when
-//! the test itself is killed.
+//! A PostgreSQL server that ends with the test process. Its parent is a shell that waits for end of file on a
+//! pipe from this process, and then stops the server by its process id. That works after a panic, and when the
+//! test process is killed.
 
 use std::{
     fs,
@@ -23,12 +23,12 @@ pub(crate) struct Server {
 
 struct Running {
     shell: Child,
-    /// Closed, it is the server's end.
+    /// Closing it stops the server.
     pipe: ChildStdin,
     pid: String,
 }
 
-/// The server of this test binary; `None` where there is no PostgreSQL, and the test is skipped.
+/// The server of this test binary; `None` if PostgreSQL is not installed: the test is skipped.
 pub(crate) fn shared() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER.get_or_init(|| Server::start(&[])).as_ref()
@@ -46,13 +46,13 @@ fn new_folder() -> PathBuf {
 }
 
 impl Server {
-    /// With these settings, each as `name=value`. It is reached over a Unix socket; over TCP where
-    /// `listen_addresses` says so.
+    /// Starts a server with settings of the form `name=value`. It listens on a Unix socket, and on TCP only if
+    /// `listen_addresses` is set.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
         Self::start_with(settings, &[])
     }
 
-    /// With these files in its data folder, of which the group and others can read nothing.
+    /// The same with additional files in the data folder, readable by the server alone.
     pub(crate) fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip("PostgreSQL (the package postgresql)");
@@ -116,7 +116,7 @@ impl Server {
         self.port
     }
 
-    /// Where its Unix socket is.
+    /// The path of its Unix socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join(format!(".s.PGSQL.{}", self.port))
     }
@@ -140,7 +140,8 @@ impl Server {
     }
 
     fn run_once(&mut self) -> bool {
-        let script = "\"$@\" >> \"$LOG\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
+        let script =
+            "trap '' INT; \"$@\" >> \"$LOG\" 2>&1 < /dev/null & pid=$!; echo $pid; read -r word
             kill -INT $pid 2> /dev/null; wait $pid 2> /dev/null
             if [ \"$word\" != keep ]; then rm -rf \"$FOLDER\"; fi";
         let mut command = as_user(Path::new("env"));
@@ -243,7 +244,7 @@ impl Server {
         assert!(promoted.status.success(), "{promoted:?}");
     }
 
-    /// As a loss of power is to it, but for what the system still has to write.
+    /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         let running = self.running.as_ref().expect("it runs");
         let killed = Command::new("kill").args(["-9", &running.pid]).status();
@@ -251,7 +252,7 @@ impl Server {
         self.leave("keep");
     }
 
-    /// Ends it, as its operator would.
+    /// A fast shutdown.
     pub(crate) fn stop(&mut self) {
         self.leave("keep");
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     fleet::{Fleet, Front},
-    postgres_server::Server,
+    postgres_support::server::Server,
     record::Load,
 };
 

@@ -9,7 +9,7 @@ use axum::{Router, body::Bytes, routing::post};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::{postgres_server::Server, process::Process, record::serve};
+use crate::{postgres_support::server::Server, process::Process, record::serve};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
 

@@ -8,9 +8,8 @@
 
 #![cfg(unix)]
 
-#[allow(dead_code)] // other tests use more of it
-#[path = "../../../tower-webhook-postgres/tests/support/server.rs"]
-mod postgres_server;
+#[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
+mod postgres_support;
 #[path = "../../../../tests/support/process.rs"]
 mod process;
 

@@ -28,9 +28,8 @@ mod process;
 
 mod sqlite;
 
-#[allow(dead_code)] // other tests use more of it
-#[path = "../../../tower-webhook-postgres/tests/support/server.rs"]
-mod postgres_server;
+#[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
+mod postgres_support;
 
 #[allow(dead_code)] // other tests use more of it
 #[path = "../../../tower-webhook-sqlite/tests/file/scene.rs"]

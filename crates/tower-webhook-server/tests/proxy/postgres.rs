@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path};
 
 use crate::{
-    postgres_server::Server,
+    postgres_support::server::Server,
     scene::{Folder, Receiver, SILENT},
     sqlite::{Proxy, upstream},
     worker::Worker,
