@@ -118,7 +118,7 @@ impl PostgresOutboxBuilder {
     }
 
     /// The most connections to the server. Default: 8, at least 1. Inserts, fetches, settlements, renewals and
-    /// upkeep use one each while they run, and administrative calls two.
+    /// upkeep use one each while they run, and administrative calls two. With fewer, they wait for each other.
     pub fn with_max_connections(mut self, number: usize) -> Self {
         self.connections = number.max(1);
         self
