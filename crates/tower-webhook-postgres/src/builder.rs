@@ -9,6 +9,7 @@ use crate::{
     bounds::{Bounds, HistorySettings},
     config,
     connect::{self, Connector},
+    fleet::FleetLimit,
     name::SchemaName,
     thread::{self, Settings},
     transaction::Transactions,
@@ -24,6 +25,7 @@ use crate::{
 /// | [connections](Self::with_max_connections) | 8 at most |
 /// | [timeout](Self::with_timeout) | 4 s |
 /// | [lease](Self::with_lease) | 10 s |
+/// | [leases of one host](Self::with_max_leased_per_host), over all processes | no limit |
 /// | [migrations](Self::without_migrations) | run when opened |
 /// | [dead letters](Self::with_dead_letters_kept) | kept for 30 days |
 /// | [their number](Self::with_max_dead_letters) | 1,000,000 |
@@ -42,6 +44,7 @@ pub struct PostgresOutboxBuilder {
     connections: usize,
     timeout: Duration,
     lease: Duration,
+    fleet_limit: Option<FleetLimit>,
     migrates: bool,
     pub(crate) dead_letters: Bounds,
     pub(crate) history: HistorySettings,
@@ -59,6 +62,7 @@ impl PostgresOutboxBuilder {
             connections: 8,
             timeout: Duration::from_secs(4),
             lease: Duration::from_secs(10),
+            fleet_limit: None,
             migrates: true,
             dead_letters: Bounds {
                 number: 1_000_000,
@@ -146,6 +150,21 @@ impl PostgresOutboxBuilder {
         self
     }
 
+    /// The most deliveries of one endpoint host that are leased at the same time, by all processes that share
+    /// the outbox and set this. Default: no limit; 1 at least.
+    ///
+    /// It bounds the attempts to a host over the fleet: the dispatcher's
+    /// [limit](tower_webhook::dispatch::DispatcherBuilder::with_max_attempts_per_host) is each process's own,
+    /// and N processes make N times as many. A delivery that is leased may wait in its process for a permit, so
+    /// set this to the number of attempts that a receiver may get, or a little above.
+    ///
+    /// With it a delivery is not leased when it is inserted, but fetched: one more read, and up to a second
+    /// until another process has room. What is delivered from memory as the server is away is not counted.
+    pub fn with_max_leased_per_host(mut self, number: usize) -> Self {
+        self.fleet_limit = Some(FleetLimit(number.max(1)));
+        self
+    }
+
     /// Does not migrate: opening fails if a [migration](Self::migrations) is missing. For database users that
     /// may not create tables.
     pub fn without_migrations(mut self) -> Self {
@@ -195,6 +214,7 @@ impl PostgresOutboxBuilder {
             migrates: self.migrates,
             timeout: self.timeout,
             lease: self.lease,
+            fleet_limit: self.fleet_limit,
             dead_letters: self.dead_letters,
             history: self.history,
         };
@@ -205,6 +225,7 @@ impl PostgresOutboxBuilder {
             thread,
             sealing,
             lease: self.lease,
+            leases_on_insert: self.fleet_limit.is_none(),
         })
     }
 }

@@ -65,6 +65,16 @@ impl Choice {
     }
 }
 
+impl Choice {
+    /// The hosts of the chosen rows, sorted.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let names = self.of_hosts.keys().map(|host| host.as_str().to_owned());
+        let mut hosts: Vec<_> = names.collect();
+        hosts.sort_unstable();
+        hosts
+    }
+}
+
 impl Wanted {
     pub(crate) fn new(want: &Want) -> Self {
         let all = want.deliveries;

@@ -13,6 +13,7 @@ use tower_webhook::{
 use crate::{
     PostgresOutboxError,
     fetch::Fetch,
+    fleet::{self, FleetLimit},
     lease::Leaser,
     transaction::{Mode, Param, Statement, Transactions},
     value::SqlId,
@@ -50,27 +51,44 @@ pub(crate) async fn fetch(
     leaser: Leaser,
     fetch: &mut Fetch,
     want: &Want,
+    fleet_limit: Option<FleetLimit>,
 ) -> Result<DueDeliveries, PostgresOutboxError> {
     let mut due = DueDeliveries::default();
     for _ in 0..TRIES {
-        let choice = fetch.choose(transactions, want).await?;
+        let narrowed = match fleet_limit {
+            Some(limit) => Some(limit.narrow(transactions, want).await?),
+            None => None,
+        };
+        let choice = fetch
+            .choose(transactions, narrowed.as_ref().unwrap_or(want))
+            .await?;
         due.more = choice.has_left_some;
         due.next_due = choice.next_due;
         if choice.ids.is_empty() {
             break;
         }
-        let (ids, token) = (choice.ids, Leaser::new_token());
-        let ids: Vec<_> = ids.into_iter().map(SqlId).collect();
+        let token = Leaser::new_token();
+        let ids: Vec<_> = choice.ids.iter().copied().map(SqlId).collect();
         let params: Vec<Param<'_>> = vec![
             (&ids, Type::UUID_ARRAY),
             (&leaser.owner, Type::INT8),
             (&token, Type::INT8),
         ];
         let read = Statement::new(READ, params.clone());
-        let claim = [params, vec![(&leaser.ms, Type::INT8)]].concat();
-        let claim = Statement::new(CLAIM, claim);
-        let found = transactions.run(Mode::Quick, &[claim, read]).await?;
-        for row in found.iter().skip(1).flatten() {
+        let mut claim = [params, vec![(&leaser.ms, Type::INT8)]].concat();
+        let (hosts, number) = (choice.hosts(), fleet_limit.map(FleetLimit::number));
+        let statements = match &number {
+            None => vec![Statement::new(CLAIM, claim), read],
+            Some(number) => {
+                let hosts: Param<'_> = (&hosts, Type::TEXT_ARRAY);
+                claim.push(hosts.clone());
+                claim.push((number, Type::INT8));
+                let claim = Statement::new(fleet::CLAIM, claim);
+                vec![FleetLimit::lock(hosts), claim, read]
+            }
+        };
+        let found = transactions.run(Mode::Quick, &statements).await?;
+        for row in found.last().into_iter().flatten() {
             due.deliveries.push(leased(row)?);
         }
         if !due.deliveries.is_empty() {

@@ -127,6 +127,7 @@ mod connect;
 mod error;
 mod fetch;
 mod filter;
+mod fleet;
 mod insert;
 mod keeping;
 mod keys;

@@ -82,7 +82,8 @@ impl Shared {
             let found = async {
                 reclaim.run_if_due(&self.transactions).await?;
                 let want = &call.question;
-                claim::fetch(&self.transactions, self.leaser, &mut fetch, want).await
+                let limit = self.settings.fleet_limit;
+                claim::fetch(&self.transactions, self.leaser, &mut fetch, want, limit).await
             };
             let found = found.await;
             let leases: Vec<_> = match &found {

@@ -21,6 +21,8 @@ pub struct PostgresOutbox {
     pub(crate) thread: Thread,
     pub(crate) sealing: Sealing,
     pub(crate) lease: Duration,
+    /// Whether deliveries are leased as they are inserted.
+    pub(crate) leases_on_insert: bool,
 }
 
 impl PostgresOutbox {
@@ -68,7 +70,10 @@ impl Outbox for PostgresOutbox {
         self.sealing.clone()
     }
 
-    async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+    async fn insert(&self, mut batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        if !self.leases_on_insert {
+            batch.iter_mut().for_each(|new| new.lease = false);
+        }
         let batch = Batch::Deliveries(batch);
         Ok(self.thread.ask(|to| &to.insert, |call| call, batch).await?)
     }

@@ -27,6 +27,7 @@ use crate::{
     PostgresOutboxError, PostgresOutboxErrorKind as Kind,
     bounds::{Bounds, HistorySettings},
     command::{Receivers, Thread, queues},
+    fleet::FleetLimit,
     keys, lease,
     lease::Leaser,
     migrations,
@@ -42,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) migrates: bool,
     pub(crate) timeout: Duration,
     pub(crate) lease: Duration,
+    pub(crate) fleet_limit: Option<FleetLimit>,
     pub(crate) dead_letters: Bounds,
     pub(crate) history: HistorySettings,
 }

@@ -6,6 +6,7 @@ mod support;
 mod bounds;
 mod clocks;
 mod deliveries;
+mod fleet;
 mod hanging;
 mod kill_process;
 mod kill_server;

@@ -15,7 +15,10 @@ use tower_webhook::{
 use tower_webhook_postgres::PostgresOutbox;
 use tower_webhook_sqlite::SqliteOutbox;
 
-use super::postgres::{MAX_PAYLOAD, Postgres};
+use super::{
+    postgres::{MAX_PAYLOAD, Postgres},
+    values::number,
+};
 
 /// Where webhooks wait to be delivered.
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,11 @@ pub(crate) struct OutboxArgs {
     /// The schema in PostgreSQL
     #[arg(long, value_name = "NAME", default_value = "tower_webhook")]
     outbox_schema: String,
+
+    /// How many webhooks to one endpoint host may be leased at once in PostgreSQL, by all processes with
+    /// the same outbox: about as many attempts are made at once [default: no limit]
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
+    outbox_max_leased_per_host: Option<usize>,
 }
 
 /// Where they go on to from there.
@@ -89,6 +97,7 @@ struct Settings<'a> {
     older_key_files: &'a [PathBuf],
     ca_file: Option<&'a Path>,
     schema: &'a str,
+    max_leased_per_host: Option<usize>,
 }
 
 /// What history is kept of what was delivered.
@@ -124,6 +133,7 @@ impl OutboxArgs {
             older_key_files: &self.outbox_older_key_file,
             ca_file: self.outbox_ca_file.as_deref(),
             schema: &self.outbox_schema,
+            max_leased_per_host: self.outbox_max_leased_per_host,
         };
         Ok(match self.outbox.open(&settings, history).await? {
             Opened::Memory(outbox) => builder.with_outbox(outbox),
@@ -159,6 +169,7 @@ impl ForwardArgs {
             older_key_files: &[],
             ca_file: self.forward_ca_file.as_deref(),
             schema: &self.forward_schema,
+            max_leased_per_host: None,
         };
         // The history is that of whoever delivers from there.
         let history = History::Records;
@@ -195,7 +206,8 @@ impl Settings<'_> {
         let key_file = self.key_file.ok_or_else(|| {
             format!("{option} postgres://… needs {option}-key-file FILE, the same key everywhere")
         })?;
-        let postgres = Postgres::new(url, self.schema, self.key(key_file, history)?, history);
+        let postgres = Postgres::new(url, self.schema, self.key(key_file, history)?, history)
+            .leasing(self.max_leased_per_host);
         postgres.trusting(self.ca_file, &format!("{option}-ca-file"))
     }
 }
@@ -207,8 +219,13 @@ impl OutboxUrl {
         history: History,
     ) -> Result<Opened, Box<dyn Error>> {
         let Settings { option, .. } = settings;
-        if settings.ca_file.is_some() && !matches!(self, Self::Postgres(_)) {
+        let is_postgres = matches!(self, Self::Postgres(_));
+        if settings.ca_file.is_some() && !is_postgres {
             return Err(format!("{option}-ca-file goes with {option} postgres://…").into());
+        }
+        if settings.max_leased_per_host.is_some() && !is_postgres {
+            let text = format!("{option}-max-leased-per-host goes with {option} postgres://…");
+            return Err(text.into());
         }
         Ok(match self {
             Self::Memory if settings.key_file.is_some() => {

@@ -24,6 +24,7 @@ pub(super) struct Postgres {
     key: SealingKey,
     authorities: Option<Vec<u8>>,
     history: History,
+    max_leased_per_host: Option<usize>,
 }
 
 impl Postgres {
@@ -34,7 +35,13 @@ impl Postgres {
             key,
             authorities: None,
             history,
+            max_leased_per_host: None,
         }
+    }
+
+    pub(super) fn leasing(mut self, max_per_host: Option<usize>) -> Self {
+        self.max_leased_per_host = max_per_host;
+        self
     }
 
     pub(super) fn trusting(mut self, file: Option<&Path>, option: &str) -> Result<Self, String> {
@@ -54,6 +61,9 @@ impl Postgres {
             .with_schema(&self.schema);
         if let Some(pem) = &self.authorities {
             builder = builder.with_root_certificates(pem)?;
+        }
+        if let Some(number) = self.max_leased_per_host {
+            builder = builder.with_max_leased_per_host(number);
         }
         Ok(match self.history {
             History::None => builder.with_max_history(0),

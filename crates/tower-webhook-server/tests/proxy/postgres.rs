@@ -55,6 +55,7 @@ impl Database {
 
     async fn worker(&self) -> Worker {
         let args = ["--outbox-key-file", &self.key_file()];
+        let args = [&args[..], &["--outbox-max-leased-per-host", "64"]].concat();
         Worker::start_as(&self.url(), "postgres", &args).await
     }
 }
@@ -166,6 +167,10 @@ async fn settings_that_do_not_fit_are_named_and_passwords_are_not() {
         ),
         (
             &["--outbox", "sqlite:a", "--outbox-ca-file", &key],
+            "goes with --outbox postgres",
+        ),
+        (
+            &["--outbox-max-leased-per-host", "9"],
             "goes with --outbox postgres",
         ),
         (
