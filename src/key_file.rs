@@ -42,10 +42,19 @@ pub(crate) fn create(path: &Path, contents: &[u8]) -> io::Result<bool> {
         Err(error) => Err(error),
     });
     let _ = fs::remove_file(&new);
-    if is_ours.is_ok() {
-        sync_folder(path);
+    if is_ours.is_ok()
+        && let Err(error) = sync_folders(path)
+    {
+        tracing::warn!(%error, "the folder of the key file could not be synced");
     }
     is_ours
+}
+
+/// Has a file that was found survive a loss of power: whoever made it may have been killed before it had
+/// synced the folder.
+pub(crate) fn keep(path: &Path) {
+    // What may not be synced here, in a read-only file system say, was not made a moment ago.
+    let _ = sync_folders(path);
 }
 
 /// A text without its line end.
@@ -64,17 +73,21 @@ fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// So that a new file's name survives a loss of power, too.
-fn sync_folder(path: &Path) {
+/// So that a new file's name survives a loss of power, too, and that of its folder, which may be as new.
+fn sync_folders(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    if cfg!(unix)
-        && let Err(error) = File::open(folder).and_then(|folder| folder.sync_all())
-    {
-        tracing::warn!(%error, "the folder of the key file could not be synced");
+    if !cfg!(unix) {
+        return Ok(());
     }
+    let sync = |folder: &Path| File::open(folder)?.sync_all();
+    sync(folder)?;
+    // Those above that may not be read are others', and have been there for long.
+    let folder = folder.canonicalize()?;
+    let _ = folder.ancestors().skip(1).try_for_each(sync);
+    Ok(())
 }
 
 #[cfg(unix)]

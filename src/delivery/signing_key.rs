@@ -73,6 +73,7 @@ impl SigningKey {
     pub fn from_file_or_new(path: impl AsRef<Path>) -> Result<Self, SigningKeyError> {
         let path = path.as_ref();
         if path.try_exists().map_err(SigningKeyError::io)? {
+            key_file::keep(path);
             return Self::from_file(path);
         }
         let mut bytes = Zeroizing::new([0; LEN]);

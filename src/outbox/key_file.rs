@@ -31,6 +31,7 @@ impl SealingKey {
     pub fn from_file_or_new(path: impl AsRef<Path>) -> Result<Self, SealingKeyError> {
         let path = path.as_ref();
         if path.try_exists().map_err(SealingKeyError::io)? {
+            key_file::keep(path);
             return Self::from_file(path);
         }
         let key = <[u8; LEN]>::try_generate().map_err(io::Error::other);

@@ -78,25 +78,36 @@ fn create_file(path: &Path) -> Result<(), SqliteOutboxError> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => sync_folder(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(SqliteOutboxError::with_source(Kind::CannotOpen, error)),
+    let created = options.open(path);
+    // Also where it was there: whoever created it may have been killed before it had synced the folder.
+    let synced = sync_folders(path);
+    match created {
+        Ok(_) => {
+            if let Err(error) = synced {
+                tracing::warn!(%error, "the folder of the SQLite outbox could not be synced");
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(SqliteOutboxError::with_source(Kind::CannotOpen, error)),
     }
-    Ok(())
 }
 
-/// So that a new file's name survives a loss of power, too.
-pub(crate) fn sync_folder(path: &Path) {
+/// So that a new file's name survives a loss of power, too, and that of its folder, which may be as new.
+fn sync_folders(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    if cfg!(unix)
-        && let Err(error) = File::open(folder).and_then(|folder| folder.sync_all())
-    {
-        tracing::warn!(%error, "the folder of the SQLite outbox could not be synced");
+    if !cfg!(unix) {
+        return Ok(());
     }
+    let sync = |folder: &Path| File::open(folder)?.sync_all();
+    sync(folder)?;
+    // Those above that may not be read are others', and have been there for long.
+    let folder = folder.canonicalize()?;
+    let _ = folder.ancestors().skip(1).try_for_each(sync);
+    Ok(())
 }
 
 fn is_new(conn: &Connection) -> Result<bool, SqliteOutboxError> {
