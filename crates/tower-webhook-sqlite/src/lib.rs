@@ -49,6 +49,9 @@
 //! as the disk does what it is told when it is told to sync; it does not survive the disk. It is
 //! delivered at least once: after a crash, what was under way is delivered again.
 //!
+//! The tests check a loss of power on a file system that forgets what was not synced, or keeps some of it in
+//! any order, down to sectors; names of new files and folders are forgotten until their folder is synced.
+//!
 //! When the file does not take a delivery (the disk is full, the lock is held), the response
 //! completes all the same, the failure is [reported](tower_webhook::EventKind::OutboxFailed), and the
 //! delivery is attempted from memory: until it is, it is lost if the process ends.
