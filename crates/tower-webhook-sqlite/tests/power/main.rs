@@ -117,12 +117,13 @@ fn what_a_killed_process_has_created_survives_a_loss_of_power() {
         let mut key = File::create(key).unwrap();
         key.write_all(&[b'7'; 64]).unwrap();
         key.sync_all().unwrap();
+        drop(key);
         let load = Load {
             seed: bench.seed,
             payload: 1 << 10,
             checkpoint_every: 10,
         };
-        let stages = [(0, 1), (5, 50), (0, 1)].map(|(images, gap)| Stage { images, gap });
+        let stages = [(0, 1), (10, 150), (0, 1)].map(|(images, gap)| Stage { images, gap });
         load::run(bench, load, stages);
     };
     all_is_there(&lab(20).run(fill, image::check).unwrap());
