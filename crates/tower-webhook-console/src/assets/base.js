@@ -1,0 +1,80 @@
+// Everything is made of elements and text nodes: what callers and receivers chose is never parsed.
+const $ = (id) => document.getElementById(id);
+const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+const token = meta("console-token");
+const hasEvents = meta("console-events") === "yes";
+// The page is the only document, so its own path is the base, with or without a slash at its end.
+const base = location.pathname.replace(/\/*$/, "/");
+
+function el(name, props = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key === "class") element.className = value;
+    else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+async function ask(path, params, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(`${base}api/${path}?${new URLSearchParams(params)}`, { ...options, cache: "no-store" });
+  } catch {
+    throw new Error("The server cannot be reached.");
+  }
+  const value = await answer.json().catch(() => ({ error: `the answer is ${answer.status}` }));
+  if (!answer.ok) throw Object.assign(new Error(sentence(value.error)), { status: answer.status });
+  return value;
+}
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+const say = (text) => { $("said").textContent = text; };
+
+function problem(error) {
+  $("problem").hidden = !error;
+  $("problem").textContent = error ? error.message : "";
+}
+
+function age(at) {
+  const seconds = Math.max(0, Math.round((Date.now() - at) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+function span(millis) {
+  if (millis === null) return "–";
+  if (millis < 1) return "< 1 ms";
+  if (millis < 1000) return `${millis < 10 ? millis.toFixed(1) : Math.round(millis)} ms`;
+  if (millis < 60000) return `${(millis / 1000).toFixed(1)} s`;
+  return `${Math.round(millis / 60000)} min`;
+}
+
+function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < 1048576) return `${(bytes / 1024).toFixed(1)} KiB`;
+  return `${(bytes / 1048576).toFixed(1)} MiB`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const many = new Intl.NumberFormat();
+
+function moment(at) {
+  const date = new Date(at);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+}
+
+const state = (name) => el("span", { class: `state of-${name}` }, name);
+const counted = (count) => `${count.is_more ? "> " : ""}${many.format(count.number)}`;
+const plural = (number, one, more) => `${many.format(number)} ${number === 1 ? one : more}`;
+
+// What an attempt came to, in one word.
+const outcome = (attempt) => attempt.error ?? String(attempt.status);
+const isGood = (attempt) => attempt.status >= 200 && attempt.status < 300;

@@ -1,0 +1,125 @@
+const fact = (term, ...what) => [el("dt", {}, term), el("dd", {}, ...what)];
+
+function timeline(delivery) {
+  const steps = delivery.timeline.map((attempt) => {
+    const tone = isGood(attempt) ? "of-delivered" : "of-dead";
+    const more = [moment(attempt.at), `took ${span(attempt.took)}`];
+    if (attempt.text) more.push(attempt.text);
+    if (attempt.retry_after !== null) more.push(`asked to wait ${attempt.retry_after} s`);
+    return el("li", { class: tone },
+      el("strong", {}, `Attempt ${attempt.attempt}`), " ", el("span", { class: "outcome" }, outcome(attempt)),
+      el("div", { class: "aside" }, more.join(" · ")));
+  });
+  if (delivery.state === "waiting") {
+    const number = (delivery.timeline.at(-1)?.attempt ?? 0) + 1;
+    const when = delivery.next_at ? `due at ${moment(delivery.next_at)}` : "under way, or when it is due";
+    steps.push(el("li", { class: "next" }, el("strong", {}, "Next attempt"),
+      el("div", { class: "aside" }, delivery.next_at ? `number ${number} · ${when}` : when)));
+  }
+  return steps.length ? el("ol", { class: "line" }, ...steps) : el("p", { class: "aside" }, "None yet.");
+}
+
+function headers(delivery) {
+  if (!delivery.headers.length) return [];
+  const rows = delivery.headers.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)));
+  return [el("h3", {}, "Headers of the last attempt"),
+    el("table", { class: "headers" }, el("tbody", {}, ...rows)),
+    el("p", { class: "aside" }, "Signatures are masked. Headers of the response and those of the operator are not kept in the record.")];
+}
+
+function hexDump(hex) {
+  const lines = [];
+  for (let at = 0; at < hex.length; at += 32) {
+    const bytes = hex.slice(at, at + 32).match(/../g);
+    const text = bytes.map((byte) => {
+      const code = parseInt(byte, 16);
+      return code >= 32 && code < 127 ? String.fromCharCode(code) : ".";
+    });
+    lines.push(`${(at / 2).toString(16).padStart(6, "0")}  ${bytes.join(" ").padEnd(47)}  ${text.join("")}`);
+  }
+  return lines.join("\n");
+}
+
+function preview(payload) {
+  const views = {};
+  if (payload.text !== null) {
+    try {
+      views.JSON = JSON.stringify(JSON.parse(payload.text), null, 2);
+    } catch { /* It is not JSON, or only its beginning. */ }
+    views.Text = payload.text;
+  }
+  views.Hex = hexDump(payload.hex);
+  const shown = el("pre", { tabindex: "0", "aria-label": "Payload" });
+  const buttons = Object.keys(views).map((name) => el("button", { type: "button", onclick: () => show(name) }, name));
+  const show = (name) => {
+    shown.textContent = views[name];
+    shown.classList.toggle("hex", name === "Hex");
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.textContent === name));
+  };
+  show(Object.keys(views)[0]);
+  const cut = payload.shown < payload.len ? `The first ${size(payload.shown)} of ${size(payload.len)}.` : null;
+  return [el("div", { class: "tabs", role: "group", "aria-label": "Show the payload as" }, ...buttons), shown,
+    cut && el("p", { class: "aside" }, cut)];
+}
+
+function payloadPart(delivery) {
+  const part = el("div", {});
+  const load = async (event) => {
+    event.target.disabled = true;
+    try {
+      const payload = await ask("payload", { id: delivery.id });
+      part.replaceChildren(...preview(payload).filter(Boolean));
+      part.querySelector("pre").focus();
+    } catch (error) {
+      const text = error.status === 404 ? "The payload is not kept." : error.message;
+      part.replaceChildren(el("p", { class: "aside" }, text));
+      say(text);
+    }
+  };
+  part.append(el("button", { type: "button", onclick: load }, `Show the payload (${size(delivery.size)})`));
+  return part;
+}
+
+function detailActions(delivery) {
+  if (!token) return null;
+  const acts = [];
+  const one = { ids: [delivery.id], delivered: delivery.state === "delivered" };
+  if (["dead", "delivered", "failed"].includes(delivery.state)) {
+    acts.push(el("button", { type: "button", onclick: () => confirmAction("redeliver", one) }, "Redeliver…"));
+  }
+  if (delivery.state === "waiting") {
+    acts.push(el("button", { type: "button", onclick: () => confirmAction("cancel", one) }, "Cancel…"));
+  }
+  return acts.length ? el("div", { class: "acts" }, ...acts) : null;
+}
+
+function drawDetail(delivery) {
+  const failure = delivery.failure && `${delivery.failure}: ${delivery.failure_text}`;
+  $("detail-body").replaceChildren(
+    el("dl", { class: "facts" },
+      ...fact("State", state(delivery.state)),
+      ...fact("Endpoint", delivery.host),
+      ...fact("Response", delivery.status ?? "none"),
+      ...(failure ? fact("Failure notice", failure) : []),
+      ...fact("Accepted", `${whole.format(delivery.accepted_at)} (${age(delivery.accepted_at)} ago)`),
+      ...fact("Payload", size(delivery.size)),
+      ...fact("Delivery id", el("code", {}, delivery.id)),
+      ...fact("Request id", el("code", {}, delivery.request_id))),
+    ...[detailActions(delivery)].filter(Boolean),
+    el("h3", {}, "Attempts"), timeline(delivery), ...headers(delivery),
+    el("h3", {}, "Payload"), payloadPart(delivery));
+}
+
+async function openDetail(id) {
+  try {
+    const delivery = await ask("delivery", { id });
+    if (readUrl().get("delivery") === id) drawDetail(delivery);
+  } catch (error) {
+    const text = error.status === 404 ? "This delivery is not kept any more." : error.message;
+    $("detail-body").replaceChildren(el("p", { class: "notice" }, text));
+  }
+  if (!$("detail").open && readUrl().get("delivery") === id) {
+    $("detail").showModal();
+    $("detail-title").focus();
+  }
+}

@@ -1,0 +1,111 @@
+const FILTERS = ["state", "host", "id", "last", "from", "to"];
+// The ids that are picked, with their states.
+const picked = new Map();
+let isPaused = false;
+let drawn = null;
+
+const readUrl = () => new URLSearchParams(location.search);
+
+function filterOfUrl() {
+  const url = readUrl();
+  const set = FILTERS.filter((name) => url.get(name));
+  return Object.fromEntries(set.map((name) => [name, url.get(name)]));
+}
+
+// Changes the URL and shows what it says. A page of the list belongs to its filter.
+function change(values, isStep = true) {
+  const url = readUrl();
+  if (Object.keys(values).some((name) => FILTERS.includes(name))) url.delete("before");
+  for (const [name, value] of Object.entries(values)) {
+    if (value) url.set(name, value);
+    else url.delete(name);
+  }
+  const text = url.toString();
+  history[isStep ? "pushState" : "replaceState"](null, "", text ? `?${text}` : location.pathname);
+  follow();
+}
+
+function cell(name, ...what) {
+  return el("td", { class: `cell-${name}` }, ...what);
+}
+
+function row(delivery) {
+  const url = readUrl();
+  url.set("delivery", delivery.id);
+  const open = (event) => {
+    if (event.metaKey || event.ctrlKey || event.target.closest("input, .pick")) return;
+    event.preventDefault();
+    change({ delivery: delivery.id });
+  };
+  const pick = () => {
+    if (!picked.delete(delivery.id)) picked.set(delivery.id, delivery.state);
+    drawActs();
+  };
+  const box = token && el("td", { class: "pick" }, el("input", {
+    type: "checkbox", "aria-label": `Pick the delivery to ${delivery.host}`, checked: picked.has(delivery.id), onchange: pick }));
+  const last = delivery.last && delivery.state !== "delivered" ? ` · ${outcome(delivery.last)}` : "";
+  return el("tr", { onclick: open, "data-id": delivery.id },
+    ...(box ? [box] : []),
+    cell("state", state(delivery.state)),
+    cell("host", el("a", { href: `?${url}` }, delivery.host)),
+    cell("status", el("span", { class: "number" }, delivery.status ?? delivery.failure ?? "–")),
+    cell("attempts", el("span", { class: "number" }, String(delivery.attempts)), el("span", { class: "aside" }, last)),
+    cell("time", el("time", { class: "number", datetime: new Date(delivery.accepted_at).toISOString() }, moment(delivery.accepted_at))),
+    cell("age", el("span", { class: "number age", "data-at": delivery.accepted_at }, age(delivery.accepted_at))));
+}
+
+function drawList({ deliveries, next }) {
+  const ids = new Set(deliveries.map((delivery) => delivery.id));
+  for (const id of picked.keys()) if (!ids.has(id)) picked.delete(id);
+  for (const delivery of deliveries) if (picked.has(delivery.id)) picked.set(delivery.id, delivery.state);
+  const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
+  $("rows").replaceChildren(...deliveries.map(row));
+  if (focused) document.querySelector(`#rows tr[data-id="${focused}"] a`)?.focus();
+  $("table").hidden = !deliveries.length;
+  $("empty").hidden = deliveries.length > 0;
+  $("older").hidden = !next;
+  $("older").onclick = () => { change({ before: next }); $("list").focus(); scrollTo(0, $("list").offsetTop - 12); };
+  $("newest").hidden = !readUrl().get("before");
+  $("fresh").hidden = true;
+  drawActs();
+}
+
+// Whether somebody is at a place that would move under them.
+function isRead() {
+  return $("detail").open || $("confirm").open || picked.size > 0 || scrollY > $("list").offsetTop
+    || Boolean(document.activeElement?.closest("#rows")) || $("rows").matches(":hover")
+    || !(getSelection()?.isCollapsed ?? true) || Boolean(readUrl().get("before"));
+}
+
+let asked = 0;
+async function refresh(isWanted) {
+  const mine = ++asked;
+  const params = { ...filterOfUrl() };
+  const before = readUrl().get("before");
+  if (before) params.before = before;
+  try {
+    const list = await ask("deliveries", params);
+    if (mine !== asked) return;
+    problem(null);
+    const text = JSON.stringify(list.deliveries);
+    if (isWanted || !isRead()) drawList(list);
+    else if (text !== drawn && !before) { $("fresh").hidden = false; return; }
+    drawn = text;
+  } catch (error) {
+    if (mine === asked) problem(error);
+  }
+}
+
+function drawPace() {
+  const waits = !isPaused && isRead();
+  $("pace").classList.toggle("live", !isPaused && !waits);
+  const text = isPaused ? "Paused" : waits ? "Waits while you read" : hasEvents ? "Live" : "Every few seconds";
+  if ($("pace").textContent !== text) $("pace").textContent = text;
+  $("pause").textContent = isPaused ? "Resume" : "Pause";
+}
+
+function move(step) {
+  const links = [...document.querySelectorAll("#rows a")];
+  const at = links.indexOf(document.activeElement?.closest("#rows tr")?.querySelector("a"));
+  links[Math.min(links.length - 1, Math.max(0, at + step))]?.focus();
+}

@@ -1,0 +1,85 @@
+function svg(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+// So wide is a minute, in the drawing's own measure.
+const MINUTE = 10;
+
+function bars(minutes, most) {
+  const drawn = svg("svg", { viewBox: "0 0 600 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const minute of minutes) {
+    const x = (59 - minute.ago) * MINUTE + 1;
+    const height = (number) => (number / most) * 98;
+    const good = height(minute.attempts - minute.failures);
+    const bad = height(minute.failures);
+    const text = `${minute.ago} min ago: ${plural(minute.attempts, "attempt", "attempts")}, ${many.format(minute.failures)} failed`;
+    drawn.append(svg("g", {}, svg("title", {}, text),
+      svg("rect", { class: "ok", x, y: 100 - good, width: MINUTE - 2, height: good }),
+      svg("rect", { class: "bad", x, y: 100 - good - bad, width: MINUTE - 2, height: bad })));
+  }
+  drawn.append(svg("line", { class: "base", x1: 0, x2: 600, y1: 100, y2: 100 }));
+  return drawn;
+}
+
+function lines(minutes, longest) {
+  const drawn = svg("svg", { viewBox: "0 0 600 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const name of ["p95", "p50"]) {
+    let path = "";
+    let last = null;
+    for (const minute of minutes) {
+      if (minute[name] === null) continue;
+      const x = (59 - minute.ago) * MINUTE + MINUTE / 2;
+      const y = 98 - (minute[name] / longest) * 94;
+      // A gap is a gap, and a minute by itself is a dot.
+      path += last === minute.ago + 1 ? `L${x} ${y}` : `M${x} ${y}h.1`;
+      last = minute.ago;
+    }
+    drawn.append(svg("path", { class: name, d: path }));
+  }
+  drawn.append(svg("line", { class: "base", x1: 0, x2: 600, y1: 100, y2: 100 }));
+  return drawn;
+}
+
+function figure(term, text, key) {
+  return el("div", {}, el("dt", { class: `key key-${key}` }, term), el("dd", {}, text));
+}
+
+function drawHour(hour) {
+  $("hour").hidden = !hour;
+  document.querySelector(".overview").classList.toggle("alone", !hour);
+  if (!hour) return;
+  const sum = (name) => hour.minutes.reduce((total, minute) => total + minute[name], 0);
+  const [attempts, failures] = [sum("attempts"), sum("failures")];
+  const share = attempts ? ` (${((failures / attempts) * 100).toFixed(1)} %)` : "";
+  $("figures").replaceChildren(
+    figure("attempts", many.format(attempts), "rate"),
+    figure("failed", many.format(failures) + share, "failures"),
+    figure("p50", span(hour.p50), "p50"),
+    figure("p95", span(hour.p95), "p95"));
+  const most = Math.max(1, ...hour.minutes.map((minute) => minute.attempts));
+  const longest = Math.max(1, ...hour.minutes.map((minute) => minute.p95 ?? 0));
+  const scale = el("p", { class: "scale", "aria-hidden": "true" },
+    el("span", {}, "60 min ago"), el("span", {}, `most: ${plural(most, "attempt", "attempts")} a minute, ${span(longest)}`), el("span", {}, "now"));
+  $("plot").replaceChildren(bars(hour.minutes, most), lines(hour.minutes, longest), scale);
+}
+
+function drawStates(states) {
+  const filter = readUrl().get("state");
+  $("states").replaceChildren(...Object.entries(states).map(([name, count]) => {
+    const choose = () => change({ state: filter === name ? null : name });
+    const button = el("button", { type: "button", class: `of-${name}`, "aria-pressed": String(filter === name), onclick: choose },
+      name, el("span", { class: "count" }, counted(count)));
+    return el("li", {}, button);
+  }));
+}
+
+async function readSummary() {
+  const focused = document.activeElement?.closest("#states button")?.className;
+  const summary = await ask("summary", {});
+  drawHour(summary.hour);
+  drawStates(summary.states);
+  if (focused) $("states").querySelector(`.${focused}`)?.focus();
+}

@@ -1,0 +1,115 @@
+const form = $("filters");
+const forInput = (millis) => {
+  const date = new Date(Number(millis));
+  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+};
+
+function fillForm() {
+  const url = readUrl();
+  const isBetween = Boolean(url.get("from") || url.get("to"));
+  for (const name of ["state", "host", "id"]) {
+    if (document.activeElement !== form.elements[name]) form.elements[name].value = url.get(name) ?? "";
+  }
+  form.elements.last.value = isBetween ? "between" : url.get("last") ?? "";
+  for (const name of ["from", "to"]) {
+    if (document.activeElement !== form.elements[name]) form.elements[name].value = url.get(name) ? forInput(url.get(name)) : "";
+  }
+  $("between").hidden = !isBetween;
+  $("clear").hidden = !FILTERS.some((name) => url.get(name));
+}
+
+// What the URL says is what is shown.
+function follow() {
+  fillForm();
+  picked.clear();
+  for (const button of document.querySelectorAll("#states button")) {
+    button.setAttribute("aria-pressed", String(button.className === `of-${readUrl().get("state")}`));
+  }
+  const id = readUrl().get("delivery");
+  if (id) openDetail(id);
+  else if ($("detail").open) $("detail").close();
+  refresh(true);
+  drawPace();
+}
+
+function readForm() {
+  const value = (name) => form.elements[name].value.trim();
+  const isBetween = value("last") === "between";
+  $("between").hidden = !isBetween;
+  const time = (name) => isBetween && value(name) ? String(new Date(value(name)).getTime()) : null;
+  const values = { state: value("state"), host: value("host"), id: value("id"),
+    last: isBetween ? null : value("last"), from: time("from"), to: time("to") };
+  const url = readUrl();
+  const isNew = FILTERS.some((name) => (values[name] || null) !== url.get(name));
+  if (isNew) change(values, false);
+}
+
+let typing;
+form.addEventListener("submit", (event) => { event.preventDefault(); readForm(); });
+form.addEventListener("change", readForm);
+form.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(readForm, 350); });
+$("clear").addEventListener("click", () => {
+  form.reset();
+  change(Object.fromEntries(FILTERS.map((name) => [name, null])));
+  form.elements.state.focus();
+});
+
+$("pause").addEventListener("click", () => {
+  isPaused = !isPaused;
+  $("pause").setAttribute("aria-pressed", String(isPaused));
+  drawPace();
+  if (!isPaused) refresh(false);
+});
+$("fresh").addEventListener("click", () => { scrollTo(0, 0); refresh(true); });
+$("newest").addEventListener("click", () => change({ before: null }));
+$("redeliver").addEventListener("click", () => startAction("redeliver"));
+$("cancel").addEventListener("click", () => startAction("cancel"));
+$("confirm-no").addEventListener("click", () => $("confirm").close());
+$("close").addEventListener("click", () => $("detail").close());
+$("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
+$("detail").addEventListener("close", () => {
+  const id = readUrl().get("delivery");
+  $("detail-body").replaceChildren();
+  if (id) change({ delivery: null });
+  document.querySelector(`#rows tr[data-id="${CSS.escape(id ?? "")}"] a`)?.focus();
+});
+addEventListener("popstate", follow);
+
+addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest?.("input:not([type=checkbox]), select, textarea, dialog");
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  const keys = { j: () => move(1), k: () => move(-1), "/": () => form.elements.host.focus(), p: () => $("pause").click() };
+  if (!keys[event.key]) return;
+  event.preventDefault();
+  keys[event.key]();
+});
+
+if (token) $("heads").append(el("th", { scope: "col", class: "pick" }, el("span", { class: "unseen" }, "Pick")));
+for (const name of ["State", "Endpoint", "Response", "Attempts", "Accepted", "Age"]) $("heads").append(el("th", { scope: "col" }, name));
+
+setInterval(() => {
+  for (const one of document.querySelectorAll(".age")) {
+    const text = age(Number(one.dataset.at));
+    if (one.textContent !== text) one.textContent = text;
+  }
+  drawPace();
+}, 1000);
+
+// One look at a time, and none where nobody sees it.
+let isDue = true;
+let rest = 0;
+async function look(isChange) {
+  isDue ||= isChange;
+  if (document.hidden || --rest > 0 || !isDue) return;
+  rest = hasEvents ? 2 : 5;
+  isDue = !hasEvents;
+  if (!isPaused) await refresh(false);
+  await readSummary().catch(problem);
+}
+if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { isDue = true; });
+setInterval(() => look(false), 1000);
+// The plot moves on by itself, and times of retries come.
+setInterval(() => { isDue = true; }, 15000);
+
+follow();
+readSummary().catch(problem);

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod access;
+mod actions;
+mod answer;
+mod api;
+mod body;
+mod console;
+mod events;
+mod json;
+mod page;
+mod query;
+mod summary;
+mod token;
+
+pub use self::{
+    access::Access,
+    body::ConsoleBody,
+    console::{Console, ConsoleFuture, console},
+    events::ConsoleEvents,
+};
