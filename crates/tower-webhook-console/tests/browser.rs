@@ -1,0 +1,223 @@
+//! The page in a real browser: Debian's Chromium.
+//!
+//! Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails then.
+
+#[path = "support/browser.rs"]
+mod browser;
+mod support;
+
+use browser::Browser;
+use support::{BAD, GOOD, LATER, Scene};
+use tokio::net::TcpListener;
+use tower_webhook::outbox::DeliveryState;
+
+const HOSTILE: &str =
+    "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
+
+async fn serve(scene: &Scene) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = scene.app.clone();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/some/webhooks")
+}
+
+fn rows(number: usize) -> String {
+    format!("document.querySelectorAll('#rows tr').length === {number}")
+}
+
+const FOCUSED: &str = "document.activeElement.textContent";
+
+#[tokio::test]
+async fn the_page_shows_filters_and_acts_by_keyboard_alone() {
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    let dead = scene.deliver(BAD, HOSTILE).await;
+    scene.deliver(GOOD, "{\"a\": 1}").await;
+    scene.deliver(LATER, "done").await;
+    let page = serve(&scene).await;
+
+    browser.resize(1_400).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(3)).await;
+    browser
+        .wait_for("document.querySelector('#states').textContent.includes('dead1')")
+        .await;
+
+    // The filter goes to the URL, and comes from there.
+    browser.press("/").await;
+    browser.write(BAD).await;
+    browser.press("Enter").await;
+    browser.wait_for(&rows(1)).await;
+    browser
+        .wait_for(&format!("location.search === '?host={BAD}'"))
+        .await;
+    browser.go(&format!("{page}/?state=delivered")).await;
+    browser.wait_for(&rows(1)).await;
+    browser
+        .wait_for("document.querySelector('[name=state]').value === 'delivered'")
+        .await;
+
+    // A delivery is opened, its payload is shown, and nothing in it runs.
+    browser.go(&format!("{page}?state=dead")).await;
+    browser.wait_for(&rows(1)).await;
+    browser.press("j").await;
+    assert_eq!(browser.eval(FOCUSED).await, BAD);
+    browser.press("Enter").await;
+    browser
+        .wait_for("document.querySelector('#detail').open")
+        .await;
+    browser
+        .wait_for("document.querySelector('#detail').textContent.includes('410')")
+        .await;
+    while !browser
+        .eval(FOCUSED)
+        .await
+        .as_str()
+        .unwrap()
+        .starts_with("Show the payload")
+    {
+        browser.press("Tab").await;
+    }
+    browser.press("Enter").await;
+    browser
+        .wait_for("document.querySelector('#detail pre')")
+        .await;
+    assert_eq!(
+        browser
+            .eval("document.querySelector('#detail pre').textContent")
+            .await,
+        HOSTILE
+    );
+    assert_eq!(browser.eval("document.images.length").await, 0);
+    assert_eq!(browser.eval("document.title").await, "Webhooks");
+    browser.press("Escape").await;
+    browser
+        .wait_for(
+            "!document.querySelector('#detail').open && !location.search.includes('delivery')",
+        )
+        .await;
+    browser.wait_for(&format!("{FOCUSED} === '{BAD}'")).await;
+
+    // It is redelivered, once that was confirmed.
+    while browser.eval("document.activeElement.id").await != "redeliver" {
+        browser
+            .eval("document.querySelector('#redeliver').focus()")
+            .await;
+    }
+    browser.press("Enter").await;
+    browser
+        .wait_for(
+            "document.querySelector('#confirm-title').textContent === 'Redeliver 1 delivery?'",
+        )
+        .await;
+    assert_eq!(browser.eval(FOCUSED).await, "Leave it");
+    browser.press("Tab").await;
+    browser.press("Enter").await;
+    browser
+        .wait_for("!document.querySelector('#confirm').open")
+        .await;
+    scene.wait_for(dead, DeliveryState::Dead, 2).await;
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_follows_what_happens_and_waits_for_who_reads() {
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(GOOD, "done").await;
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(1)).await;
+    scene.deliver(GOOD, "done").await;
+    browser.wait_for(&rows(2)).await;
+    browser.press("j").await;
+    scene.deliver(GOOD, "done").await;
+    browser
+        .wait_for("!document.querySelector('#fresh').hidden")
+        .await;
+    assert_eq!(browser.eval(&rows(2)).await, true);
+    browser
+        .eval("document.querySelector('#fresh').click()")
+        .await;
+    browser.wait_for(&rows(3)).await;
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_fits_every_width_in_both_schemes_and_can_be_read() {
+    let Some(mut browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(BAD, HOSTILE).await;
+    let delivered = scene.deliver(GOOD, "done").await;
+    let page = serve(&scene).await;
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        for width in [360, 800, 1_400] {
+            browser.resize(width).await;
+            browser.go(&format!("{page}?delivery={delivered}")).await;
+            browser
+                .wait_for("document.querySelector('#detail')?.open")
+                .await;
+            browser.wait_for(&rows(2)).await;
+            let too_wide = browser
+                .eval("document.documentElement.scrollWidth - innerWidth")
+                .await;
+            assert!(
+                too_wide.as_i64().unwrap() <= 0,
+                "{scheme} {width}: {too_wide}"
+            );
+            assert_eq!(browser.eval(&contrast()).await, "", "{scheme} {width}");
+            assert_eq!(browser.eval(NAMELESS).await, 0, "{scheme} {width}");
+        }
+        let ground = browser
+            .eval("getComputedStyle(document.body).backgroundColor")
+            .await;
+        assert_eq!(
+            ground,
+            if scheme == "light" {
+                "rgb(246, 247, 249)"
+            } else {
+                "rgb(17, 20, 25)"
+            }
+        );
+    }
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+/// Controls that a screen reader would call nothing.
+const NAMELESS: &str =
+    "[...document.querySelectorAll('button:not([hidden]), a, input, select')].filter((one) =>
+    one.checkVisibility() && !(one.textContent.trim() || one.getAttribute('aria-label') || one.labels?.length)).length";
+
+/// The texts whose contrast is below 4.5 (WCAG 2.2, 1.4.3).
+fn contrast() -> String {
+    r"(() => {
+        const parts = (color) => color.match(/[\d.]+/g).map(Number);
+        const light = (color) => {
+            const [r, g, b] = parts(color).map((part) => part / 255)
+                .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const ground = (one) => {
+            const color = getComputedStyle(one).backgroundColor;
+            return (parts(color)[3] ?? 1) === 0 && one.parentElement ? ground(one.parentElement) : color;
+        };
+        const faint = [];
+        for (const one of document.querySelectorAll('body *')) {
+            const hasText = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+            if (!hasText || !one.checkVisibility() || one.closest(':disabled, script, style, svg')) continue;
+            const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (ratio < 4.5) faint.push(`${one.textContent}: ${ratio.toFixed(2)}`);
+        }
+        return faint.join('\n');
+    })()"
+    .to_owned()
+}
