@@ -71,7 +71,7 @@ async fn deliver(dispatcher: &Dispatcher, number: u32) -> Result<(), BoxError> {
     parts.status = Some(StatusCode::OK);
     let json = http::HeaderValue::from_static("application/json");
     parts.headers.push((CONTENT_TYPE, json));
-    if number % 41 == 0 {
+    if number.is_multiple_of(41) {
         parts.status = None;
         parts.failure = Some(FailReason::TimedOut);
     }
@@ -106,7 +106,7 @@ async fn main() -> Result<(), BoxError> {
             if let Err(error) = deliver(&dispatcher, number).await {
                 eprintln!("{error}");
             }
-            if number % 60 == 0 {
+            if number.is_multiple_of(60) {
                 let uri = "/run?async=true&webhookEndpoint=https%3A%2F%2Fci.example.net%2Fdone";
                 let call = Request::post(uri).body(Body::empty());
                 if let Ok(call) = call {

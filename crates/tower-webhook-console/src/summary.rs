@@ -57,16 +57,19 @@ impl Summary {
         if let Some(counted) = counted.as_ref().filter(|counted| began < counted.until) {
             return Ok(counted.states.clone());
         }
-        let mut states = serde_json::Map::new();
+        let mut states = Vec::new();
         for &state in DeliveryState::ALL {
             let filter = DeliveryFilter::new().with_state(state);
             let page = Page::first(COUNTED + 1);
             let records = dispatcher.deliveries(&filter, page).await;
             let found = records.map_err(Refused::from_outbox)?.len();
-            let count = json!({ "number": found.min(COUNTED), "is_more": found > COUNTED });
-            states.insert(state.name().to_owned(), count);
+            states.push(json!({
+                "state": state.name(),
+                "number": found.min(COUNTED),
+                "is_more": found > COUNTED,
+            }));
         }
-        let states = Value::Object(states);
+        let states = Value::Array(states);
         let pause = KEPT_FOR.max(began.elapsed().saturating_mul(SHARE));
         *counted = Some(Counted {
             states: states.clone(),

@@ -1,12 +1,14 @@
-const WORDS = { redeliver: ["Redeliver", "redelivered"], cancel: ["Cancel", "given up"] };
+const WORDS = { redeliver: ["Redeliver", "on the way again"], cancel: ["Cancel", "given up"] };
 
-// What a filter means for an action, with its state where it names none.
-const stateOf = (action, name) => name || (action === "redeliver" ? "dead" : "waiting");
+// What an action means where the filter names no state.
+const stateOf = (action) => action === "redeliver" ? "dead" : "waiting";
 
 async function confirmAction(action, meant) {
   const [verb] = WORDS[action];
   let params = { ids: meant.ids?.join(",") };
-  let what = plural(meant.ids?.length, "delivery", "deliveries");
+  let number = many.format(meant.ids?.length ?? 0);
+  let isOne = meant.ids?.length === 1;
+  let who = isOne ? "It" : "They";
   let delivered = meant.delivered;
   if (!meant.ids) {
     let count;
@@ -19,17 +21,17 @@ async function confirmAction(action, meant) {
     // The times as they were counted: what is accepted from now on is not meant.
     const { last, ...rest } = meant.filter;
     params = { ...rest, all: 1, state: count.state, to: count.to, ...(count.from !== null && { from: count.from }) };
-    what = `${count.is_more ? "more than " : ""}${plural(count.number, "delivery", "deliveries")} (${count.state})`;
+    number = counted(count);
+    isOne = count.number === 1;
+    who = `All that match and are ${count.state}`;
     delivered = count.state === "delivered";
   }
   problem(null);
-  $("confirm-title").textContent = `${verb} ${what}?`;
-  $("confirm-text").textContent = action === "redeliver"
-    ? "They start again with their first attempt, and keep their ids."
-    : "They are given up for good. What has an attempt under way goes on.";
+  $("confirm-title").textContent = `${verb} ${number} ${isOne ? "delivery" : "deliveries"}?`;
+  $("confirm-text").textContent = `${who} ${action === "redeliver" ? "will be attempted again, under the same id" : "will be given up, unless an attempt is under way"}.`;
   $("confirm-warning").hidden = !(action === "redeliver" && delivered);
-  $("confirm-warning").textContent = "Their endpoints took these already: whoever does not remember ids handles them twice.";
-  $("confirm-yes").textContent = `${verb} ${what}`;
+  $("confirm-warning").textContent = "Delivered already: a receiver that does not remember ids will process it twice.";
+  $("confirm-yes").textContent = `${verb} ${number}`;
   $("confirm-yes").disabled = false;
   $("confirm-yes").onclick = () => act(action, params);
   $("confirm").showModal();
@@ -59,10 +61,12 @@ async function act(action, params) {
 function drawActs() {
   $("acts").hidden = !token;
   const filter = readUrl().get("state") ?? "";
+  const isFiltered = Object.keys(filterOfUrl()).length > 0;
   for (const [action, able] of [["redeliver", ["", "dead", "delivered", "failed"]], ["cancel", ["", "waiting"]]]) {
     const states = picked.size ? [...picked.values()] : [filter];
     const button = $(action);
-    button.textContent = `${WORDS[action][0]} ${picked.size ? plural(picked.size, "picked", "picked") : "all that match"}…`;
+    const all = isFiltered ? "matching" : `all ${stateOf(action)}`;
+    button.textContent = `${WORDS[action][0]} ${picked.size ? `${many.format(picked.size)} picked` : all}…`;
     const possible = picked.size ? able.filter(Boolean) : able;
     button.disabled = !states.every((name) => possible.includes(name));
   }

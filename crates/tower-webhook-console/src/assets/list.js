@@ -48,8 +48,9 @@ function row(delivery) {
     ...(box ? [box] : []),
     cell("state", state(delivery.state)),
     cell("host", el("a", { href: `?${url}` }, delivery.host)),
-    cell("status", el("span", { class: "number" }, delivery.status ?? delivery.failure ?? "–")),
-    cell("attempts", el("span", { class: "number" }, String(delivery.attempts)), el("span", { class: "aside" }, last)),
+    cell("status", el("span", { class: "unit" }, "response "), el("span", { class: "number" }, delivery.status ?? delivery.failure ?? "–")),
+    cell("attempts", el("span", { class: "number" }, String(delivery.attempts)),
+      el("span", { class: "unit" }, delivery.attempts === 1 ? " attempt" : " attempts"), el("span", { class: "aside" }, last)),
     cell("time", el("time", { class: "number", datetime: new Date(delivery.accepted_at).toISOString() }, moment(delivery.accepted_at))),
     cell("age", el("span", { class: "number age", "data-at": delivery.accepted_at }, age(delivery.accepted_at))));
 }
@@ -99,7 +100,7 @@ async function refresh(isWanted) {
 function drawPace() {
   const waits = !isPaused && isRead();
   $("pace").classList.toggle("live", !isPaused && !waits);
-  const text = isPaused ? "Paused" : waits ? "Waits while you read" : hasEvents ? "Live" : "Every few seconds";
+  const text = isPaused ? "Paused" : waits ? "Held while you read" : hasEvents ? "Live" : "Every few seconds";
   if ($("pace").textContent !== text) $("pace").textContent = text;
   $("pause").textContent = isPaused ? "Resume" : "Pause";
 }

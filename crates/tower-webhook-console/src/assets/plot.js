@@ -62,13 +62,14 @@ function drawHour(hour) {
   const most = Math.max(1, ...hour.minutes.map((minute) => minute.attempts));
   const longest = Math.max(1, ...hour.minutes.map((minute) => minute.p95 ?? 0));
   const scale = el("p", { class: "scale", "aria-hidden": "true" },
-    el("span", {}, "60 min ago"), el("span", {}, `most: ${plural(most, "attempt", "attempts")} a minute, ${span(longest)}`), el("span", {}, "now"));
+    el("span", {}, "an hour ago"), el("span", {}, `peaks: ${many.format(most)} a minute, ${span(longest)}`), el("span", {}, "now"));
   $("plot").replaceChildren(bars(hour.minutes, most), lines(hour.minutes, longest), scale);
 }
 
 function drawStates(states) {
   const filter = readUrl().get("state");
-  $("states").replaceChildren(...Object.entries(states).map(([name, count]) => {
+  $("states").replaceChildren(...states.map((count) => {
+    const name = count.state;
     const choose = () => change({ state: filter === name ? null : name });
     const button = el("button", { type: "button", class: `of-${name}`, "aria-pressed": String(filter === name), onclick: choose },
       name, el("span", { class: "count" }, counted(count)));

@@ -78,7 +78,7 @@ addEventListener("popstate", follow);
 addEventListener("keydown", (event) => {
   const isTyping = event.target.closest?.("input:not([type=checkbox]), select, textarea, dialog");
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
-  const keys = { j: () => move(1), k: () => move(-1), "/": () => form.elements.host.focus(), p: () => $("pause").click() };
+  const keys = { j: () => move(1), k: () => move(-1), "/": () => { $("filter-box").open = true; form.elements.host.focus(); }, p: () => $("pause").click() };
   if (!keys[event.key]) return;
   event.preventDefault();
   keys[event.key]();
@@ -111,5 +111,7 @@ setInterval(() => look(false), 1000);
 // The plot moves on by itself, and times of retries come.
 setInterval(() => { isDue = true; }, 15000);
 
+// Where there is little room the list comes first. Whoever has set a filter sees it.
+if (matchMedia("(max-width: 760px)").matches && !FILTERS.some((name) => readUrl().get(name))) $("filter-box").open = false;
 follow();
 readSummary().catch(problem);
