@@ -4,6 +4,7 @@
 //! as always, and the same bytes are POSTed there. `tower-webhook worker` delivers what others have put
 //! into an outbox. `tower-webhook deliveries` shows what an outbox keeps.
 
+mod admin;
 mod args;
 mod deliveries;
 mod proxy;

@@ -3,6 +3,7 @@
 use std::{error::Error, io::Write as _, process::ExitCode, time::Duration};
 
 use crate::{
+    admin::AdminArgs,
     args::{DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, number},
     stop::{Stop, shut_down},
 };
@@ -15,6 +16,9 @@ pub(crate) struct WorkerArgs {
 
     #[command(flatten)]
     forward: ForwardArgs,
+
+    #[command(flatten)]
+    admin: AdminArgs,
 
     /// How long attempts under way may take to end after SIGTERM or Ctrl-C. What waits is handed back
     /// at once
@@ -56,6 +60,10 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(number) = args.max_attempts_per_host {
         builder = builder.with_max_attempts_per_host(number);
     }
+    let admin = args.admin.bind().await?;
+    if let Some(admin) = &admin {
+        builder = admin.watching(builder);
+    }
     let history = match args.keep_payloads {
         true => History::Payloads,
         false => History::Records,
@@ -65,7 +73,11 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
     dispatcher.start();
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "delivering from {}", args.outbox);
+    let ready = admin.map(|admin| admin.serve(&dispatcher));
     stop.asked().await;
+    if let Some(ready) = ready {
+        ready.drain();
+    }
     tracing::info!(within = ?args.drain, "draining");
     let drained = shut_down(&dispatcher, args.drain);
     Ok(stop.unless_asked_again(drained, &dispatcher).await)

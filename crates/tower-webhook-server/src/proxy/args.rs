@@ -3,9 +3,13 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, time::Duration};
 use tower_webhook::Dispatcher;
 
 use super::upstream::Upstream;
-use crate::args::{
-    CallArgs, DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, longer_than_nothing,
-    path,
+
+use crate::{
+    admin::{Admin, AdminArgs},
+    args::{
+        CallArgs, DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs,
+        longer_than_nothing, path,
+    },
 };
 
 /// Where the public keys are, unless it is said otherwise.
@@ -71,11 +75,17 @@ pub(crate) struct ProxyArgs {
 
     #[command(flatten)]
     forward: ForwardArgs,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 }
 
 impl ProxyArgs {
     /// A dispatcher that is at work on what an earlier run has left.
-    pub(crate) async fn dispatcher(&self) -> Result<Dispatcher, Box<dyn Error>> {
+    pub(crate) async fn dispatcher(
+        &self,
+        admin: Option<&Admin>,
+    ) -> Result<Dispatcher, Box<dyn Error>> {
         let mut builder = self
             .deliveries
             .builder()?
@@ -105,6 +115,9 @@ impl ProxyArgs {
             (false, true) => History::Payloads,
             (false, false) => History::Records,
         };
+        if let Some(admin) = admin {
+            builder = admin.watching(builder);
+        }
         let builder = self.outbox.open(history, builder).await?;
         let dispatcher = self.forward.open(builder).await?.build();
         dispatcher.start();

@@ -44,7 +44,8 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
         args.upstream_http2,
         args.upstream_ca_file.as_deref(),
     )?;
-    let dispatcher = args.dispatcher().await?;
+    let admin = args.admin.bind().await?;
+    let dispatcher = args.dispatcher(admin.as_ref()).await?;
     let layer = args.calls.layer(&dispatcher);
     let status = args.calls.status_path();
     let status = status.map(|path| StatusAt::new(path, &dispatcher));
@@ -55,10 +56,14 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    let ready = admin.map(|admin| admin.serve(&dispatcher));
     let server = Server::new(layer, proxy, args.half_close_timeout, status, keys);
     let connections = server.serve(&listener, stop.asked()).await;
     drop(listener);
 
+    if let Some(ready) = ready {
+        ready.drain();
+    }
     tracing::info!(within = ?args.drain, "draining");
     let started = Instant::now();
     let drained = async {

@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+mod admin;
 mod again;
 mod answers;
 mod arguments;

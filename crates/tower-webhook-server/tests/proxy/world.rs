@@ -14,6 +14,8 @@ pub(crate) const SECRET: &str = "a-value-of-your-choice";
 pub(crate) struct World {
     pub(crate) proxy: Process,
     pub(crate) address: SocketAddr,
+    /// Where the page for operators is, where there is one.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) endpoint: String,
     webhooks: mpsc::UnboundedReceiver<Webhook>,
     client: reqwest::Client,
@@ -43,11 +45,19 @@ impl World {
         let mut proxy = crate::proxy(&all, &[&debug, environment].concat());
         let line = proxy.stdout.line_with("listening on http://").await;
         let address = line.rsplit('/').next().unwrap().parse().unwrap();
+        let admin = match args.contains(&"--admin") {
+            true => {
+                let line = proxy.stdout.line_with("admin on http://").await;
+                Some(line.rsplit('/').next().unwrap().parse().unwrap())
+            }
+            false => None,
+        };
         let (endpoint, webhooks) = receiver().await;
         let client = reqwest::Client::builder().no_proxy();
         Self {
             proxy,
             address,
+            admin,
             endpoint,
             webhooks,
             client: client.redirect(Policy::none()).build().unwrap(),

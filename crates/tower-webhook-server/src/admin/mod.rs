@@ -1,0 +1,185 @@
+//! `--admin`: the console, and whether all is well, on an address of its own.
+
+mod access;
+mod ready;
+
+use std::{
+    convert::Infallible, error::Error, io::Write as _, net::SocketAddr, path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tower::{ServiceExt as _, service_fn};
+use tower_webhook::{BoxError, Dispatcher, dispatch::DispatcherBuilder};
+use tower_webhook_console::{Access, Console, ConsoleEvents, console};
+
+use self::{
+    access::{Gate, Verdict},
+    ready::Readiness,
+};
+
+/// A page for operators, and health for whoever watches.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Admin")]
+pub(crate) struct AdminArgs {
+    /// Serve a page that shows deliveries here, and /healthz and /readyz; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+
+    /// The file with the token that opens the page, as the password of a browser's dialog or as
+    /// `Authorization: Bearer`. Needed on other addresses than loopback
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    admin_token_file: Option<PathBuf>,
+
+    /// Let those who may open the page deliver again and give up; otherwise it only shows
+    #[arg(long, requires = "admin")]
+    admin_actions: bool,
+}
+
+/// The page that is to be served, once there is a dispatcher.
+pub(crate) struct Admin {
+    listener: TcpListener,
+    gate: Gate,
+    actions: bool,
+    events: ConsoleEvents,
+}
+
+/// What answers on that address.
+#[derive(Clone)]
+struct Pages {
+    gate: Gate,
+    console: Console,
+    ready: Readiness,
+}
+
+impl AdminArgs {
+    pub(crate) async fn bind(&self) -> Result<Option<Admin>, Box<dyn Error>> {
+        let Some(address) = self.admin else {
+            return Ok(None);
+        };
+        let gate = Gate::new(self.admin_token_file.as_deref())?;
+        if !address.ip().is_loopback() && !gate.has_token() {
+            let text = "--admin on another address than loopback needs --admin-token-file";
+            return Err(text.into());
+        }
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        Ok(Some(Admin {
+            listener,
+            gate,
+            actions: self.admin_actions,
+            events: ConsoleEvents::new(),
+        }))
+    }
+}
+
+impl Admin {
+    /// The builder of a dispatcher that the page hears of.
+    pub(crate) fn watching(&self, builder: DispatcherBuilder) -> DispatcherBuilder {
+        builder.on_event(self.events.subscriber())
+    }
+
+    /// Serves for as long as the process runs.
+    pub(crate) fn serve(self, dispatcher: &Dispatcher) -> Readiness {
+        if let Ok(address) = self.listener.local_addr() {
+            // On standard output, for scripts. Nobody may be reading.
+            let _ = writeln!(std::io::stdout(), "admin on http://{address}");
+        }
+        let console = console(dispatcher, Access::left_to_others()).with_events(&self.events);
+        let ready = Readiness::new(dispatcher.clone());
+        let pages = Pages {
+            gate: self.gate,
+            console: match self.actions {
+                true => console.with_actions(),
+                false => console,
+            },
+            ready: ready.clone(),
+        };
+        tokio::spawn(serve(self.listener, pages));
+        ready
+    }
+}
+
+async fn serve(listener: TcpListener, pages: Pages) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new());
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            // Such as too many open files: some may close meanwhile.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let pages = pages.clone();
+        let service = service_fn(move |request| pages.clone().answer(request));
+        let service = TowerToHyperService::new(service);
+        let connection = server
+            .serve_connection(TokioIo::new(socket), service)
+            .into_owned();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection to the admin address broke off");
+            }
+        });
+    }
+}
+
+impl Pages {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<impl Body<Data = Bytes, Error = BoxError>>, Infallible> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_ready = match request.uri().path() {
+            "/healthz" => Some(true),
+            "/readyz" => Some(self.ready.is_so().await),
+            _ => None,
+        };
+        let own = match (is_ready, self.gate.judge(&request)) {
+            (Some(_), _) if !is_read => {
+                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+                let methods = HeaderValue::from_static("GET, HEAD");
+                answer.headers_mut().insert(ALLOW, methods);
+                answer
+            }
+            (Some(true), _) => text(StatusCode::OK, "ok\n"),
+            (Some(false), _) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            (None, Verdict::Open) => {
+                let answer = self.console.oneshot(request).await?;
+                return Ok(answer.map(Either::Left));
+            }
+            (None, Verdict::NoToken) => {
+                let mut answer = text(StatusCode::UNAUTHORIZED, "the token is needed\n");
+                let basic = HeaderValue::from_static("Basic realm=\"tower-webhook\"");
+                answer.headers_mut().insert(WWW_AUTHENTICATE, basic);
+                answer
+            }
+            (None, Verdict::OtherHost) => text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "without a token, the host must be an address or localhost\n",
+            ),
+        };
+        Ok(own.map(Either::Right))
+    }
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
