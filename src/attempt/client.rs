@@ -1,7 +1,7 @@
 #[cfg(feature = "client")]
 use std::time::Duration;
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{Arc, OnceLock},
@@ -12,7 +12,6 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 use http::{Request, Response, Uri};
 use http_body::Body;
-use tower::ServiceExt;
 use tower_service::Service;
 
 use super::{
@@ -145,9 +144,13 @@ where
         request: Request<Payload>,
         answered: &'a OnceLock<Outcome>,
     ) -> ExchangeFuture<'a> {
-        let exchanging = self.clone().oneshot(request);
+        let mut client = self.clone();
         Box::pin(async move {
-            let response = exchanging.await.map_err(|error| classify(&*error.into()))?;
+            let failed = |error: C::Error| classify(&*error.into());
+            let ready = poll_fn(|cx| client.poll_ready(cx)).await;
+            ready.map_err(failed)?;
+            // In one expression: a future that is bound to a variable first takes its size twice.
+            let response = client.call(request).await.map_err(failed)?;
             let outcome = answer::outcome(&response);
             let _ = answered.set(outcome);
             // The status decides, even where the body panics.

@@ -128,11 +128,11 @@ impl Post {
         if delivery.status().is_none() {
             headers.remove(RESPONSE_STATUS);
         }
-        let mut request = Request::new(delivery.payload().clone());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.client.target(delivery.endpoint());
-        *request.headers_mut() = headers;
-        request
+        let (mut parts, payload) = Request::new(delivery.payload().clone()).into_parts();
+        parts.method = Method::POST;
+        parts.uri = self.client.target(delivery.endpoint());
+        parts.headers = headers;
+        Request::from_parts(parts, payload)
     }
 }
 
