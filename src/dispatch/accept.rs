@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
     sync::oneshot,
@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     core::Core,
     hub::RuntimeLink,
-    insert::{caught, insert_together, panicked},
+    insert::{insert_together, panicked},
     scheduler::Source,
     store::{Job, Which},
 };
@@ -29,7 +29,7 @@ use crate::{
     outbox::{Lease, OutboxFuture},
 };
 
-/// A user's service that takes deliveries and delivers them by itself.
+/// A user's service that takes deliveries and delivers them by itself. Its panics are errors.
 pub(super) type Sink = dyn Fn(Delivery) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
 
 /// A delivery that has to wait for the outbox. Resolves when it is as safe as it gets.
@@ -77,11 +77,7 @@ impl AcceptFuture {
     fn ask(&self) -> State {
         let core = &self.core;
         if let Some(sink) = &self.sink {
-            let delivery = self.delivery.clone();
-            let sink = Arc::clone(sink);
-            // Called within the future, so that a panic is caught.
-            let handing_over = AssertUnwindSafe(async move { sink(delivery).await });
-            return State::HandingOver(caught(handing_over).boxed());
+            return State::HandingOver(sink(self.delivery.clone()));
         }
         let Some(link) = core.enter() else {
             tracing::error!("a webhook needs a Tokio runtime to be delivered in");

@@ -1,12 +1,12 @@
 //! Where deliveries are kept, or handed over.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::FutureExt;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::{DispatcherBuilder, FarOutbox, Store};
+use super::{super::insert::caught, DispatcherBuilder, FarOutbox, Store};
 use crate::{delivery::Delivery, error::BoxError, outbox::Outbox};
 
 impl DispatcherBuilder {
@@ -52,9 +52,15 @@ impl DispatcherBuilder {
             + Sync
             + 'static,
     {
+        let sink = Arc::new(sink);
         self.sink = Some(Arc::new(move |delivery| {
-            let handing_over = sink.clone().oneshot(delivery);
-            handing_over.map_err(Into::into).boxed()
+            let sink = Arc::clone(&sink);
+            // Cloned and called within the future, so that a panic is caught.
+            let handing_over = async move {
+                let handed_over = K::clone(&sink).oneshot(delivery).await;
+                handed_over.map_err(Into::into)
+            };
+            caught(AssertUnwindSafe(handing_over)).boxed()
         }));
         self
     }
