@@ -81,16 +81,11 @@ impl StoredDelivery {
         }
     }
 
-    /// What is left of it once nobody needs its payload any more.
-    pub(super) fn without_payload(self) -> Self {
-        let envelope = match self.envelope.0 {
-            Contents::Open(delivery) => Contents::Open(delivery.without_payload()),
-            bytes @ Contents::Bytes(_) => bytes,
-        };
-        Self {
-            envelope: Envelope(envelope),
-            payload: Payload::default(),
-            ..self
+    /// Nobody needs its payload any more.
+    pub(super) fn drop_payload(&mut self) {
+        self.payload = Payload::default();
+        if let Contents::Open(delivery) = &mut self.envelope.0 {
+            *delivery = delivery.without_payload();
         }
     }
 

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::{Duration, SystemTime},
 };
 
@@ -70,11 +70,13 @@ impl Rows {
         if self.by_id.get(&id).is_some_and(|row| row.is_run) {
             self.forget(id);
         }
-        let is_new = !self.by_id.contains_key(&id);
-        if is_new {
-            self.by_id.insert(id, Row::new(new.stored, now));
-        }
-        let is_alive = self.by_id.get(&id).is_some_and(Row::is_alive);
+        let (is_new, is_alive) = match self.by_id.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(Row::new(new.stored, now));
+                (true, true)
+            }
+            Entry::Occupied(row) => (false, row.get().is_alive()),
+        };
         if new.lease && is_alive {
             return Some(self.lease(id));
         }
@@ -167,11 +169,14 @@ impl Rows {
         if !self.holds(lease) {
             return SettleOutcome::LeaseLost;
         }
-        let now = Instant::now();
         let Some(row) = self.by_id.get_mut(&id) else {
             return SettleOutcome::LeaseLost;
         };
-        row.attempts.extend(*record);
+        if let Some(record) = record {
+            // Most have one attempt.
+            row.attempts.reserve_exact(1);
+            row.attempts.push(*record);
+        }
         match verdict {
             Verdict::Delivered if row.is_run => self.forget(id),
             Verdict::Delivered => self.end(id, self.keeps_payloads),
@@ -183,9 +188,9 @@ impl Rows {
             }
             Verdict::AgainIn(delay) => {
                 row.attempt += 1;
-                self.wait(id, now + delay.min(LONGEST));
+                self.wait(id, Instant::now() + delay.min(LONGEST));
             }
-            Verdict::Released => self.wait(id, now),
+            Verdict::Released => self.wait(id, Instant::now()),
             Verdict::Dead(_) => {
                 row.state = State::Dead;
                 let now = SystemTime::now();
@@ -201,16 +206,15 @@ impl Rows {
         if self.history.limits.number == 0 {
             return self.forget(id);
         }
-        let Some(mut row) = self.by_id.remove(&id) else {
+        let Some(row) = self.by_id.get_mut(&id) else {
             return;
         };
         row.state = State::Ended { has_payload };
         if !has_payload {
-            row.stored = row.stored.without_payload();
+            row.stored.drop_payload();
         }
         let now = SystemTime::now();
         self.history.push(id, row.stored.kept_len(), now);
-        self.by_id.insert(id, row);
         self.drop_old(now);
     }
 
