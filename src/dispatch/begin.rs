@@ -121,7 +121,7 @@ impl Core {
         if let Some(lease) = lease {
             let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
             let gone = Settlement::new(lease, verdict, None);
-            settle(self, link, Which::Given, gone);
+            settle(self, link, Which::Given, gone.into());
         }
     }
 }

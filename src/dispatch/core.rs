@@ -194,18 +194,22 @@ impl Core {
         while source == Source::Call && hub.given.has_too_many_unanswered(&hub.scheduler) {
             evicted.extend(hub.scheduler.evict());
         }
-        self.bring(hub, link.id);
+        self.bring(hub, link.id, now);
         for job in evicted {
             let released = Settlement::new(job.lease, Verdict::Released, None);
-            settle(self, link, job.which, released);
+            settle(self, link, job.which, released.into());
         }
     }
 
     /// Has somebody come for what there is to start: a worker of this runtime, and, as nobody can
     /// know whether that one is driven, the keepers of all others.
-    pub(super) fn bring(self: &Arc<Self>, mut hub: MutexGuard<'_, Hub>, id: runtime::Id) {
-        let now = Instant::now();
-        let bring = hub.bring(id);
+    pub(super) fn bring(
+        self: &Arc<Self>,
+        mut hub: MutexGuard<'_, Hub>,
+        id: runtime::Id,
+        now: Instant,
+    ) {
+        let bring = hub.bring(id, now);
         let mut keepers = hub.keepers_to_wake(None, now);
         if hub.runtimes.len() > 1 && hub.scheduler.can_start(now) {
             keepers.extend(hub.other_keepers(Some(id)));

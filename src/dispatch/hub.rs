@@ -252,8 +252,8 @@ impl Hub {
 
     /// Has a worker of this runtime come, where there is something to start and none is coming. The
     /// worker brings the next one, so one is enough.
-    pub(super) fn bring(&mut self, id: runtime::Id) -> Bring {
-        if self.stop != Stop::No || !self.scheduler.can_start(Instant::now()) {
+    pub(super) fn bring(&mut self, id: runtime::Id, now: Instant) -> Bring {
+        if self.stop != Stop::No || !self.scheduler.can_start(now) {
             return Bring::Nobody;
         }
         let number = self.next_worker + 1;

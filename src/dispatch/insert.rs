@@ -252,7 +252,7 @@ fn take_back(core: &Arc<Core>, link: &Arc<RuntimeLink>, delivery: &Delivery, lea
     match lease {
         Some(lease) => {
             let gone = Settlement::new(lease, Verdict::Delivered, None);
-            settle(core, link, Which::Given, gone);
+            settle(core, link, Which::Given, gone.into());
         }
         None => {
             let store = core.store(Which::Given);

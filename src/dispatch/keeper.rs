@@ -97,7 +97,7 @@ impl Keeper {
         if let Some(runtime) = hub.runtime(self.link.id) {
             runtime.keeper_wakes = next;
         }
-        let bring = hub.bring(self.link.id);
+        let bring = hub.bring(self.link.id, now);
         drop(hub);
         drop(released);
         core.carry_out(bring);

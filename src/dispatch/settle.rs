@@ -40,7 +40,7 @@ pub(super) struct Conclusion {
     end: Option<End>,
 }
 
-enum End {
+pub(super) enum End {
     Attempted {
         delivery: Delivery,
         kind: EventKind,
@@ -54,13 +54,8 @@ enum End {
 }
 
 impl Conclusion {
-    pub(super) fn ending(mut self, delivery: Delivery, kind: EventKind, is_quiet: bool) -> Self {
-        self.end = Some(End::Attempted {
-            delivery,
-            kind,
-            is_quiet,
-        });
-        self
+    pub(super) fn new(settlement: Settlement, end: Option<End>) -> Self {
+        Self { settlement, end }
     }
 
     /// Of what the outbox gave and nobody can read: it is never sent.
@@ -110,10 +105,7 @@ impl End {
 
 impl From<Settlement> for Conclusion {
     fn from(settlement: Settlement) -> Self {
-        Self {
-            settlement,
-            end: None,
-        }
+        Self::new(settlement, None)
     }
 }
 
@@ -122,9 +114,8 @@ pub(super) fn settle(
     core: &Arc<Core>,
     link: &Arc<RuntimeLink>,
     which: Which,
-    conclusion: impl Into<Conclusion>,
+    mut conclusion: Conclusion,
 ) {
-    let mut conclusion = conclusion.into();
     let (is_durable, is_stuck) = {
         let mut hub = core.hub();
         let store = hub.store(which);
@@ -367,7 +358,6 @@ fn note(
         }
         Err(error) => tracing::error!(%error, "the outbox did not note how an attempt ended"),
     }
-    let now = Instant::now();
     let delays = batch
         .iter()
         .filter_map(|conclusion| match conclusion.settlement.verdict {
@@ -385,10 +375,15 @@ fn note(
     for lease in leases {
         wants_more |= store.let_go(lease);
     }
-    let due = soonest.map(|delay| crate::attempt::deadline(now, delay));
-    let due = if wants_more { Some(now) } else { due };
-    match due {
-        Some(at) => core.fetch_soon(hub, which, at),
+    let wanted_in = match wants_more {
+        true => Some(Duration::ZERO),
+        false => soonest,
+    };
+    match wanted_in {
+        Some(delay) => {
+            let at = crate::attempt::deadline(Instant::now(), delay);
+            core.fetch_soon(hub, which, at);
+        }
         None => drop(hub),
     }
     if is_stopping {
@@ -406,11 +401,7 @@ pub(super) fn release(
     leases: impl IntoIterator<Item = Lease>,
 ) {
     for lease in leases {
-        settle(
-            core,
-            link,
-            which,
-            Settlement::new(lease, Verdict::Released, None),
-        );
+        let released = Settlement::new(lease, Verdict::Released, None);
+        settle(core, link, which, released.into());
     }
 }

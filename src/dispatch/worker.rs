@@ -17,7 +17,7 @@ use super::{
     forward::FarOutbox,
     hub::{Bring, Idle, RuntimeLink, Stop},
     scheduler::AttemptEnd,
-    settle::{Conclusion, settle},
+    settle::{Conclusion, End, settle},
     store::{Job, Which},
 };
 use crate::{
@@ -124,7 +124,7 @@ impl Worker {
                 _ => Poll::Ready(None),
             };
         };
-        let bring = hub.bring(self.link.id);
+        let bring = hub.bring(self.link.id, now);
         let keepers = hub.keepers_to_wake(Some(self.link.id), now);
         drop(hub);
         self.core.carry_out(bring);
@@ -182,16 +182,17 @@ impl<'w> Permit<'w> {
         let trace_parent = core.propagation.of_attempt(span.get(), trace_parent);
         let begun = AttemptStart::now(self.attempt, trace_parent);
         let outcome = {
-            let attempting = core.post.attempt(&self.delivery, begun, timer);
             // Pinned where it is made: a wrapper would move it, and it is large.
+            let attempting = pin!(core.post.attempt(&self.delivery, begun, timer));
             let attempting = pin!(attempting.instrument(span.get().clone()));
             let outcome = caught(attempting).await;
             outcome.unwrap_or(Outcome::Failed(AttemptError::Panicked))
         };
-        let took = begun.started.elapsed();
+        let now = Instant::now();
+        let took = now - begun.started;
         span.end(outcome);
         self.has_ended = true;
-        let (ended, next) = self.worker.end(self.number, outcome);
+        let (ended, next) = self.worker.end(self.number, outcome, now);
         if let Some((job, failures)) = ended {
             self.worker.conclude(job, begun, outcome, took, failures);
         }
@@ -234,16 +235,21 @@ impl Drop for Permit<'_> {
         if !self.has_ended {
             let core = &self.worker.core;
             let mut hub = core.hub();
-            hub.cut_off(self.number, Instant::now());
-            core.bring(hub, self.worker.link.id);
+            let now = Instant::now();
+            hub.cut_off(self.number, now);
+            core.bring(hub, self.worker.link.id, now);
         }
     }
 }
 
 impl Worker {
     /// The attempt's permit is free: who starts in its place? `None` for a job that is somebody else's, or that was put off.
-    fn end(&self, permit: u64, outcome: Outcome) -> (Option<(Job, u32)>, Option<NextAttempt>) {
-        let now = Instant::now();
+    fn end(
+        &self,
+        permit: u64,
+        outcome: Outcome,
+        now: Instant,
+    ) -> (Option<(Job, u32)>, Option<NextAttempt>) {
         let mut hub = self.core.hub();
         let ended = match outcome {
             Outcome::Failed(AttemptError::Crowded) if hub.put_off(permit, now) => None,
@@ -252,7 +258,7 @@ impl Worker {
         let next = hub.start(self.link.id, now);
         // An answer may make room for more than one.
         let bring = match next {
-            Some(_) => hub.bring(self.link.id),
+            Some(_) => hub.bring(self.link.id, now),
             None => Bring::Nobody,
         };
         let keepers = hub.keepers_to_wake(next.is_some().then_some(self.link.id), now);
@@ -311,7 +317,6 @@ impl Worker {
             );
         }
         let settlement = Settlement::new(lease, verdict, Some(record));
-        let conclusion = Conclusion::from(settlement);
         let end = match verdict {
             Verdict::AgainIn(_) | Verdict::Released | Verdict::Failed(_) => None,
             Verdict::Delivered => Some(EventKind::Delivered { attempts: attempt }),
@@ -320,13 +325,15 @@ impl Worker {
                 last,
             }),
         };
-        let conclusion = match end {
-            None => conclusion,
-            Some(end) => {
-                self.give_up_reservation(&delivery, outcome);
-                conclusion.ending(delivery, end, is_quiet)
+        let end = end.map(|kind| {
+            self.give_up_reservation(&delivery, outcome);
+            End::Attempted {
+                delivery,
+                kind,
+                is_quiet,
             }
-        };
+        });
+        let conclusion = Conclusion::new(settlement, end);
         settle(&self.core, &self.link, which, conclusion);
     }
 
