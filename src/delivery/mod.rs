@@ -100,10 +100,19 @@ impl DeliveryParts {
     /// An unsigned delivery with a fresh id, status 200, no headers, and no trace.
     #[must_use]
     pub fn new(endpoint: Endpoint, payload: Payload) -> Self {
+        Self::of_request(None, endpoint, payload)
+    }
+
+    /// The same for a request, which may have an id of its own.
+    pub(crate) fn of_request(
+        request_id: Option<RequestId>,
+        endpoint: Endpoint,
+        payload: Payload,
+    ) -> Self {
         let id = DeliveryId::fresh();
         Self {
             id,
-            request_id: id.into(),
+            request_id: request_id.unwrap_or_else(|| id.into()),
             endpoint,
             secret: None,
             trace_parent: None,

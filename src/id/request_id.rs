@@ -51,8 +51,18 @@ impl RequestId {
     /// Copies the id out of the head that it came in, which the caller can make as large as the
     /// server lets it.
     pub(crate) fn copy_of(id: &[u8]) -> Option<Self> {
-        let id = str::from_utf8(id).ok().filter(|id| is_id(id.as_bytes()))?;
-        Some(Self(id.into()))
+        if !is_id(id) {
+            return None;
+        }
+        let mut bytes = [0; SHORT];
+        Some(Self(match bytes.get_mut(..id.len()) {
+            Some(short) => {
+                short.copy_from_slice(id);
+                let len = id.len() as u8;
+                Text::Short { bytes, len }
+            }
+            None => Text::Long(str::from_utf8(id).ok()?.into()),
+        }))
     }
 
     /// The id as text.
@@ -88,22 +98,6 @@ impl From<DeliveryId> for RequestId {
         let mut bytes = [0; SHORT];
         let len = id.encode(&mut bytes).len() as u8;
         Self(Text::Short { bytes, len })
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        let mut bytes = [0; SHORT];
-        match bytes.get_mut(..text.len()) {
-            Some(short) => {
-                short.copy_from_slice(text.as_bytes());
-                Self::Short {
-                    bytes,
-                    len: text.len() as u8,
-                }
-            }
-            None => Self::Long(text.into()),
-        }
     }
 }
 

@@ -78,7 +78,7 @@ impl<S> Webhook<S> {
     #[inline(never)]
     fn call_asking<ReqBody, ResBody>(
         &mut self,
-        request: Request<ReqBody>,
+        mut request: Request<ReqBody>,
         destination: Result<Destination, Problem>,
     ) -> ResponseFuture<S::Future, ResBody>
     where
@@ -89,7 +89,13 @@ impl<S> Webhook<S> {
         ResBody::Error: Send + 'static,
     {
         let config = &self.config;
-        let (mut request, caller) = config.caller(request);
+        // Who calls, where callers are told apart.
+        let mut caller = None;
+        if let Some(CallerKey(key)) = &config.caller_key {
+            let (parts, body) = request.into_parts();
+            caller = key(&parts);
+            request = Request::from_parts(parts, body);
+        }
         match config.admit(&mut request, destination, caller.as_deref()) {
             None => ResponseFuture::plain(self.inner.call(request)),
             Some(Err(problem)) => ResponseFuture::refused(problem),
@@ -103,7 +109,9 @@ impl<S> Webhook<S> {
                 if config.hides_request {
                     config.reader.hide(&mut request, config.promises.as_ref());
                 }
-                let (future, pending) = Call::of(pending, || self.inner.call(request));
+                let call = Call::begin(pending);
+                let future = self.inner.call(request);
+                let pending = call.has_returned();
                 ResponseFuture::running(future, pending, disconnect, config.forwards, receipt)
             }
         }
@@ -126,16 +134,6 @@ impl Config {
     fn polling<B>(&self, request: &Request<B>) -> Option<Destination> {
         self.promise(request)?;
         self.dispatcher.polling()
-    }
-
-    /// Who calls, where callers are told apart.
-    fn caller<B>(&self, request: Request<B>) -> (Request<B>, Option<String>) {
-        let Some(CallerKey(key)) = &self.caller_key else {
-            return (request, None);
-        };
-        let (parts, body) = request.into_parts();
-        let caller = key(&parts);
-        (Request::from_parts(parts, body), caller)
     }
 
     /// What a call gets in place of its response, where it wants no more.
@@ -189,12 +187,11 @@ impl Config {
         let reservation = dispatcher
             .reserve(of_host, caller)
             .map_err(|refusal| refused(Some(&endpoint), Problem::NoRoom(refusal)))?;
-        let mut parts = DeliveryParts::new(endpoint, Payload::default());
+        let mut parts = DeliveryParts::of_request(request_id, endpoint, Payload::default());
+        // There is no response yet.
+        parts.status = None;
         parts.secret = secret;
         parts.trace_parent = dispatcher.trace_of_call(trace_parent);
-        if let Some(id) = request_id {
-            parts.request_id = id;
-        }
         let extensions = request.extensions_mut();
         extensions.insert(parts.request_id.clone());
         Ok(PendingWebhook::new(

@@ -54,13 +54,11 @@ impl PendingWebhook {
     /// Takes a request in hand, for which there is room.
     pub(crate) fn new<B>(
         dispatcher: Dispatcher,
-        mut parts: DeliveryParts,
+        parts: DeliveryParts,
         reservation: Reservation,
         request: &Request<B>,
         wishes: Arc<Wishes>,
     ) -> Self {
-        // There is no response yet.
-        parts.status = None;
         let reserved = reservation.bytes();
         let delivery = Delivery::pending(parts, reservation);
         delivery.report(EventKind::Accepted);
@@ -210,15 +208,16 @@ impl PendingWebhook {
     }
 }
 
-/// Calls a service for a pending webhook, which has failed where that panics.
+/// A service is being called for a pending webhook, which has failed where that panics.
 pub(crate) struct Call(Option<PendingWebhook>);
 
 impl Call {
-    pub(crate) fn of<F>(pending: PendingWebhook, call: impl FnOnce() -> F) -> (F, PendingWebhook) {
-        let mut guard = Self(Some(pending));
-        let future = call();
-        let pending = guard.0.take().expect("only drop takes it before");
-        (future, pending)
+    pub(crate) fn begin(pending: PendingWebhook) -> Self {
+        Self(Some(pending))
+    }
+
+    pub(crate) fn has_returned(mut self) -> PendingWebhook {
+        self.0.take().expect("only drop takes it before")
     }
 }
 
