@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -58,7 +59,7 @@ enum State<B> {
     /// The response is complete with its head, which waits for the outbox.
     HeldBack(Box<HeldHead<B>>),
     /// The response's body may be complete with its first frame: then both go on together.
-    LookingAhead(Box<Response<ResponseBody<B>>>),
+    LookingAhead(Response<ResponseBody<B>>),
     /// There is no caller: the body runs to its end.
     Finishing(Box<ResponseBody<B>>),
     Through,
@@ -129,11 +130,22 @@ where
             KindProj::Refused { problem } => {
                 Poll::Ready(Ok(problem.response().map(ResponseBody::own)))
             }
-            KindProj::Running { run } => match run.get_mut().project().receipt.take() {
-                None => run.poll_with(|run| run.poll(cx)),
-                Some(receipt) => poll_with_receipt(run, receipt, cx),
-            },
+            KindProj::Running { run } => poll_running(run, cx),
         }
+    }
+}
+
+/// Apart, so that whoever asks for nothing pays nothing for it.
+#[inline(never)]
+fn poll_running<F, B, E>(run: &mut RunOn<Run<F, B>>, cx: &mut Context<'_>) -> Poll<Answer<B, E>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send + 'static,
+{
+    match run.get_mut().project().receipt.take() {
+        None => run.poll_with(|run| run.poll(cx)),
+        Some(receipt) => poll_with_receipt(run, receipt, cx),
     }
 }
 
@@ -184,8 +196,8 @@ where
                 unreachable!("it was waiting for this answer");
             };
             match answered(pending, answer, *this.disconnect, *this.forwards, cx) {
-                Ok(answer) => return Poll::Ready(answer),
-                Err(state) => *this.state = state,
+                Break(answer) => return Poll::Ready(answer),
+                Continue(state) => *this.state = state,
             }
         }
         match this.state {
@@ -195,7 +207,7 @@ where
         }
         Poll::Ready(Ok(match std::mem::replace(this.state, State::Through) {
             State::HeldBack(held) => held.response.map(ResponseBody::plain),
-            State::LookingAhead(response) => *response,
+            State::LookingAhead(response) => response,
             State::Waiting(_) | State::Finishing(_) | State::Through => {
                 panic!("polled after it was ready")
             }
@@ -210,17 +222,17 @@ fn answered<B, E>(
     disconnect: Disconnect,
     forwards: fn(StatusCode) -> bool,
     cx: &mut Context<'_>,
-) -> Result<Answer<B, E>, State<B>>
+) -> ControlFlow<Answer<B, E>, State<B>>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send + 'static,
 {
-    let plain = |response: Response<B>| Ok(Ok(response.map(ResponseBody::plain)));
+    let plain = |response: Response<B>| Break(Ok(response.map(ResponseBody::plain)));
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             pending.fail(FailReason::ServiceFailed);
-            return Ok(Err(error));
+            return Break(Err(error));
         }
     };
     pending.show_id(&mut response);
@@ -238,7 +250,7 @@ where
     match response::start(pending.asked_for_head(), &response) {
         BodyStart::Empty => match pending.complete(Payload::default(), cx) {
             None => plain(response),
-            Some(accept) => Err(State::HeldBack(Box::new(HeldHead { response, accept }))),
+            Some(accept) => Continue(State::HeldBack(Box::new(HeldHead { response, accept }))),
         },
         BodyStart::Watch { declared } => {
             if let Err(reason) = pending.expect_body(declared) {
@@ -249,8 +261,8 @@ where
             let response =
                 response.map(|body| ResponseBody::captured(body, capture, pending, disconnect));
             match is_held_back {
-                true => Err(State::LookingAhead(Box::new(response))),
-                false => Ok(Ok(response)),
+                true => Continue(State::LookingAhead(response)),
+                false => Break(Ok(response)),
             }
         }
     }

@@ -70,7 +70,7 @@ where
     B::Error: Send + 'static,
 {
     pub(super) fn poll_look_ahead(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while self.ahead.frames.len() < MOST_AHEAD && self.is_unfinished() {
+        while self.ahead.len() < MOST_AHEAD && self.is_unfinished() {
             let polled = self.as_mut().poll_next(cx);
             let is_held_back = matches!(self.state, State::HeldBack(_));
             let ahead = self.as_mut().project().ahead;
@@ -103,6 +103,8 @@ where
         Poll::Ready(())
     }
 
+    /// Apart, so that a body of which no copy is kept pays nothing for it.
+    #[inline(never)]
     pub(super) fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<B> {
         match self.as_mut().project().ahead.pop() {
             Some(given) => Poll::Ready(given),
@@ -254,8 +256,8 @@ impl<B: Body<Data = Bytes>> CapturedBody<B> {
             State::HeldBack(held) => held.frame.as_ref(),
             State::Watching { .. } | State::Through => None,
         };
-        let next = self.next.iter().flat_map(|next| &next.frames);
-        let frames = self.ahead.frames.iter().chain(held).chain(next);
+        let next = self.next.iter().flat_map(|next| next.frames());
+        let frames = self.ahead.frames().chain(held).chain(next);
         let before = frames
             .filter_map(Frame::data_ref)
             .map(|data| data.len() as u64);
