@@ -1,7 +1,7 @@
 //! Webhooks accepted and delivered a second, the whole way: an axum app as `axum::serve` serves it, 64
 //! callers, one endpoint host, bodies of 1 KiB, and the receiver in a process of its own. With the
-//! outbox in memory and in a SQLite file, in turn within one run; and what one caller waits for each
-//! response.
+//! outbox in memory, in a SQLite file, and in one without a history, in turn within one run; and what
+//! one caller waits for each response.
 //!
 //! No socket is set otherwise than it comes.
 //!
@@ -9,8 +9,9 @@
 //! cargo bench -p tower-webhook-sqlite --bench outbox
 //! ```
 //!
-//! `TOWER_WEBHOOK_BENCH_DIR` chooses the disk, `TOWER_WEBHOOK_BENCH_MS` the time of one round. A
-//! slower disk can be had from the kernel, here one whose sync takes 0.3 ms longer:
+//! `TOWER_WEBHOOK_BENCH_DIR` chooses the disk, `TOWER_WEBHOOK_BENCH_MS` the time of one round,
+//! `TOWER_WEBHOOK_BENCH_ROUNDS` how many there are of each; the figures are their medians. A slower
+//! disk can be had from the kernel, here one whose sync takes 0.3 ms longer:
 //!
 //! ```sh
 //! strace -f --seccomp-bpf -o /dev/null -e trace=fsync,fdatasync \
@@ -22,7 +23,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -46,6 +47,9 @@ use tower_webhook::{Dispatcher, EndpointPolicy, WebhookLayer, outbox::SealingKey
 use tower_webhook_sqlite::SqliteOutbox;
 
 const ROLE: &str = "TOWER_WEBHOOK_BENCH_ROLE";
+const FILE: &str = "TOWER_WEBHOOK_BENCH_FILE";
+/// Where deliveries are kept.
+const OUTBOXES: [&str; 3] = ["memory", "sqlite", "sqlite_without_history"];
 const CALLERS: usize = 64;
 const ROUNDS: usize = 5;
 const ONE_CALLERS_CALLS: usize = 300;
@@ -54,8 +58,7 @@ const ONE_CALLERS_CALLS: usize = 300;
 async fn main() {
     match env::var(ROLE).as_deref() {
         Ok("receiver") => receiver().await,
-        Ok("memory") => app(None).await,
-        Ok(path) => app(Some(path.into())).await,
+        Ok(outbox) => app(outbox).await,
         Err(_) => measure().await,
     }
 }
@@ -70,51 +73,66 @@ struct Round {
 
 async fn measure() {
     println!("figure fsync_us {:.0}", fsync().as_secs_f64() * 1e6);
-    let mut rounds: [Vec<Round>; 2] = Default::default();
-    for _ in 0..ROUNDS {
-        for (side, rounds) in rounds.iter_mut().enumerate() {
-            rounds.push(round(side == 1).await);
+    let mut rounds: [Vec<Round>; OUTBOXES.len()] = Default::default();
+    for _ in 0..number("TOWER_WEBHOOK_BENCH_ROUNDS", ROUNDS) {
+        for (outbox, rounds) in OUTBOXES.iter().zip(&mut rounds) {
+            rounds.push(round(outbox).await);
         }
     }
-    let figure = |side: usize, of: fn(&Round) -> f64| {
-        let mut figures: Vec<_> = rounds[side].iter().map(of).collect();
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
-    };
-    for (side, name) in ["memory", "sqlite"].into_iter().enumerate() {
-        println!(
-            "figure {name}_accepted_per_s {:.0}",
-            figure(side, |round| round.accepted)
-        );
-        println!(
-            "figure {name}_delivered_per_s {:.0}",
-            figure(side, |round| round.delivered)
-        );
-        println!(
-            "figure {name}_one_caller_ms {:.2}",
-            figure(side, |round| round.waits)
-        );
+    let [memory, sqlite, without_history] = &rounds;
+    for (name, rounds) in OUTBOXES.iter().zip(&rounds) {
+        let accepted = median(rounds, |round| round.accepted);
+        println!("figure {name}_accepted_per_s {accepted:.0}");
+        let delivered = median(rounds, |round| round.delivered);
+        println!("figure {name}_delivered_per_s {delivered:.0}");
+        let waits = median(rounds, |round| round.waits);
+        println!("figure {name}_one_caller_ms {waits:.2}");
     }
-    let sum = |side| figure(side, |round| round.accepted + round.delivered);
-    let share = |round: &Round| round.delivered / round.accepted;
+    let share = median(sqlite, |round| round.delivered / round.accepted);
+    println!("figure sqlite_delivered_of_accepted {share:.2}");
+    let sum = |rounds| median(rounds, |round| round.accepted + round.delivered);
     println!(
-        "figure sqlite_delivered_of_accepted {:.2}",
-        figure(1, share)
+        "figure sqlite_to_memory_ratio {:.2}",
+        sum(sqlite) / sum(memory)
     );
-    println!("figure sqlite_to_memory_ratio {:.2}", sum(1) / sum(0));
-    let more = figure(1, |round| round.waits) - figure(0, |round| round.waits);
-    println!("figure sqlite_one_caller_more_ms {more:.2}");
+    println!(
+        "figure sqlite_history_costs_percent {:.1}",
+        history_costs(sqlite, without_history)
+    );
+    let waits = |rounds| median(rounds, |round| round.waits);
+    println!(
+        "figure sqlite_one_caller_more_ms {:.2}",
+        waits(sqlite) - waits(memory)
+    );
 }
 
-async fn round(is_durable: bool) -> Round {
+fn median(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
+    median_of(rounds.iter().map(of))
+}
+
+/// The median over the rounds, each compared with the one beside it.
+fn history_costs(with: &[Round], without: &[Round]) -> f64 {
+    let pairs = with.iter().zip(without);
+    let kept = median_of(pairs.map(|(with, without)| with.delivered / without.delivered));
+    (1.0 - kept) * 100.0
+}
+
+fn median_of(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn number(name: &str, default: usize) -> usize {
+    env::var(name).map_or(default, |number| number.parse().expect("a number"))
+}
+
+async fn round(outbox: &str) -> Round {
     let folder = folder();
-    let (_receiver, receiver) = Process::start("receiver");
-    let role = match is_durable {
-        true => folder.path().join("webhooks.db").display().to_string(),
-        false => "memory".to_owned(),
-    };
-    let (_app, app) = Process::start(&role);
-    let ms = env::var("TOWER_WEBHOOK_BENCH_MS").map_or(3_000, |ms| ms.parse().expect("a number"));
+    let file = folder.path().join("webhooks.db");
+    let (_receiver, receiver) = Process::start("receiver", &file);
+    let (_app, app) = Process::start(outbox, &file);
+    let ms = number("TOWER_WEBHOOK_BENCH_MS", 3_000) as u64;
     // The first calls open connections, and grow the file.
     load(app, receiver, Duration::from_millis(ms / 4)).await;
     let (before, began) = (count(receiver).await, Instant::now());
@@ -235,9 +253,10 @@ async fn count(receiver: SocketAddr) -> u64 {
 struct Process(Child);
 
 impl Process {
-    fn start(role: &str) -> (Self, SocketAddr) {
+    fn start(role: &str, file: &Path) -> (Self, SocketAddr) {
         let mut child = Command::new(env::current_exe().expect("this is a program"))
             .env(ROLE, role)
+            .env(FILE, file)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -262,14 +281,18 @@ async fn serve(app: Router) {
     axum::serve(listener, app).await.expect("it serves");
 }
 
-async fn app(file: Option<PathBuf>) {
+async fn app(outbox: &str) {
     let policy = EndpointPolicy::public()
         .with_insecure_http()
         .with_insecure_private_networks();
     let mut builder = Dispatcher::builder().with_endpoint_policy(policy);
-    if let Some(file) = file {
-        let outbox = SqliteOutbox::open(file, SealingKey::from_bytes([7; 32]));
-        builder = builder.with_outbox(outbox.expect("the file opens"));
+    if outbox != "memory" {
+        let file = env::var_os(FILE).expect("a file");
+        let mut file = SqliteOutbox::builder(file).with_key(SealingKey::from_bytes([7; 32]));
+        if outbox == "sqlite_without_history" {
+            file = file.with_max_history(0);
+        }
+        builder = builder.with_outbox(file.open().expect("the file opens"));
     }
     let layer = WebhookLayer::new().with_dispatcher(builder.build());
     serve(
