@@ -25,7 +25,8 @@ pub(crate) struct Settle<'c> {
     die: Statement<'c>,
     release: Statement<'c>,
     record: Statement<'c>,
-    forget: [Statement<'c>; 2],
+    forget_payload: Statement<'c>,
+    forget_attempts: Statement<'c>,
     holds: Statement<'c>,
     revive: Statement<'c>,
     cancel: Statement<'c>,
@@ -72,10 +73,8 @@ impl<'c> Settle<'c> {
                      retry_after, error)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
-            forget: [
-                conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
-                conn.prepare("DELETE FROM attempt WHERE delivery = ?1")?,
-            ],
+            forget_payload: conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
+            forget_attempts: conn.prepare("DELETE FROM attempt WHERE delivery = ?1")?,
             holds: conn.prepare(
                 "SELECT seq FROM delivery WHERE id = ?1 AND token = ?2 AND state = 'leased'",
             )?,
@@ -155,9 +154,11 @@ impl<'c> Settle<'c> {
             return Ok(SettleOutcome::LeaseLost);
         };
         let is_kept = self.keeps_records && history.is_kept() && is_run == failure.is_some();
+        let mut may_have_attempts = true;
         if is_kept {
             let attempts = self.attempts.query_map([seq], attempt_from)?;
             let mut attempts: Vec<_> = attempts.collect::<Result<_, _>>()?;
+            may_have_attempts = !attempts.is_empty();
             attempts.extend(*record);
             let ending = Ending {
                 seq,
@@ -169,7 +170,10 @@ impl<'c> Settle<'c> {
             history.add(&ending, now)?;
         }
         self.remove.execute([seq])?;
-        self.forget(seq)?;
+        self.forget_payload.execute([seq])?;
+        if may_have_attempts {
+            self.forget_attempts.execute([seq])?;
+        }
         Ok(SettleOutcome::Done)
     }
 
@@ -258,15 +262,9 @@ impl<'c> Settle<'c> {
 
     fn cancel_one(&mut self, seq: i64) -> rusqlite::Result<usize> {
         let cancelled = self.cancel.execute([seq])?;
-        self.forget(seq)?;
+        self.forget_payload.execute([seq])?;
+        self.forget_attempts.execute([seq])?;
         Ok(cancelled)
-    }
-
-    fn forget(&mut self, seq: i64) -> rusqlite::Result<()> {
-        for statement in &mut self.forget {
-            statement.execute([seq])?;
-        }
-        Ok(())
     }
 
     fn write_record(&mut self, seq: i64, record: &AttemptRecord) -> rusqlite::Result<()> {

@@ -1,6 +1,6 @@
 //! What stands in the columns of an attempt, and what is read out of them.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use http::StatusCode;
 use tower_webhook::{
@@ -72,9 +72,10 @@ pub(crate) fn attempts_to_text(attempts: &[AttemptRecord]) -> String {
             outcome.retry_after,
         ];
         for number in numbers {
-            let number = number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-            text.push_str(&number);
-            text.push(' ');
+            match number {
+                Some(number) => write!(text, "{number} ").expect("a text takes it"),
+                None => text.push_str("- "),
+            }
         }
         text.push_str(outcome.error.unwrap_or("-"));
         text.push('\n');
