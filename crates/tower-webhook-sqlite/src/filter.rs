@@ -18,7 +18,7 @@ pub(crate) fn of_deliveries(filter: &DeliveryFilter) -> Condition {
         DeliveryState::Dead => "state = 'dead'",
         _ => "FALSE",
     });
-    with_state(filter, state)
+    with_state(filter, "request_id = ?", state)
 }
 
 /// Over the table of what has ended.
@@ -28,30 +28,39 @@ pub(crate) fn of_history(filter: &DeliveryFilter) -> Condition {
         DeliveryState::Failed => "failure IS NOT NULL",
         _ => "FALSE",
     });
-    with_state(filter, state)
+    // Each half is found by an index of its own.
+    let of_request = "(request_id = ? OR request_id IS NULL AND id = ?)";
+    with_state(filter, of_request, state)
 }
 
-fn with_state(filter: &DeliveryFilter, state: Option<&'static str>) -> Condition {
+fn with_state(
+    filter: &DeliveryFilter,
+    of_request: &'static str,
+    state: Option<&'static str>,
+) -> Condition {
     let mut conditions = vec!["TRUE"];
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut add = |condition, value| {
-        conditions.push(condition);
-        values.push(value);
-    };
     if let Some(id) = filter.id() {
-        add("id = ?", Box::new(id.to_string()) as Box<dyn ToSql>);
+        conditions.push("id = ?");
+        values.push(Box::new(id.to_string()));
     }
     if let Some(id) = filter.request_id() {
-        add("request_id = ?", Box::new(id.as_str().to_owned()));
+        conditions.push(of_request);
+        for _ in of_request.matches('?') {
+            values.push(Box::new(id.as_str().to_owned()));
+        }
     }
     if let Some(host) = filter.endpoint_host() {
-        add("host = ?", Box::new(host.to_owned()));
+        conditions.push("host = ?");
+        values.push(Box::new(host.to_owned()));
     }
     if let Some(since) = filter.since() {
-        add("accepted_at >= ?", Box::new(to_ms(since)));
+        conditions.push("accepted_at >= ?");
+        values.push(Box::new(to_ms(since)));
     }
     if let Some(before) = filter.before() {
-        add("accepted_at < ?", Box::new(to_ms(before)));
+        conditions.push("accepted_at < ?");
+        values.push(Box::new(to_ms(before)));
     }
     conditions.extend(state);
     (conditions.join(" AND "), values)

@@ -63,8 +63,8 @@ impl<'c> History<'c> {
             add: conn.prepare(
                 "INSERT INTO history (id, request_id, host, status, failure, envelope, key,
                      payload_len, accepted_at, ended_at, attempts, body, upto)
-                 SELECT id, request_id, host, status, coalesce(?2, failure), envelope, key,
-                     payload_len, accepted_at, ?3, ?4, body,
+                 SELECT id, nullif(request_id, id), host, status, coalesce(?2, failure), envelope,
+                     key, payload_len, accepted_at, ?3, ?4, body,
                      ?6 + length(envelope) + length(?4) + coalesce(length(body), 0)
                  FROM (SELECT id, request_id, host, status, failure, key, payload_len, accepted_at,
                            CASE WHEN key IS NOT NULL OR ?5 THEN envelope ELSE x'' END AS envelope,
@@ -81,8 +81,8 @@ impl<'c> History<'c> {
                 conn.prepare(
                     "INSERT INTO delivery (id, request_id, state, host, status, failure, envelope,
                          key, payload_len, accepted_at, due_at)
-                     SELECT id, request_id, 'waiting', host, status, failure, envelope, key,
-                         payload_len, accepted_at, ?2
+                     SELECT id, coalesce(request_id, id), 'waiting', host, status, failure,
+                         envelope, key, payload_len, accepted_at, ?2
                      FROM history WHERE n = ?1 AND body IS NOT NULL
                      ON CONFLICT DO NOTHING RETURNING seq",
                 )?,
@@ -124,6 +124,7 @@ impl<'c> History<'c> {
     }
 
     fn try_to_add(&mut self, ending: &Ending<'_>, now: i64) -> rusqlite::Result<()> {
+        // Not within the statement, which would then make a table of what it inserts first.
         let upto = self.last()?.map_or(0, |(_, upto)| upto);
         let attempts = attempts_to_text(ending.attempts);
         self.add.execute(params![

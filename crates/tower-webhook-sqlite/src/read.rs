@@ -79,7 +79,8 @@ fn read_page(
     }
     values.push(Box::new(i64::try_from(page.at_most()).unwrap_or(i64::MAX)));
     let mut rows = conn.prepare(&format!(
-        "SELECT id, request_id, host, status, payload_len, accepted_at, failure, envelope, {columns}
+        "SELECT id, coalesce(request_id, id), host, status, payload_len, accepted_at, failure,
+             envelope, {columns}
          FROM {table} WHERE {condition} ORDER BY id DESC LIMIT ?"
     ))?;
     let mut attempts = conn.prepare(

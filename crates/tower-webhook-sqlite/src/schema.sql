@@ -4,7 +4,7 @@ CREATE TABLE delivery (
     seq         INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,       -- grows with time
     request_id  TEXT NOT NULL,
-    state       TEXT NOT NULL CHECK (state IN ('waiting', 'leased', 'dead')),
+    state       TEXT NOT NULL CHECK (state = 'waiting' OR state = 'leased' OR state = 'dead'),
     host        TEXT NOT NULL,
     status      INTEGER NOT NULL,
     failure     TEXT,                       -- why it is a failure notice, if it is one
@@ -50,7 +50,7 @@ CREATE INDEX attempt_delivery ON attempt (delivery);
 CREATE TABLE history (
     n           INTEGER PRIMARY KEY,
     id          TEXT NOT NULL,
-    request_id  TEXT NOT NULL,
+    request_id  TEXT,                       -- NULL where it is the id
     host        TEXT NOT NULL,
     status      INTEGER NOT NULL,
     failure     TEXT,
@@ -65,7 +65,7 @@ CREATE TABLE history (
 ) STRICT;
 
 CREATE INDEX history_id ON history (id);
-CREATE INDEX history_request ON history (request_id);
+CREATE INDEX history_request ON history (request_id) WHERE request_id IS NOT NULL;
 
 -- The processes that have leased deliveries. One whose beat stands still is gone.
 CREATE TABLE owner (

@@ -162,6 +162,30 @@ async fn what_was_delivered_is_delivered_again_where_its_payload_is_kept() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_request_id_is_found_by_that_of_its_delivery() {
+    let (folder, receiver) = (Folder::new(), Receiver::start(200).await);
+    let dispatcher = open(&folder, SqliteOutboxBuilder::with_history_payloads);
+    // The last one is none that can be kept.
+    deliver(&dispatcher, &receiver, &["a", "b", "not.kept"]).await;
+    let all = listed(&dispatcher, &delivered()).await;
+    assert_eq!(all[0].request_id.as_str(), all[0].id.to_string());
+    assert_eq!(all[1].request_id.as_str(), "b");
+    for record in &all {
+        let of_it = DeliveryFilter::new().with_request_id(record.request_id.clone());
+        let found = listed(&dispatcher, &of_it).await;
+        let found: Vec<_> = found.iter().map(|found| found.id).collect();
+        assert_eq!(found, [record.id]);
+    }
+
+    let last = delivered().with_request_id(all[0].request_id.clone());
+    assert_eq!(dispatcher.redeliver_all(&last).await.unwrap(), 1);
+    until(|| dispatcher.counts().delivered == 4).await;
+    let again = dispatcher.delivery(all[0].id).await.unwrap().unwrap();
+    assert_eq!(again.request_id, all[0].request_id);
+    assert_eq!(again.attempts.len(), 2);
+}
+
+#[tokio::test]
 async fn many_that_were_delivered_are_delivered_again_in_steps() {
     const MANY: usize = 300;
     let (folder, receiver) = (Folder::new(), Receiver::start(200).await);

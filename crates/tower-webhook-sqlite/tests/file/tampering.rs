@@ -111,7 +111,7 @@ async fn a_schema_that_is_not_ours_is_refused() {
         "ALTER TABLE payload RENAME TO was; CREATE VIEW payload AS SELECT * FROM was",
         "DROP TABLE attempt",
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema
-             SET sql = replace(sql, 'state IN (', 'state IN (''gone'', ') WHERE name = 'delivery'",
+             SET sql = replace(sql, '(state = ', '(state = ''gone'' OR state = ') WHERE name = 'delivery'",
     ] {
         let (folder, _receiver) = left().await;
         folder.sql(change);
