@@ -1,0 +1,54 @@
+//! Deliveries that this process does not send: they go on to another outbox, or are looked up.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Permit;
+use crate::{
+    dispatch::forward::FarOutbox,
+    event::{AttemptError, EventKind, Outcome},
+    outbox::Verdict,
+};
+
+/// How long what was put off for some time waits in its outbox.
+const FORWARDED_AGAIN_IN: Duration = Duration::from_secs(30);
+
+/// What is not sent has a host that always answers.
+pub(super) const NOT_SENT: Outcome = Outcome::Answered {
+    status: StatusCode::NO_CONTENT,
+    retry_after: None,
+};
+
+impl Permit<'_> {
+    /// There is nothing to send: whoever made the call looks its result up.
+    pub(super) fn keep(mut self) -> Option<Self> {
+        self.has_ended = true;
+        let (ended, next) = self.worker.end(self.number, NOT_SENT, Instant::now());
+        if let Some((job, _)) = ended {
+            let end = EventKind::Delivered { attempts: 0 };
+            self.worker
+                .conclude_unsent(job, Verdict::Delivered, Some(end));
+        }
+        next.map(|started| Self::new(self.worker, started))
+    }
+
+    /// Puts it where others attempt it. Where that takes nothing for now, it is put off.
+    pub(super) async fn forward(mut self, far: &FarOutbox) -> Option<Self> {
+        let (outcome, verdict, end) = match far.take(&self.delivery).await {
+            true => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
+            false => (
+                Outcome::Failed(AttemptError::Crowded),
+                Verdict::AgainIn(FORWARDED_AGAIN_IN),
+                None,
+            ),
+        };
+        self.has_ended = true;
+        let (ended, next) = self.worker.end(self.number, outcome, Instant::now());
+        if let Some((job, _)) = ended {
+            self.worker.conclude_unsent(job, verdict, end);
+        }
+        next.map(|started| Self::new(self.worker, started))
+    }
+}
