@@ -67,13 +67,33 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.config.destination(&request) {
-            None => ResponseFuture::plain(self.inner.call(request)),
             Some(destination) => self.call_asking(request, destination),
+            None if self.config.status_location.is_some() => self.call_without_endpoint(request),
+            None => ResponseFuture::plain(self.inner.call(request)),
         }
     }
 }
 
 impl<S> Webhook<S> {
+    /// Where the status of calls is mounted.
+    #[inline(never)]
+    fn call_without_endpoint<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+    ) -> ResponseFuture<S::Future, ResBody>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        S::Future: Send + 'static,
+        S::Error: Send,
+        ResBody: Body<Data = Bytes> + Send + 'static,
+        ResBody::Error: Send + 'static,
+    {
+        match self.config.polling(&request) {
+            Some(destination) => self.call_asking(request, Ok(destination)),
+            None => ResponseFuture::plain(self.inner.call(request)),
+        }
+    }
+
     /// Apart, so that whoever asks for nothing pays nothing for it.
     #[inline(never)]
     fn call_asking<ReqBody, ResBody>(
@@ -122,11 +142,8 @@ impl Config {
     fn destination<B>(&self, request: &Request<B>) -> Option<Result<Destination, Problem>> {
         let dispatcher = &self.dispatcher;
         let make = |endpoint: &str| dispatcher.destination(endpoint);
-        let recent = dispatcher.recent_endpoints();
-        match self.reader.endpoint(request, recent, make) {
-            None if self.status_location.is_some() => self.polling(request).map(Ok),
-            destination => destination,
-        }
+        self.reader
+            .endpoint(request, dispatcher.recent_endpoints(), make)
     }
 
     /// Where a call leads that names no endpoint, wants no more than a receipt, and whose result can be
