@@ -50,6 +50,7 @@
 //! `Payload::from` (of [`Bytes`](bytes::Bytes)) and the other constructors; that takes the crates
 //! `bytes` and `http` as dependencies.
 
+mod attempts;
 mod codec;
 mod envelope;
 mod erased;

@@ -142,7 +142,6 @@ mod settle;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod text;
 mod thread;
 mod transaction;
 mod upkeep;

@@ -7,7 +7,7 @@ use tokio_postgres::{Row, types::Type};
 use tower_webhook::{
     DeliveryId, Payload, RequestId,
     endpoint::Host,
-    outbox::{DeliveryFilter, DeliveryRecord, DeliveryState, Envelope, Page},
+    outbox::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Envelope, Page},
 };
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     claim::{failure_from, status_from},
     filter::Condition,
     migrations::first,
-    text::attempts_from,
     transaction::{Mode, Param, Statement, Transactions},
     value::{SqlId, to_i64},
 };
@@ -102,7 +101,7 @@ fn record(row: &Row) -> Result<Option<DeliveryRecord>, PostgresOutboxError> {
     let envelope = Bytes::copy_from_slice(envelope.unwrap_or_default());
     let mut record = record.with_envelope(Envelope::from_bytes(envelope));
     record.failure = failure_from(row.try_get(4)?);
-    record.attempts = attempts_from(row.try_get(7)?);
+    record.attempts = AttemptRecord::from_text(row.try_get(7)?);
     record.state = match (row.try_get::<_, &str>(8)?, row.try_get(9)?) {
         ("dead", _) => DeliveryState::Dead,
         ("leased", true) => DeliveryState::Running,

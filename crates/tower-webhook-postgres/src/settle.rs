@@ -3,13 +3,12 @@ use std::collections::HashSet;
 use tokio_postgres::types::Type;
 use tower_webhook::{
     event::FailReason,
-    outbox::{Lease, SettleOutcome, Settlement, Verdict},
+    outbox::{AttemptRecord, Lease, SettleOutcome, Settlement, Verdict},
 };
 
 use crate::{
     PostgresOutboxError,
     bounds::HistorySettings,
-    text::attempts_to_text,
     transaction::{Mode, Param, Statement, Transactions},
     value::{SqlId, to_ms},
 };
@@ -159,7 +158,8 @@ impl Ended {
         self.ids.push(SqlId(one.lease.delivery));
         self.tokens.push(one.lease.token.cast_signed());
         self.failures.push(failure.map(FailReason::name));
-        self.records.push(attempts_to_text(one.record.as_slice()));
+        self.records
+            .push(AttemptRecord::to_text(one.record.as_slice()));
     }
 }
 
@@ -176,6 +176,7 @@ impl Changed {
         self.states.push(state);
         self.delays.push(delay);
         self.reasons.push(reason);
-        self.records.push(attempts_to_text(one.record.as_slice()));
+        self.records
+            .push(AttemptRecord::to_text(one.record.as_slice()));
     }
 }

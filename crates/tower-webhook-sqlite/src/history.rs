@@ -3,11 +3,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use tower_webhook::outbox::AttemptRecord;
 
-use crate::{
-    clock::duration_to_ms,
-    error::is_of_a_row,
-    text::{attempts_from, attempts_to_text},
-};
+use crate::{clock::duration_to_ms, error::is_of_a_row};
 
 /// What has ended and was no dead letter, in a table of its own: what is to be delivered is found as
 /// quickly as without it. It is in the order in which it ended, and the oldest go first.
@@ -126,7 +122,7 @@ impl<'c> History<'c> {
     fn try_to_add(&mut self, ending: &Ending<'_>, now: i64) -> rusqlite::Result<()> {
         // Not within the statement, which would then make a table of what it inserts first.
         let upto = self.last()?.map_or(0, |(_, upto)| upto);
-        let attempts = attempts_to_text(ending.attempts);
+        let attempts = AttemptRecord::to_text(ending.attempts);
         self.add.execute(params![
             ending.seq,
             ending.failure,
@@ -216,7 +212,9 @@ impl<'c> History<'c> {
             let Some(seq) = seq else { return Ok(None) };
             payload.execute([n, seq])?;
             let attempts = attempts.query_row([n], |row| {
-                Ok(attempts_from(row.get_ref(0)?.as_str().unwrap_or_default()))
+                Ok(AttemptRecord::from_text(
+                    row.get_ref(0)?.as_str().unwrap_or_default(),
+                ))
             })?;
             remove.execute([n])?;
             Ok(Some((seq, attempts)))

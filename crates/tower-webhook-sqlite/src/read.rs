@@ -15,10 +15,8 @@ use tower_webhook::{
 };
 
 use crate::{
-    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
-    clock::from_ms,
-    filter, schema,
-    text::{attempts_from, outcome_from},
+    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind, clock::from_ms, filter, schema,
+    text::outcome_from,
 };
 
 impl SqliteOutbox {
@@ -99,7 +97,7 @@ fn read_page(
                 let of_it = attempts.query_map([seq], attempt)?;
                 of_it.collect::<Result<_, _>>()?
             }
-            text => attempts_from(text.as_str().unwrap_or_default()),
+            text => AttemptRecord::from_text(text.as_str().unwrap_or_default()),
         };
         records.push(record);
     }
