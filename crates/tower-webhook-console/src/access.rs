@@ -4,12 +4,12 @@ use http::request::Parts;
 
 type Check = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// Who may open the console. It is said where the console is made, so that nobody forgets it.
+/// Who may open the console. [`console`](crate::console) takes it, so that nobody forgets to decide.
 ///
 /// ```
 /// use tower_webhook_console::Access;
 ///
-/// let nobody_else = Access::left_to_others(); // a layer around it asks who it is
+/// let by_a_layer = Access::left_to_others(); // a layer around the console authenticates
 /// let by_header = Access::check(|request| request.headers.contains_key("x-operator"));
 /// ```
 #[derive(Clone)]
@@ -18,9 +18,9 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whatever is around the console lets in only those who may see every host, id and payload.
+    /// A layer around the console lets in only those who may see every host, id and payload.
     ///
-    /// Mounted without a layer that authenticates, the console is then open to everybody.
+    /// Without such a layer the console is open to everybody.
     #[must_use]
     pub fn left_to_others() -> Self {
         Self { check: None }
@@ -28,9 +28,9 @@ impl Access {
 
     /// Only requests that pass this check. All others are answered with 403.
     ///
-    /// It is asked for every request: the page, each part of its data, each action. An open event stream
-    /// ends after 30 seconds and is asked for again, so whoever loses the right loses the stream. It runs
-    /// on the way of the request and must not block.
+    /// It is called for every request: the page, its data, and each action. An event stream ends after
+    /// 30 seconds and the next one is checked again, so a revoked right takes effect. It runs on the way of
+    /// the request and must not block.
     #[must_use]
     pub fn check(may_enter: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Self {

@@ -20,7 +20,7 @@ use crate::{
     token::{self, Token},
 };
 
-/// A console for this dispatcher: a service to be nested under any router. It only shows.
+/// A console for this dispatcher: a service to be nested under any router. It is read-only.
 ///
 /// Whoever may open it sees every endpoint's host, every id and every payload that is kept: [`Access`] says
 /// who that is.
@@ -49,8 +49,8 @@ pub fn console(dispatcher: &Dispatcher, access: Access) -> Console {
 
 /// The service that [`console`] makes. Cheap to clone.
 ///
-/// It looks at the path that is left once a router has taken its prefix, and at no body. It answers
-/// requests of its own page and errors with none: `Infallible`.
+/// It routes by the path that is left once a router has stripped its prefix, and ignores request bodies.
+/// It never fails: what goes wrong is an answer.
 #[derive(Clone)]
 pub struct Console {
     dispatcher: Dispatcher,
@@ -62,19 +62,19 @@ pub struct Console {
 }
 
 impl Console {
-    /// With a plot of the last hour, the times of next attempts, and a list that follows what happens.
-    /// Default: none of these; the page asks every few seconds.
+    /// With a plot of the last hour, the times of next attempts, and a live list. Default: none of these;
+    /// the page polls every five seconds.
     #[must_use]
     pub fn with_events(mut self, events: &ConsoleEvents) -> Self {
         self.events = Some(events.clone());
         self
     }
 
-    /// Lets those who may open the console redeliver and cancel. Default: they only look.
+    /// Lets those who may open the console redeliver and cancel. Default: the console is read-only.
     ///
-    /// An action needs a token that only the page has, and comes from the page's own origin: other sites
-    /// cannot ask for one in the name of who is logged in. Each console has a token of its own, so a page
-    /// that was loaded from another process, or before a restart, has to be loaded again.
+    /// An action needs a random token from the page and must come from the page's own origin, so another
+    /// site cannot act on behalf of a logged-in operator. Each console has its own token: a page that was
+    /// loaded from another process, or before a restart, has to be reloaded.
     ///
     /// # Panics
     ///
@@ -103,7 +103,7 @@ impl Console {
 
     async fn act(&self, action: Action, head: &Parts) -> Result<Answer, Refused> {
         let token = self.token.as_ref();
-        let token = token.ok_or(Refused::Forbidden("this console only shows"))?;
+        let token = token.ok_or(Refused::Forbidden("this console is read-only"))?;
         actions::check(token, &head.headers, &head.uri)?;
         let done = actions::act(&self.dispatcher, action, &query_of(head)).await?;
         Ok(answer::json(&done))

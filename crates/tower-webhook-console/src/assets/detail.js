@@ -24,7 +24,7 @@ function headers(delivery) {
   const rows = delivery.headers.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)));
   return [el("h3", {}, "Headers of the last attempt"),
     el("table", { class: "headers" }, el("tbody", {}, ...rows)),
-    el("p", { class: "aside" }, "Signatures are masked. Headers of the response and those of the operator are not kept in the record.")];
+    el("p", { class: "aside" }, "Signatures are masked, and there are some only where the call or the service has a secret. The record knows neither the headers of the response nor those that the operator adds.")];
 }
 
 function hexDump(hex) {

@@ -27,8 +27,8 @@ use self::{minutes::Minutes, retries::Retries};
 /// What a [`Console`](crate::Console) hears of a dispatcher: for its plot, the time of next attempts, and a
 /// list that follows what happens.
 ///
-/// A dispatcher tells its events only to those that were there when it was built, so this goes to the
-/// builder first and to the console then. Its clones are all the same one.
+/// Subscribers are named when a dispatcher is built, so this goes to the builder first and to the console
+/// afterwards. Clones share what they hear.
 ///
 /// ```
 /// use tower_webhook::Dispatcher;
@@ -39,8 +39,8 @@ use self::{minutes::Minutes, retries::Retries};
 /// let console = console(&dispatcher, Access::left_to_others()).with_events(&events);
 /// ```
 ///
-/// It takes about 50 KiB, however much happens, and an event allocates nothing. It knows what this process
-/// does: of deliveries that other processes make from the same outbox, the plot shows nothing.
+/// It takes about 50 KiB, and an event allocates nothing. It hears only of this process: attempts that other
+/// processes make from the same outbox are not in the plot.
 #[derive(Clone)]
 pub struct ConsoleEvents {
     heard: Arc<Heard>,

@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-async fn receive(request: Request<Payload>) -> Result<Response<String>, BoxError> {
+pub(crate) async fn receive(request: Request<Payload>) -> Result<Response<String>, BoxError> {
     let mut response = Response::new(String::new());
     *response.status_mut() = match request.uri().host() {
         Some(GOOD) => StatusCode::NO_CONTENT,
@@ -102,11 +102,7 @@ impl Scene {
 
     /// Waits until it is where it stays.
     pub(crate) async fn deliver(&self, host: &str, payload: &'static str) -> DeliveryId {
-        let endpoint = EndpointPolicy::public().check(&format!("https://{host}/hook"));
-        let mut parts = DeliveryParts::new(endpoint.unwrap(), payload.into());
-        parts.status = Some(StatusCode::OK);
-        parts.request_id = RequestId::parse(&format!("call-to-{}", &host[..3])).unwrap();
-        let id = self.dispatcher.deliver(parts).await.unwrap();
+        let id = send(&self.dispatcher, host, payload).await;
         let state = match host {
             GOOD => DeliveryState::Delivered,
             BAD => DeliveryState::Dead,
@@ -198,4 +194,13 @@ pub(crate) async fn call(
         headers: head.headers,
         text: String::from_utf8(bytes.into()).unwrap(),
     }
+}
+
+/// Does not wait for what becomes of it.
+pub(crate) async fn send(dispatcher: &Dispatcher, host: &str, payload: &'static str) -> DeliveryId {
+    let endpoint = EndpointPolicy::public().check(&format!("https://{host}/hook"));
+    let mut parts = DeliveryParts::new(endpoint.unwrap(), payload.into());
+    parts.status = Some(StatusCode::OK);
+    parts.request_id = RequestId::parse(&format!("call-to-{}", &host[..3])).unwrap();
+    dispatcher.deliver(parts).await.unwrap()
 }
