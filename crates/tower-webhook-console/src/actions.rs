@@ -94,7 +94,7 @@ pub(crate) async fn count(dispatcher: &Dispatcher, query: &Query) -> Result<Valu
     let mut number = 0;
     while number < COUNTED {
         let records = dispatcher.deliveries(&filter, page).await;
-        let records = records.map_err(Refused::from_outbox)?;
+        let records = records.map_err(Refused::Outbox)?;
         number += records.len();
         match records.last() {
             Some(last) if records.len() == STEP => page = page.after(last.id),
@@ -126,7 +126,7 @@ pub(crate) async fn act(
                     dispatcher.cancel(&one).await
                 }
             }
-            .map_err(Refused::from_outbox)?;
+            .map_err(Refused::Outbox)?;
         }
     } else if query.get("all") == Some("1") {
         let filter = action.narrowed(query.filter(dispatcher).await?)?;
@@ -134,7 +134,7 @@ pub(crate) async fn act(
             Action::Redeliver => dispatcher.redeliver_all(&filter).await,
             Action::Cancel => dispatcher.cancel(&filter).await,
         }
-        .map_err(Refused::from_outbox)?;
+        .map_err(Refused::Outbox)?;
     } else {
         return Err(Refused::Bad("neither ids nor all=1"));
     }

@@ -15,7 +15,7 @@ pub(crate) async fn list(dispatcher: &Dispatcher, query: &Query) -> Result<Value
         asked = asked.after(before);
     }
     let found = dispatcher.deliveries(&filter, asked).await;
-    let mut records = found.map_err(Refused::from_outbox)?;
+    let mut records = found.map_err(Refused::Outbox)?;
     let is_more = records.len() > page.at_most();
     records.truncate(page.at_most());
     let next = records.last().filter(|_| is_more);
@@ -31,10 +31,7 @@ pub(crate) async fn one(
     events: Option<&ConsoleEvents>,
 ) -> Result<Value, Refused> {
     let id = query.id()?;
-    let found = dispatcher
-        .delivery(id)
-        .await
-        .map_err(Refused::from_outbox)?;
+    let found = dispatcher.delivery(id).await.map_err(Refused::Outbox)?;
     let record = found.ok_or(Refused::NotFound)?;
     let next_at = events.and_then(|events| events.next_attempt(id));
     Ok(json::whole(&record, next_at))
@@ -42,6 +39,6 @@ pub(crate) async fn one(
 
 pub(crate) async fn payload(dispatcher: &Dispatcher, query: &Query) -> Result<Value, Refused> {
     let found = dispatcher.payload(query.id()?).await;
-    let payload = found.map_err(Refused::from_outbox)?;
+    let payload = found.map_err(Refused::Outbox)?;
     Ok(json::preview(&payload.ok_or(Refused::NotFound)?))
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 use tower_webhook::{
-    BoxError, DeliveryId, Dispatcher, RequestId,
+    DeliveryId, Dispatcher, RequestId,
     outbox::{DeliveryFilter, DeliveryState, Page},
 };
 
@@ -123,19 +123,13 @@ impl Query {
         };
         if let Some(id) = DeliveryId::parse(text) {
             let is_known = dispatcher.delivery(id).await.map(|found| found.is_some());
-            if is_known.map_err(Refused::from_outbox)? {
+            if is_known.map_err(Refused::Outbox)? {
                 return Ok(filter.with_id(id));
             }
         }
         RequestId::parse(text)
             .map(|id| filter.with_request_id(id))
             .ok_or(Refused::Bad("id: neither a delivery id nor a request id"))
-    }
-}
-
-impl Refused {
-    pub(crate) fn from_outbox(error: BoxError) -> Self {
-        Self::Outbox(error)
     }
 }
 

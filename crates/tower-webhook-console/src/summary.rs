@@ -38,7 +38,6 @@ impl Summary {
         let counts = dispatcher.counts();
         Ok(json!({
             "states": self.states(dispatcher).await?,
-            "outstanding": dispatcher.outstanding(),
             "since_start": {
                 "accepted": counts.accepted,
                 "delivered": counts.delivered,
@@ -62,7 +61,7 @@ impl Summary {
             let filter = DeliveryFilter::new().with_state(state);
             let page = Page::first(COUNTED + 1);
             let records = dispatcher.deliveries(&filter, page).await;
-            let found = records.map_err(Refused::from_outbox)?.len();
+            let found = records.map_err(Refused::Outbox)?.len();
             states.push(json!({
                 "state": state.name(),
                 "number": found.min(COUNTED),

@@ -72,15 +72,9 @@ async fn the_page_shows_filters_and_acts_by_keyboard_alone() {
     browser
         .wait_for("document.querySelector('#detail').textContent.includes('410')")
         .await;
-    while !browser
-        .eval(FOCUSED)
-        .await
-        .as_str()
-        .unwrap()
-        .starts_with("Show the payload")
-    {
-        browser.press("Tab").await;
-    }
+    browser
+        .tab_to("document.activeElement.textContent.startsWith('Show the payload')")
+        .await;
     browser.press("Enter").await;
     browser
         .wait_for("document.querySelector('#detail pre')")
@@ -101,16 +95,40 @@ async fn the_page_shows_filters_and_acts_by_keyboard_alone() {
         .await;
     browser.wait_for(&format!("{FOCUSED} === '{BAD}'")).await;
 
-    // It is redelivered, once that was confirmed.
-    while browser.eval("document.activeElement.id").await != "redeliver" {
-        browser
-            .eval("document.querySelector('#redeliver').focus()")
-            .await;
-    }
+    // An open delivery follows what becomes of it, and a payload that is shown stays.
     browser.press("Enter").await;
     browser
         .wait_for(
-            "document.querySelector('#confirm-title').textContent === 'Redeliver 1 delivery?'",
+            "document.querySelector('#detail').open && document.querySelector('#detail-facts')",
+        )
+        .await;
+    browser
+        .tab_to("document.activeElement.textContent === 'Redeliver…'")
+        .await;
+    browser.press("Enter").await;
+    browser
+        .wait_for("document.querySelector('#confirm').open")
+        .await;
+    browser
+        .tab_to("document.activeElement.id === 'confirm-yes'")
+        .await;
+    browser.press("Enter").await;
+    browser
+        .wait_for("document.querySelectorAll('#detail .line li:not(.next)').length === 2")
+        .await;
+    browser.press("Escape").await;
+    browser
+        .wait_for("!document.querySelector('#detail').open")
+        .await;
+
+    // It is redelivered from the list, once that was confirmed.
+    browser
+        .tab_to("document.activeElement.id === 'redeliver'")
+        .await;
+    browser.press("Enter").await;
+    browser
+        .wait_for(
+            "document.querySelector('#confirm').open && document.querySelector('#confirm-title').textContent === 'Redeliver 1 delivery?'",
         )
         .await;
     assert_eq!(browser.eval(FOCUSED).await, "Leave it");
@@ -119,7 +137,7 @@ async fn the_page_shows_filters_and_acts_by_keyboard_alone() {
     browser
         .wait_for("!document.querySelector('#confirm').open")
         .await;
-    scene.wait_for(dead, DeliveryState::Dead, 2).await;
+    scene.wait_for(dead, DeliveryState::Dead, 3).await;
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 

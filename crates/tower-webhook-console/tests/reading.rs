@@ -5,6 +5,7 @@ mod support;
 use http::StatusCode;
 use serde_json::{Value, json};
 use support::{BAD, GOOD, LATER, Scene, ids, with_each_outbox};
+use tower_webhook::{EndpointPolicy, Secret, delivery::DeliveryParts, outbox::DeliveryState};
 
 #[tokio::test]
 async fn the_list_is_newest_first_and_says_where_each_stands() {
@@ -120,6 +121,33 @@ async fn a_payload_is_data_whatever_is_in_it() {
             .get("api/payload?id=00000000-0000-7000-8000-000000000000")
             .await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_is_in_no_answer() {
+    with_each_outbox(async |scene| {
+        let secret = "a-secret-of-a-caller";
+        let url = format!("https://{BAD}/a-path?a-query");
+        let endpoint = EndpointPolicy::public().check(&url).unwrap();
+        let mut parts = DeliveryParts::new(endpoint, "done".into());
+        parts.secret = Some(Secret::new(secret));
+        let id = scene.dispatcher.deliver(parts).await.unwrap();
+        scene.wait_for(id, DeliveryState::Dead, 1).await;
+        for path in [
+            "",
+            "api/deliveries",
+            &format!("api/delivery?id={id}"),
+            &format!("api/payload?id={id}"),
+            "api/summary",
+            "api/count?action=redeliver",
+        ] {
+            let text = scene.get(path).await.text;
+            for never in [secret, "a-path", "a-query"] {
+                assert!(!text.contains(never), "{path}: {never}");
+            }
+        }
     })
     .await;
 }

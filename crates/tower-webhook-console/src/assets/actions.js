@@ -47,8 +47,7 @@ async function act(action, params) {
     picked.clear();
     say(`${plural(number, "delivery is", "deliveries are")} ${WORDS[action][1]}.`);
     problem(null);
-    const shown = readUrl().get("delivery");
-    if (shown) openDetail(shown);
+    if (shown) openDetail(shown.id);
     refresh(true);
   } catch (error) {
     $("confirm-warning").hidden = false;

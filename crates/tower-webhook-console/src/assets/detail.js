@@ -93,9 +93,12 @@ function detailActions(delivery) {
   return acts.length ? el("div", { class: "acts" }, ...acts) : null;
 }
 
-function drawDetail(delivery) {
+// The delivery in the dialog, if there is one.
+let shown = null;
+
+function facts(delivery) {
   const failure = delivery.failure && `${delivery.failure}: ${delivery.failure_text}`;
-  $("detail-body").replaceChildren(
+  return el("div", { id: "detail-facts" },
     el("dl", { class: "facts" },
       ...fact("State", state(delivery.state)),
       ...fact("Endpoint", delivery.host),
@@ -106,8 +109,21 @@ function drawDetail(delivery) {
       ...fact("Delivery id", el("code", {}, delivery.id)),
       ...fact("Request id", el("code", {}, delivery.request_id))),
     ...[detailActions(delivery)].filter(Boolean),
-    el("h3", {}, "Attempts"), timeline(delivery), ...headers(delivery),
-    el("h3", {}, "Payload"), payloadPart(delivery));
+    el("h3", {}, "Attempts"), timeline(delivery), ...headers(delivery));
+}
+
+// Leaves alone what has not changed, and a payload that is looked at.
+function drawDetail(delivery) {
+  const isSame = shown?.id === delivery.id;
+  if (isSame && JSON.stringify(shown) === JSON.stringify(delivery)) return;
+  shown = delivery;
+  if (!isSame) {
+    $("detail-body").replaceChildren(facts(delivery), el("h3", {}, "Payload"), payloadPart(delivery));
+    return;
+  }
+  const hadFocus = $("detail-facts").contains(document.activeElement);
+  $("detail-facts").replaceWith(facts(delivery));
+  if (hadFocus) $("detail-title").focus();
 }
 
 async function openDetail(id) {
@@ -117,6 +133,7 @@ async function openDetail(id) {
   } catch (error) {
     const text = error.status === 404 ? "This delivery is not kept any more." : error.message;
     $("detail-body").replaceChildren(el("p", { class: "notice" }, text));
+    shown = null;
   }
   if (!$("detail").open && readUrl().get("delivery") === id) {
     $("detail").showModal();

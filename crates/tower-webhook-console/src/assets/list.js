@@ -3,6 +3,9 @@ const FILTERS = ["state", "host", "id", "last", "from", "to"];
 const picked = new Map();
 let isPaused = false;
 let drawn = null;
+// A finger leaves a hover behind where it was last.
+const canHover = matchMedia("(hover: hover)");
+const isSelecting = () => !(getSelection()?.isCollapsed ?? true);
 
 const readUrl = () => new URLSearchParams(location.search);
 
@@ -26,14 +29,14 @@ function change(values, isStep = true) {
 }
 
 function cell(name, ...what) {
-  return el("td", { class: `cell-${name}` }, ...what);
+  return el("td", { role: "cell", class: `cell-${name}` }, ...what);
 }
 
 function row(delivery) {
   const url = readUrl();
   url.set("delivery", delivery.id);
   const open = (event) => {
-    if (event.metaKey || event.ctrlKey || event.target.closest("input, .pick")) return;
+    if (event.metaKey || event.ctrlKey || event.target.closest("input, .pick") || isSelecting()) return;
     event.preventDefault();
     change({ delivery: delivery.id });
   };
@@ -41,10 +44,10 @@ function row(delivery) {
     if (!picked.delete(delivery.id)) picked.set(delivery.id, delivery.state);
     drawActs();
   };
-  const box = token && el("td", { class: "pick" }, el("input", {
+  const box = token && el("td", { role: "cell", class: "pick" }, el("input", {
     type: "checkbox", "aria-label": `Pick the delivery to ${delivery.host}`, checked: picked.has(delivery.id), onchange: pick }));
   const last = delivery.last && delivery.state !== "delivered" ? ` · ${outcome(delivery.last)}` : "";
-  return el("tr", { onclick: open, "data-id": delivery.id },
+  return el("tr", { role: "row", onclick: open, "data-id": delivery.id },
     ...(box ? [box] : []),
     cell("state", state(delivery.state)),
     cell("host", el("a", { href: `?${url}` }, delivery.host)),
@@ -74,8 +77,8 @@ function drawList({ deliveries, next }) {
 // Whether somebody is at a place that would move under them.
 function isRead() {
   return $("detail").open || $("confirm").open || picked.size > 0 || scrollY > $("list").offsetTop
-    || Boolean(document.activeElement?.closest("#rows")) || $("rows").matches(":hover")
-    || !(getSelection()?.isCollapsed ?? true) || Boolean(readUrl().get("before"));
+    || Boolean(document.activeElement?.closest("#rows")) || (canHover.matches && $("rows").matches(":hover"))
+    || isSelecting() || Boolean(readUrl().get("before"));
 }
 
 let asked = 0;

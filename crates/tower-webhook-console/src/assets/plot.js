@@ -82,5 +82,8 @@ async function readSummary() {
   const summary = await ask("summary", {});
   drawHour(summary.hour);
   drawStates(summary.states);
+  const { accepted, delivered, dead, failed, refused } = summary.since_start;
+  $("since").textContent = `Since this process began: ${many.format(accepted)} accepted, ${many.format(delivered)} delivered, `
+    + `${many.format(dead)} dead, ${many.format(failed)} failed, ${many.format(refused)} refused.`;
   if (focused) $("states").querySelector(`.${focused}`)?.focus();
 }

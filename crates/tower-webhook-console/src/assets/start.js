@@ -56,7 +56,7 @@ $("clear").addEventListener("click", () => {
 
 $("pause").addEventListener("click", () => {
   isPaused = !isPaused;
-  $("pause").setAttribute("aria-pressed", String(isPaused));
+  say(isPaused ? "The list is paused." : "The list goes on.");
   drawPace();
   if (!isPaused) refresh(false);
 });
@@ -70,6 +70,7 @@ $("detail").addEventListener("click", (event) => { if (event.target === $("detai
 $("detail").addEventListener("close", () => {
   const id = readUrl().get("delivery");
   $("detail-body").replaceChildren();
+  shown = null;
   if (id) change({ delivery: null });
   document.querySelector(`#rows tr[data-id="${CSS.escape(id ?? "")}"] a`)?.focus();
 });
@@ -84,8 +85,8 @@ addEventListener("keydown", (event) => {
   keys[event.key]();
 });
 
-if (token) $("heads").append(el("th", { scope: "col", class: "pick" }, el("span", { class: "unseen" }, "Pick")));
-for (const name of ["State", "Endpoint", "Response", "Attempts", "Accepted", "Age"]) $("heads").append(el("th", { scope: "col" }, name));
+if (token) $("heads").append(el("th", { role: "columnheader", scope: "col", class: "pick" }, el("span", { class: "unseen" }, "Pick")));
+for (const name of ["State", "Endpoint", "Response", "Attempts", "Accepted", "Age"]) $("heads").append(el("th", { role: "columnheader", scope: "col" }, name));
 
 setInterval(() => {
   for (const one of document.querySelectorAll(".age")) {
@@ -104,6 +105,7 @@ async function look(isChange) {
   rest = hasEvents ? 2 : 5;
   isDue = !hasEvents;
   if (!isPaused) await refresh(false);
+  if ($("detail").open && ["waiting", "running"].includes(shown?.state)) await openDetail(shown.id);
   await readSummary().catch(problem);
 }
 if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { isDue = true; });

@@ -195,6 +195,17 @@ impl Browser {
         self.ask("Input.dispatchKeyEvent", event).await;
     }
 
+    /// From control to control, until this is true.
+    pub(crate) async fn tab_to(&mut self, script: &str) {
+        for _ in 0..100 {
+            if self.eval(script).await == true {
+                return;
+            }
+            self.press("Tab").await;
+        }
+        panic!("{script}: the keyboard does not come there");
+    }
+
     pub(crate) async fn write(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text })).await;
     }
