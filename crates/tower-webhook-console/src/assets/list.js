@@ -103,7 +103,7 @@ async function refresh(isWanted) {
 function drawPace() {
   const waits = !isPaused && isRead();
   $("pace").classList.toggle("live", !isPaused && !waits);
-  const text = isPaused ? "Paused" : waits ? "Held while you read" : hasEvents ? "Live" : "Every few seconds";
+  const text = isPaused ? "Paused" : waits ? "Held while you read" : hasEvents ? "Live" : "Every 5 seconds";
   if ($("pace").textContent !== text) $("pace").textContent = text;
   $("pause").textContent = isPaused ? "Resume" : "Pause";
 }
