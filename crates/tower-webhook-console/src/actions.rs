@@ -92,7 +92,7 @@ pub(crate) async fn count(dispatcher: &Dispatcher, query: &Query) -> Result<Valu
     }
     let mut page = Page::first(STEP);
     let mut number = 0;
-    while number < COUNTED {
+    while number <= COUNTED {
         let records = dispatcher.deliveries(&filter, page).await;
         let records = records.map_err(Refused::Outbox)?;
         number += records.len();
@@ -102,8 +102,8 @@ pub(crate) async fn count(dispatcher: &Dispatcher, query: &Query) -> Result<Valu
         }
     }
     Ok(json!({
-        "number": number,
-        "is_more": number >= COUNTED,
+        "number": number.min(COUNTED),
+        "is_more": number > COUNTED,
         "state": filter.state().map(DeliveryState::name),
         "from": filter.since().map(millis),
         "to": filter.before().map(millis),

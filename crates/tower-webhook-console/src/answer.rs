@@ -1,5 +1,5 @@
 use http::{
-    HeaderValue, Method, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{
         ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
         REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -10,6 +10,9 @@ use serde_json::Value;
 use tower_webhook::BoxError;
 
 use crate::{ConsoleBody, events::ChangeStream};
+
+/// Other sites cannot load an answer, not even as an image.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 pub(crate) type Answer = Response<ConsoleBody>;
 
@@ -110,6 +113,7 @@ fn of(content_type: &'static str, body: ConsoleBody) -> Answer {
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
+        (RESOURCE_POLICY, "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -40,6 +40,7 @@ async fn every_page_has_a_policy_of_its_own() {
         assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
         assert_eq!(page.headers["cache-control"], "no-store");
         assert_eq!(page.headers["x-content-type-options"], "nosniff");
+        assert_eq!(page.headers["cross-origin-resource-policy"], "same-origin");
         let policy = page.headers["content-security-policy"]
             .to_str()
             .unwrap()
