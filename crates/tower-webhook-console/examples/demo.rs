@@ -84,7 +84,7 @@ async fn main() -> Result<(), BoxError> {
     let events = ConsoleEvents::new();
     let dispatcher = Dispatcher::builder_with_client(service_fn(receive))
         .with_outbox(MemoryOutbox::new().with_history_payloads())
-        .with_retry_policy(RetryPolicy::patient())
+        .with_retry_policy(RetryPolicy::patient().with_delays([3, 10, 20].map(Duration::from_secs)))
         .on_event(events.subscriber())
         .build();
 

@@ -63,6 +63,7 @@ function size(bytes) {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 2 });
 const many = new Intl.NumberFormat();
 
 function moment(at) {

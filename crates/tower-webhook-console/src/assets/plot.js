@@ -53,7 +53,7 @@ function drawHour(hour) {
   if (!hour) return;
   const sum = (name) => hour.minutes.reduce((total, minute) => total + minute[name], 0);
   const [attempts, failures] = [sum("attempts"), sum("failures")];
-  const share = attempts ? ` (${((failures / attempts) * 100).toFixed(1)} %)` : "";
+  const share = attempts ? ` (${percent.format(failures / attempts)})` : "";
   $("figures").replaceChildren(
     figure("attempts", many.format(attempts), "rate"),
     figure("failed", many.format(failures) + share, "failures"),
