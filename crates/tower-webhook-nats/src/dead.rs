@@ -1,0 +1,71 @@
+//! Dead letters: the message is published to a stream of their own, and acknowledged once it is there.
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{Context, message::PublishMessage},
+};
+use tower_webhook::event::Outcome;
+
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, message::MESSAGE_ID, names::Name,
+};
+
+const STATUS: &str = "Webhook-Outcome-Status";
+const ERROR: &str = "Webhook-Outcome-Error";
+const ATTEMPTS: &str = "Webhook-Attempts";
+
+/// How its last attempt ended, and which one that was.
+pub(crate) struct Death {
+    pub(crate) outcome: Outcome,
+    pub(crate) attempts: u32,
+}
+
+/// The message is in the stream until its acknowledgement: it is read there, as nobody holds it in
+/// memory for as long as it is attempted.
+pub(crate) async fn bury(
+    context: &Context,
+    name: &Name,
+    sequence: u64,
+    death: Option<Death>,
+) -> Result<(), JetStreamOutboxError> {
+    let stream = context.get_stream_no_info(name.stream()).await;
+    let stream =
+        stream.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))?;
+    let message = stream.get_raw_message(sequence).await;
+    let message =
+        message.map_err(|error| JetStreamOutboxError::new(Kind::Refused).with_source(error))?;
+    let mut headers = HeaderMap::new();
+    for (name, values) in message.headers.iter() {
+        // What the server reads, as another message id, would be meant for it once more.
+        if !name.to_string().starts_with("Nats-") {
+            for value in values {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+    }
+    // With its number: a delivery that was brought back, and died again, is another dead letter.
+    let id = match message.headers.get(MESSAGE_ID) {
+        Some(id) => format!("{}.{sequence}.dead", id.as_str()),
+        None => format!("{sequence}.dead"),
+    };
+    headers.insert(MESSAGE_ID, id);
+    if let Some(Death { outcome, attempts }) = death {
+        headers.insert(ATTEMPTS, attempts.to_string());
+        match outcome {
+            Outcome::Answered { status, .. } => headers.insert(STATUS, status.as_str()),
+            Outcome::Failed(error) => headers.insert(ERROR, error.name()),
+        }
+    }
+    let publish = PublishMessage::build()
+        .payload(message.payload)
+        .headers(headers);
+    let published = context.send_publish(name.dead_subject(), publish).await;
+    let acknowledged = match published {
+        Ok(published) => published.await,
+        Err(error) => Err(error),
+    };
+    match acknowledged {
+        Ok(_) => Ok(()),
+        Err(error) => Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
+    }
+}

@@ -1,0 +1,273 @@
+//! What the thread works with, and what all calls share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_nats::{
+    Client, HeaderMap, Request, RequestErrorKind, Subject,
+    jetstream::{
+        AckKind, Context,
+        consumer::PullConsumer,
+        context::{PublishAckFuture, PublishError, PublishErrorKind},
+        message::PublishMessage,
+    },
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tower_webhook::{
+    DeliveryId,
+    outbox::{Lease, LeasedDelivery},
+};
+
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, leases::Leases, names::Name,
+    parked::Parked, pull::Pulled, ready::Ready, watch::Watch,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: Name,
+    pub(crate) replicas: usize,
+    pub(crate) lease: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) dead_letters_kept: Duration,
+    pub(crate) max_dead_letter_bytes: u64,
+}
+
+pub(crate) struct Engine {
+    pub(crate) client: Client,
+    pub(crate) context: Context,
+    pub(crate) settings: Settings,
+    pub(crate) leases: Leases,
+    consumer: Mutex<PullConsumer>,
+    /// Whoever has it pulls, and nobody else: what was pulled and is not handed out lies in it.
+    pub(crate) pulling: tokio::sync::Mutex<Pulling>,
+    inserting: Mutex<Inserting>,
+}
+
+pub(crate) struct Pulling {
+    pub(crate) ready: Ready,
+    pub(crate) parked: Parked,
+    pub(crate) watch: Watch,
+}
+
+/// Deliveries that an insert is about to lease. Whoever pulls one of them leaves it here.
+#[derive(Default)]
+struct Inserting {
+    ids: HashSet<DeliveryId>,
+    pulled: HashMap<DeliveryId, Pulled>,
+    /// When something was inserted.
+    last: Option<Instant>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        client: Client,
+        context: Context,
+        consumer: PullConsumer,
+        settings: Settings,
+    ) -> Self {
+        let pulling = Pulling {
+            ready: Ready::default(),
+            parked: Parked::default(),
+            watch: Watch::new(),
+        };
+        Self {
+            client,
+            context,
+            leases: Leases::new(settings.lease),
+            settings,
+            consumer: Mutex::new(consumer),
+            pulling: pulling.into(),
+            inserting: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn consumer(&self) -> PullConsumer {
+        lock(&self.consumer).clone()
+    }
+
+    pub(crate) fn replace_consumer(&self, consumer: PullConsumer) {
+        *lock(&self.consumer) = consumer;
+    }
+
+    /// Publishes without waiting for the acknowledgement.
+    pub(crate) async fn publish(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<PublishAckFuture, JetStreamOutboxError> {
+        let mut message = PublishMessage::build().payload(payload);
+        if let Some(headers) = headers {
+            message = message.headers(headers);
+        }
+        let published = self.context.send_publish(subject, message);
+        match timeout(self.settings.timeout, published).await {
+            Ok(published) => published.map_err(publish_error),
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// Waits until the streams' servers have it.
+    pub(crate) async fn acknowledged(
+        &self,
+        published: PublishAckFuture,
+    ) -> Result<(), JetStreamOutboxError> {
+        match timeout(self.settings.timeout, published.into_future()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(publish_error(error)),
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// Acknowledges a message in one way or another, and waits until the server has heard it: what
+    /// becomes of the message is so for the next pull.
+    pub(crate) async fn answer(
+        &self,
+        reply: &Subject,
+        kind: AckKind,
+    ) -> Result<(), JetStreamOutboxError> {
+        let request = Request::new().payload(kind.into());
+        let sent = self.client.send_request(reply.clone(), request);
+        match timeout(2 * self.settings.timeout, sent).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                let kind = match error.kind() {
+                    RequestErrorKind::TimedOut => Kind::TimedOut,
+                    // The consumer is gone, and with it every lease.
+                    RequestErrorKind::NoResponders => Kind::Refused,
+                    _ => Kind::Other,
+                };
+                Err(JetStreamOutboxError::new(kind).with_source(error))
+            }
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// The same for what nobody waits for: what is not heard is delivered again after a lease.
+    pub(crate) async fn hint(&self, reply: Subject, kind: AckKind) {
+        if let Err(error) = self.client.publish(reply, kind.into()).await {
+            tracing::debug!(%error, "a message that is handed back comes after its lease");
+        }
+    }
+
+    /// From now on, whoever pulls one of these leaves it for the insert. Gives those that no other insert
+    /// waits for.
+    pub(crate) fn expect(&self, ids: impl Iterator<Item = DeliveryId>) -> Vec<DeliveryId> {
+        let mut inserting = lock(&self.inserting);
+        ids.filter(|id| inserting.ids.insert(*id)).collect()
+    }
+
+    /// Gives it back where no insert waits for it.
+    pub(crate) fn leave_for_insert(&self, pulled: Pulled) -> Option<Pulled> {
+        let mut inserting = lock(&self.inserting);
+        match inserting.ids.contains(&pulled.stored.id) {
+            true => {
+                inserting.pulled.insert(pulled.stored.id, pulled);
+                None
+            }
+            false => Some(pulled),
+        }
+    }
+
+    pub(crate) fn note_publication(&self) {
+        lock(&self.inserting).last = Some(Instant::now());
+    }
+
+    /// Whether this process has inserted something within this time.
+    pub(crate) fn has_inserted_within(&self, time: Duration) -> bool {
+        let last = lock(&self.inserting).last;
+        last.is_some_and(|last| last.elapsed() < time)
+    }
+
+    pub(crate) fn has_come(&self, id: DeliveryId) -> bool {
+        lock(&self.inserting).pulled.contains_key(&id)
+    }
+
+    /// What has come of these; no more of them is expected.
+    pub(crate) fn end_expecting(&self, ids: &[DeliveryId]) -> HashMap<DeliveryId, Pulled> {
+        let mut inserting = lock(&self.inserting);
+        let mut come = HashMap::new();
+        for id in ids {
+            inserting.ids.remove(id);
+            come.extend(inserting.pulled.remove_entry(id));
+        }
+        come
+    }
+
+    pub(crate) fn lease(&self, pulled: &Pulled, attempt: u32) -> Lease {
+        let Pulled {
+            stored,
+            reply,
+            sequence,
+            delivered,
+            at,
+            ..
+        } = pulled;
+        let of_message = (*sequence, *delivered);
+        self.leases
+            .hold(stored.id, of_message, reply.clone(), attempt, *at)
+    }
+
+    /// Hands out what was pulled, as this attempt.
+    pub(crate) fn hand_out(&self, pulled: Pulled, attempt: u32) -> LeasedDelivery {
+        let lease = self.lease(&pulled, attempt);
+        LeasedDelivery::new(lease, attempt, pulled.stored)
+    }
+
+    /// What nobody has asked for in time goes back, and leases that have run out are forgotten.
+    pub(crate) async fn tidy(&self) {
+        self.leases.sweep();
+        let old = {
+            let Ok(mut pulling) = self.pulling.try_lock() else {
+                return;
+            };
+            pulling.ready.take_older_than(self.settings.lease / 3)
+        };
+        let back = old
+            .into_iter()
+            .map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
+        join_all(back).await;
+    }
+
+    /// Hands everything back.
+    pub(crate) async fn leave(&self) {
+        let mut replies: Vec<_> = {
+            let mut pulling = self.pulling.lock().await;
+            let ready = pulling.ready.take_older_than(Duration::ZERO);
+            ready.into_iter().map(|pulled| pulled.reply).collect()
+        };
+        replies.extend(self.leases.drain().into_iter().map(|held| held.reply));
+        let back = replies
+            .iter()
+            .map(|reply| self.answer(reply, AckKind::Nak(None)));
+        for result in join_all(back).await {
+            if let Err(error) = result {
+                tracing::warn!(%error, "the JetStream outbox could not hand back a lease");
+            }
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Until when something that begins now may take.
+pub(crate) fn deadline(time: Duration) -> Instant {
+    Instant::now() + time
+}
+
+pub(crate) fn publish_error(error: PublishError) -> JetStreamOutboxError {
+    let kind = match error.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Kind::TimedOut,
+        PublishErrorKind::MaxPayloadExceeded => Kind::TooLarge,
+        _ => Kind::Refused,
+    };
+    JetStreamOutboxError::new(kind).with_source(error)
+}

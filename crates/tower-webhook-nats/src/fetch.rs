@@ -1,0 +1,189 @@
+//! What is due, as far as [`Want`] goes.
+//!
+//! The stream gives what has waited for the longest, for whatever host. What is for a host without a
+//! permit is handed back and comes again after a delay, and what is behind it is looked at.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use async_nats::{Subject, jetstream::AckKind};
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tower_webhook::{
+    endpoint::Host,
+    outbox::{DueDeliveries, LeasedDelivery, Want},
+};
+
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
+    attempts::NextAttempt,
+    engine::{Engine, Pulling, deadline},
+    insert::HEARD,
+    pull::Pulled,
+    ready::Ready,
+};
+
+/// So many are looked at in one call, for hosts with permits behind those without.
+const LOOKS: usize = 4_096;
+/// So many at once, where some have come that are not wanted.
+const LOOK: usize = 256;
+/// A message that is older may have had an attempt of which a restarted server does not know.
+const YOUNG: Duration = Duration::from_secs(5);
+/// When a delivery comes again whose attempts could not be looked up.
+const UNKNOWN: Duration = Duration::from_secs(1);
+
+/// What one call has found so far.
+struct Findings {
+    want: Want,
+    chosen: Vec<Pulled>,
+    of_hosts: HashMap<Host, usize>,
+    bytes: usize,
+    parked: Vec<Subject>,
+}
+
+impl Engine {
+    pub(crate) async fn fetch(&self, want: Want) -> Result<DueDeliveries, JetStreamOutboxError> {
+        let time = self.settings.timeout;
+        let Ok(mut pulling) = timeout(time, self.pulling.lock()).await else {
+            return Err(Kind::TimedOut.into());
+        };
+        let mut findings = Findings::new(want);
+        let looked = self.look(&mut findings, &mut pulling, deadline(time)).await;
+        let failure = looked.as_ref().err().cloned();
+        let is_all = looked.unwrap_or(false);
+        let is_empty = is_all && findings.chosen.is_empty() && findings.parked.is_empty();
+        self.watch(&mut pulling.watch, is_empty, failure.is_some())
+            .await;
+        if let Some(error) = failure
+            && findings.chosen.is_empty()
+        {
+            self.park(findings.parked, &mut pulling).await;
+            return Err(error);
+        }
+        let mut due = DueDeliveries::default();
+        due.more = !is_all || !findings.parked.is_empty() || !pulling.ready.is_empty();
+        self.park(findings.parked, &mut pulling).await;
+        drop(pulling);
+        let found = findings.chosen.into_iter().map(|one| self.lease_due(one));
+        let mut failure = None;
+        for found in join_all(found).await {
+            match found {
+                Ok(found) => due.deliveries.extend(found),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if due.deliveries.is_empty() => Err(error),
+            _ => Ok(due),
+        }
+    }
+
+    /// Says whether it has seen all that waits.
+    async fn look(
+        &self,
+        findings: &mut Findings,
+        pulling: &mut Pulling,
+        until: Instant,
+    ) -> Result<bool, JetStreamOutboxError> {
+        for pulled in pulling.ready.take() {
+            findings.add(pulled, &mut pulling.ready);
+        }
+        let mut looks = 0;
+        while let left @ 1.. = findings.left()
+            && looks < LOOKS
+            && Instant::now() < until
+        {
+            let number = match findings.parked.is_empty() {
+                true => left,
+                false => left.max(LOOK),
+            };
+            let mut batch = self.pull(number, None, until).await?;
+            let is_empty = batch.is_all && batch.messages.is_empty();
+            if is_empty && looks == 0 && self.has_inserted_within(2 * HEARD) {
+                batch = self.pull(1, Some(HEARD), until).await?;
+            }
+            looks += number;
+            for pulled in batch.messages {
+                if let Some(pulled) = self.leave_for_insert(pulled) {
+                    findings.add(pulled, &mut pulling.ready);
+                }
+            }
+            if batch.is_all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn park(&self, parked: Vec<Subject>, pulling: &mut Pulling) {
+        if parked.is_empty() {
+            return;
+        }
+        let delay = pulling.parked.park(parked.len(), Instant::now());
+        for reply in parked {
+            self.hint(reply, AckKind::Nak(Some(delay))).await;
+        }
+    }
+
+    /// As its next attempt; `None` where that is not due yet.
+    async fn lease_due(
+        &self,
+        pulled: Pulled,
+    ) -> Result<Option<LeasedDelivery>, JetStreamOutboxError> {
+        let may_be_later = pulled.delivered > 1 || pulled.age > YOUNG;
+        let next = match may_be_later {
+            true => self.next_attempt(pulled.stored.id).await,
+            false => Ok(NextAttempt::FIRST),
+        };
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                // Not at once: the question would only fail again.
+                self.hint(pulled.reply, AckKind::Nak(Some(UNKNOWN))).await;
+                return Err(error);
+            }
+        };
+        if let Some(left) = next.is_early() {
+            let back = AckKind::Nak(Some(left.min(crate::settle::LONGEST_DELAY)));
+            self.hint(pulled.reply, back).await;
+            return Ok(None);
+        }
+        Ok(Some(self.hand_out(pulled, next.number)))
+    }
+}
+
+impl Findings {
+    fn new(want: Want) -> Self {
+        Self {
+            want,
+            chosen: Vec::new(),
+            of_hosts: HashMap::new(),
+            bytes: 0,
+            parked: Vec::new(),
+        }
+    }
+
+    /// How many more are wanted.
+    fn left(&self) -> usize {
+        match self.bytes < self.want.bytes {
+            true => self.want.deliveries.saturating_sub(self.chosen.len()),
+            false => 0,
+        }
+    }
+
+    fn add(&mut self, pulled: Pulled, ready: &mut Ready) {
+        let host = &pulled.stored.host;
+        let of_host = self.of_hosts.entry(host.clone()).or_default();
+        if *of_host >= self.want.of(host) {
+            self.parked.push(pulled.reply);
+        } else if self.left() == 0 {
+            ready.push(pulled);
+        } else {
+            *self.of_hosts.entry(host.clone()).or_default() += 1;
+            self.bytes = self.bytes.saturating_add(pulled.stored.payload.len());
+            self.chosen.push(pulled);
+        }
+    }
+}

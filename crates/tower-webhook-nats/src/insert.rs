@@ -1,0 +1,129 @@
+//! Deliveries are published, all at the same time, and each acknowledgement is awaited.
+//!
+//! A message is nobody's until it is pulled. So what is to be leased at once is pulled back at once: alone
+//! on the stream, that brings just these. What comes in their place, because it has waited for longer, is
+//! kept for the next fetch; what somebody else has pulled is theirs.
+
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use futures_util::future::{join_all, try_join_all};
+use tokio::time::timeout;
+use tower_webhook::{
+    DeliveryId,
+    outbox::{Lease, NewDelivery},
+};
+
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
+    attempts::NextAttempt,
+    engine::{Engine, deadline, publish_error},
+    message,
+    pull::Pulled,
+};
+
+/// What a batch may take longer for each of its messages, and bytes a second.
+const PER_MESSAGE: Duration = Duration::from_millis(5);
+const BYTES_A_SECOND: usize = 16 << 20;
+
+/// How long the consumer may take to hear of what was published, and of what was published before
+/// something that has come by now.
+pub(crate) const HEARD: Duration = Duration::from_millis(50);
+const HEARD_LATER: Duration = Duration::from_millis(10);
+
+impl Engine {
+    pub(crate) async fn insert(
+        &self,
+        batch: Vec<NewDelivery>,
+    ) -> Result<Vec<Option<Lease>>, JetStreamOutboxError> {
+        let wanted = batch.iter().filter(|new| new.lease);
+        let wanted = self.expect(wanted.map(|new| new.stored.id));
+        let number = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let bytes: usize = batch.iter().map(|new| new.stored.payload.len()).sum();
+        let seconds = u64::try_from(bytes / BYTES_A_SECOND).unwrap_or(u64::MAX);
+        let time = self.settings.timeout + PER_MESSAGE * number + Duration::from_secs(seconds);
+        let published = match timeout(time, self.publish_all(&batch)).await {
+            Ok(published) => published,
+            Err(_) => Err(Kind::TimedOut.into()),
+        };
+        self.note_publication();
+        if published.is_ok() && !wanted.is_empty() {
+            self.pull_back(&wanted).await;
+        }
+        let mut come = self.end_expecting(&wanted);
+        if let Err(error) = published {
+            let back = come.into_values();
+            let back = back.map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
+            join_all(back).await;
+            return Err(error);
+        }
+        let leased = batch.iter().map(|new| come.remove(&new.stored.id));
+        let leases = leased.collect::<Vec<_>>().into_iter();
+        let leases = leases.map(async |pulled| self.lease_inserted(pulled?).await);
+        Ok(join_all(leases).await)
+    }
+
+    async fn publish_all(&self, batch: &[NewDelivery]) -> Result<(), JetStreamOutboxError> {
+        // What is to be leased comes first, so that the others are not pulled in its place.
+        let leased = batch.iter().filter(|new| new.lease);
+        let others = batch.iter().filter(|new| !new.lease);
+        let mut published = Vec::with_capacity(batch.len());
+        for NewDelivery { stored, .. } in leased.chain(others) {
+            // Nothing else is known to have no bytes.
+            let headers = message::headers_of(stored).ok_or(Kind::Other)?;
+            let subject = self.settings.name.subject();
+            let payload = stored.payload.to_bytes();
+            published.push(self.publish(subject, Some(headers), payload).await?);
+        }
+        let acknowledged = published.into_iter().map(IntoFuture::into_future);
+        try_join_all(acknowledged).await.map_err(publish_error)?;
+        Ok(())
+    }
+
+    /// As far as that goes quickly: what does not come is left to a fetch.
+    async fn pull_back(&self, wanted: &[DeliveryId]) {
+        let time = self.settings.timeout / 2;
+        let until = deadline(time);
+        let Ok(mut pulling) = timeout(time, self.pulling.lock()).await else {
+            return;
+        };
+        let mut wait = HEARD;
+        loop {
+            let missing = wanted.iter().filter(|id| !self.has_come(**id)).count();
+            if missing == 0 || pulling.ready.is_full() {
+                return;
+            }
+            let Ok(batch) = self.pull(missing, Some(wait), until).await else {
+                return;
+            };
+            for pulled in batch.messages {
+                if let Some(other) = self.leave_for_insert(pulled) {
+                    pulling.ready.push(other);
+                }
+            }
+            if batch.is_all {
+                return;
+            }
+            wait = HEARD_LATER;
+        }
+    }
+
+    async fn lease_inserted(&self, pulled: Pulled) -> Option<Lease> {
+        // Inserted once more, it may have had attempts.
+        let next = match pulled.delivered {
+            1 => Ok(NextAttempt::FIRST),
+            _ => self.next_attempt(pulled.stored.id).await,
+        };
+        match next {
+            Ok(next) if next.is_early().is_none() => Some(self.lease(&pulled, next.number)),
+            Ok(next) => {
+                self.hint(pulled.reply, AckKind::Nak(next.is_early())).await;
+                None
+            }
+            Err(_) => {
+                self.hint(pulled.reply, AckKind::Nak(None)).await;
+                None
+            }
+        }
+    }
+}

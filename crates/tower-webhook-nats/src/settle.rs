@@ -1,0 +1,133 @@
+//! What becomes of leased deliveries, and the heartbeat.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::AckKind;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tower_webhook::outbox::{Lease, SettleOutcome, Settlement, Verdict};
+
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
+    attempts::NextAttempt,
+    dead::{self, Death},
+    engine::{Engine, Settings},
+    leases::{Found, Held},
+};
+
+/// What comes earlier than it is due is handed back once more: the server need not know longer delays.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Engine {
+    /// What is settled in a batch of which something else fails is remembered as settled: the batch comes
+    /// again.
+    pub(crate) async fn settle(
+        self: &Arc<Self>,
+        batch: Vec<Settlement>,
+    ) -> Result<Vec<SettleOutcome>, JetStreamOutboxError> {
+        let settled = batch.iter().map(|settlement| self.settle_one(settlement));
+        let settled: Result<Vec<_>, _> = join_all(settled).await.into_iter().collect();
+        let settled = settled?;
+        for settlement in &batch {
+            self.leases.forget(settlement.lease);
+        }
+        Ok(settled)
+    }
+
+    async fn settle_one(
+        self: &Arc<Self>,
+        settlement: &Settlement,
+    ) -> Result<SettleOutcome, JetStreamOutboxError> {
+        let lease = settlement.lease;
+        let held = match self.leases.find(lease) {
+            Found::Held(held) => held,
+            Found::Settled => return Ok(SettleOutcome::Done),
+            Found::Lost => return Ok(SettleOutcome::LeaseLost),
+        };
+        match settlement.verdict {
+            Verdict::Delivered | Verdict::Failed(_) => self.end(lease, &held).await?,
+            Verdict::Released => self.answer(&held.reply, AckKind::Nak(None)).await?,
+            Verdict::AgainIn(delay) => {
+                // In this order: what is handed back without its number would be the same attempt again.
+                let next = NextAttempt::after(held.attempt, delay);
+                self.note_attempt(lease.delivery, next).await?;
+                let delay = Some(delay.min(LONGEST_DELAY)).filter(|delay| !delay.is_zero());
+                self.answer(&held.reply, AckKind::Nak(delay)).await?;
+            }
+            Verdict::Dead(outcome) => {
+                let death = Death {
+                    outcome,
+                    attempts: held.attempt,
+                };
+                let Settings {
+                    name,
+                    timeout: time,
+                    ..
+                } = &self.settings;
+                let buried = dead::bury(&self.context, name, held.sequence, Some(death));
+                // In this order: what is acknowledged is gone.
+                timeout(2 * *time, buried)
+                    .await
+                    .map_err(|_| Kind::TimedOut)??;
+                self.end(lease, &held).await?;
+            }
+        }
+        self.leases.settled(lease);
+        Ok(SettleOutcome::Done)
+    }
+
+    async fn end(self: &Arc<Self>, lease: Lease, held: &Held) -> Result<(), JetStreamOutboxError> {
+        self.answer(&held.reply, AckKind::Ack).await?;
+        if held.attempt > 1 {
+            let engine = Arc::clone(self);
+            tokio::spawn(async move { engine.forget_attempt(lease.delivery).await });
+        }
+        Ok(())
+    }
+
+    /// Gives those that are lost.
+    pub(crate) async fn renew(
+        &self,
+        leases: Vec<Lease>,
+    ) -> Result<Vec<Lease>, JetStreamOutboxError> {
+        let renewed = leases
+            .iter()
+            .map(async |&lease| match self.leases.find(lease) {
+                Found::Lost => Ok(Some(lease)),
+                Found::Settled => Ok(None),
+                Found::Held(held) => {
+                    let at = Instant::now();
+                    self.answer(&held.reply, AckKind::Progress).await?;
+                    self.leases.renewed(lease, at);
+                    Ok(None)
+                }
+            });
+        let mut lost = Vec::new();
+        let mut failure: Option<JetStreamOutboxError> = None;
+        for renewed in join_all(renewed).await {
+            match renewed {
+                Ok(found) => lost.extend(found),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            // Those that are lost are so the next time, too.
+            Some(error) => Err(error),
+            None => Ok(lost),
+        }
+    }
+
+    /// Hands back what was leased for somebody who does not wait for it any more.
+    pub(crate) async fn release(&self, leases: impl Iterator<Item = Lease>) {
+        let back = leases.map(async |lease| {
+            if let Found::Held(held) = self.leases.find(lease) {
+                self.hint(held.reply, AckKind::Nak(None)).await;
+            }
+            self.leases.forget(lease);
+        });
+        join_all(back.collect::<Vec<_>>()).await;
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether pulling still works. Consumers have been seen that give nothing though messages wait, after a
+//! server has left its cluster: then everything is opened anew.
+
+use std::time::{Duration, Instant};
+
+use crate::{engine::Engine, streams};
+
+/// How often it is looked whether messages wait where none come.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often the consumer is looked for where pulling fails.
+const REBUILD: Duration = Duration::from_secs(1);
+
+pub(crate) struct Watch {
+    looked: Instant,
+    rebuilt: Instant,
+    /// Messages waited the last time, too.
+    is_suspicious: bool,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            looked: now,
+            rebuilt: now,
+            is_suspicious: false,
+        }
+    }
+}
+
+impl Engine {
+    /// After each question: whether nothing has come, and whether it has failed.
+    pub(crate) async fn watch(&self, watch: &mut Watch, is_empty: bool, has_failed: bool) {
+        if has_failed && watch.rebuilt.elapsed() > REBUILD {
+            watch.rebuilt = Instant::now();
+            self.rebuild().await;
+        }
+        if !is_empty {
+            watch.is_suspicious &= has_failed;
+            return;
+        }
+        if watch.looked.elapsed() < LOOK {
+            return;
+        }
+        watch.looked = Instant::now();
+        let Ok(info) = self.consumer().get_info().await else {
+            return;
+        };
+        let was_suspicious = std::mem::replace(&mut watch.is_suspicious, info.num_pending > 0);
+        if was_suspicious && watch.is_suspicious {
+            watch.is_suspicious = false;
+            tracing::error!(
+                waiting = info.num_pending,
+                "deliveries wait in the JetStream outbox and none come: it connects anew"
+            );
+            if let Err(error) = self.client.force_reconnect().await {
+                tracing::warn!(%error, "the JetStream outbox cannot connect anew");
+            }
+            self.rebuild().await;
+        }
+    }
+
+    /// Looks for the consumer, and creates what is missing.
+    async fn rebuild(&self) {
+        match streams::set_up(&self.context, &self.settings).await {
+            Ok(consumer) => self.replace_consumer(consumer),
+            Err(error) => tracing::warn!(%error, "the JetStream outbox cannot be pulled from"),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the outbox does with a server of the test's own: set-up, traps of JetStream, kills.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod hanging;
+mod kill;
+mod scene;
+mod set_up;
+mod traps;
+mod whole_way;
+mod worker;
