@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use async_nats::{
-    Subject,
-    jetstream::{AckKind, Message},
+    StatusCode, Subject, Subscriber,
+    jetstream::{AckKind, Message, consumer::pull::BatchConfig},
 };
 use futures_util::StreamExt;
 use tokio::time::timeout_at;
@@ -51,50 +51,71 @@ impl Engine {
     ) -> Result<PulledBatch, JetStreamOutboxError> {
         let at = Instant::now();
         let until = tokio::time::Instant::from_std(until);
-        let bytes = BYTES.max(self.client.max_payload());
-        let consumer = self.consumer();
-        let asked = async {
-            match wait {
-                None => {
-                    let fetch = consumer.fetch().max_messages(at_most).max_bytes(bytes);
-                    fetch.messages().await
-                }
-                Some(wait) => {
-                    let batch = consumer.batch().max_messages(at_most).max_bytes(bytes);
-                    batch.expires(wait).messages().await
-                }
-            }
-        };
-        let asked = timeout_at(until, asked).await.map_err(|_| Kind::TimedOut)?;
-        let mut answers =
-            asked.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))?;
+        let mut answers = timeout_at(until, self.ask(at_most, wait))
+            .await
+            .map_err(|_| Kind::TimedOut)??;
         let mut batch = PulledBatch::default();
-        let mut number = 0;
-        while number < at_most {
-            match timeout_at(until, answers.next()).await {
-                Ok(Some(Ok(message))) => {
+        let (mut number, mut expected, mut until) = (0, at_most, until);
+        while number < expected {
+            let Ok(Some(answer)) = timeout_at(until, answers.next()).await else {
+                // What is on its way comes again after its lease.
+                match number {
+                    0 if !batch.is_all => return Err(Kind::TimedOut.into()),
+                    _ => break,
+                }
+            };
+            match answer.status {
+                None | Some(StatusCode::OK) => {
                     number += 1;
-                    batch.messages.extend(self.read(message, at));
+                    batch.messages.extend(self.read(answer, at));
                 }
-                Ok(None) => {
-                    batch.is_all = true;
-                    break;
+                Some(StatusCode::IDLE_HEARTBEAT) => {}
+                Some(status) if is_end(status) => {
+                    batch.is_all = status != COMPLETED;
+                    let unknown = if batch.is_all { number } else { at_most };
+                    expected = sent(&answer, at_most).unwrap_or(unknown);
+                    until = until.min(tokio::time::Instant::now() + OVERTAKEN);
                 }
-                // It has brought all the bytes that it may.
-                Ok(Some(Err(_))) if number > 0 => break,
-                Ok(Some(Err(error))) => {
+                Some(_) if number > 0 => break,
+                Some(status) => {
                     let refused = JetStreamOutboxError::new(Kind::Refused);
-                    return Err(refused.with_detail(error.to_string()));
+                    return Err(refused.with_detail(format!("a pull was answered with {status}")));
                 }
-                Err(_) if number > 0 => break,
-                Err(_) => return Err(Kind::TimedOut.into()),
             }
         }
         Ok(batch)
     }
 
+    async fn ask(
+        &self,
+        at_most: usize,
+        wait: Option<Duration>,
+    ) -> Result<Subscriber, JetStreamOutboxError> {
+        let failed = JetStreamOutboxError::new(Kind::Other);
+        let inbox = Subject::from(self.client.new_inbox());
+        let answers = match self.client.subscribe(inbox.clone()).await {
+            Ok(answers) => answers,
+            Err(error) => return Err(failed.with_source(error)),
+        };
+        let question = BatchConfig {
+            batch: at_most,
+            expires: wait,
+            no_wait: wait.is_none(),
+            max_bytes: BYTES.max(self.client.max_payload()),
+            ..BatchConfig::default()
+        };
+        match self.consumer().request_batch(question, inbox).await {
+            Ok(()) => Ok(answers),
+            Err(error) => Err(failed.with_source(error)),
+        }
+    }
+
     /// `None` for what is no delivery: that is buried.
-    fn read(&self, message: Message, at: Instant) -> Option<Pulled> {
+    fn read(&self, message: async_nats::Message, at: Instant) -> Option<Pulled> {
+        let message = Message {
+            message,
+            context: self.context.clone(),
+        };
         let (sequence, delivered, published) = match message.info() {
             Ok(info) => (info.stream_sequence, info.delivered, info.published),
             Err(_) => return None,
@@ -139,4 +160,20 @@ impl Engine {
             }
         });
     }
+}
+
+/// All bytes that were asked for have come, or all messages.
+const COMPLETED: StatusCode = StatusCode::REQUEST_TERMINATED;
+/// How long a message may come after the end that has overtaken it.
+const OVERTAKEN: Duration = Duration::from_secs(1);
+
+fn is_end(status: StatusCode) -> bool {
+    [StatusCode::NOT_FOUND, StatusCode::TIMEOUT, COMPLETED].contains(&status)
+}
+
+/// How many messages the server has sent before this end. With replicas each of them waits for a quorum,
+/// and the end does not.
+fn sent(end: &async_nats::Message, asked: usize) -> Option<usize> {
+    let left = end.headers.as_ref()?.get("Nats-Pending-Messages")?;
+    Some(asked.saturating_sub(left.as_str().parse().ok()?))
 }
