@@ -8,6 +8,7 @@
 //!
 //! [`MemoryOutbox`] is the default. `tower-webhook-sqlite`, a crate of its own, keeps deliveries in
 //! a file, and `tower-webhook-postgres` in a database that several machines share.
+//! a file, and `tower-webhook-nats` in a NATS JetStream stream.
 //!
 //! # An outbox of one's own
 //!
