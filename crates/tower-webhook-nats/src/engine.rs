@@ -7,25 +7,17 @@ use std::{
 };
 
 use async_nats::{
-    Client, HeaderMap, Request, RequestErrorKind, Subject,
-    jetstream::{
-        AckKind, Context,
-        consumer::PullConsumer,
-        context::{PublishAckFuture, PublishError, PublishErrorKind},
-        message::PublishMessage,
-    },
+    Client,
+    jetstream::{AckKind, Context, consumer::PullConsumer},
 };
-use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::time::timeout;
 use tower_webhook::{
     DeliveryId,
     outbox::{Lease, LeasedDelivery},
 };
 
 use crate::{
-    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, leases::Leases, names::Name,
-    parked::Parked, pull::Pulled, ready::Ready, watch::Watch,
+    leases::Leases, names::Name, parked::Parked, pull::Pulled, ready::Ready, watch::Watch,
 };
 
 #[derive(Clone, Debug)]
@@ -95,67 +87,6 @@ impl Engine {
         *lock(&self.consumer) = consumer;
     }
 
-    /// Publishes without waiting for the acknowledgement.
-    pub(crate) async fn publish(
-        &self,
-        subject: String,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> Result<PublishAckFuture, JetStreamOutboxError> {
-        let mut message = PublishMessage::build().payload(payload);
-        if let Some(headers) = headers {
-            message = message.headers(headers);
-        }
-        let published = self.context.send_publish(subject, message);
-        match timeout(self.settings.timeout, published).await {
-            Ok(published) => published.map_err(publish_error),
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
-    }
-
-    /// Waits until the streams' servers have it.
-    pub(crate) async fn acknowledged(
-        &self,
-        published: PublishAckFuture,
-    ) -> Result<(), JetStreamOutboxError> {
-        match timeout(self.settings.timeout, published.into_future()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(publish_error(error)),
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
-    }
-
-    /// Acknowledges a message in one way or another, and waits until the server has heard it: what
-    /// becomes of the message is so for the next pull.
-    pub(crate) async fn answer(
-        &self,
-        reply: &Subject,
-        kind: AckKind,
-    ) -> Result<(), JetStreamOutboxError> {
-        let request = Request::new().payload(kind.into());
-        let sent = self.client.send_request(reply.clone(), request);
-        match timeout(2 * self.settings.timeout, sent).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let kind = match error.kind() {
-                    RequestErrorKind::TimedOut => Kind::TimedOut,
-                    // The consumer is gone, and with it every lease.
-                    RequestErrorKind::NoResponders => Kind::Refused,
-                    _ => Kind::Other,
-                };
-                Err(JetStreamOutboxError::new(kind).with_source(error))
-            }
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
-    }
-
-    /// The same for what nobody waits for: what is not heard is delivered again after a lease.
-    pub(crate) async fn hint(&self, reply: Subject, kind: AckKind) {
-        if let Err(error) = self.client.publish(reply, kind.into()).await {
-            tracing::debug!(%error, "a message that is handed back comes after its lease");
-        }
-    }
-
     /// From now on, whoever pulls one of these leaves it for the insert. Gives those that no other insert
     /// waits for.
     pub(crate) fn expect(&self, ids: impl Iterator<Item = DeliveryId>) -> Vec<DeliveryId> {
@@ -223,15 +154,16 @@ impl Engine {
     /// What nobody has asked for in time goes back, and leases that have run out are forgotten.
     pub(crate) async fn tidy(&self) {
         self.leases.sweep();
-        let old = {
-            let Ok(mut pulling) = self.pulling.try_lock() else {
-                return;
-            };
-            pulling.ready.take_older_than(self.settings.lease / 3)
-        };
-        let back = old
-            .into_iter()
-            .map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
+        if let Ok(mut pulling) = self.pulling.try_lock() {
+            self.hand_back_older_than(self.settings.lease / 3, &mut pulling)
+                .await;
+        }
+    }
+
+    /// What lies ready, and would have too little left of its lease.
+    pub(crate) async fn hand_back_older_than(&self, age: Duration, pulling: &mut Pulling) {
+        let old = pulling.ready.take_older_than(age).into_iter();
+        let back = old.map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
         join_all(back).await;
     }
 
@@ -261,13 +193,4 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Until when something that begins now may take.
 pub(crate) fn deadline(time: Duration) -> Instant {
     Instant::now() + time
-}
-
-pub(crate) fn publish_error(error: PublishError) -> JetStreamOutboxError {
-    let kind = match error.kind() {
-        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Kind::TimedOut,
-        PublishErrorKind::MaxPayloadExceeded => Kind::TooLarge,
-        _ => Kind::Refused,
-    };
-    JetStreamOutboxError::new(kind).with_source(error)
 }

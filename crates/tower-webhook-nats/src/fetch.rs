@@ -87,6 +87,8 @@ impl Engine {
         pulling: &mut Pulling,
         until: Instant,
     ) -> Result<bool, JetStreamOutboxError> {
+        self.hand_back_older_than(self.settings.lease / 2, pulling)
+            .await;
         for pulled in pulling.ready.take() {
             findings.add(pulled, &mut pulling.ready);
         }

@@ -17,9 +17,10 @@ use tower_webhook::{
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
     attempts::NextAttempt,
-    engine::{Engine, deadline, publish_error},
+    engine::{Engine, deadline},
     message,
     pull::Pulled,
+    send::publish_error,
 };
 
 /// What a batch may take longer for each of its messages, and bytes a second.

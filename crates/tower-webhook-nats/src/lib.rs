@@ -143,6 +143,7 @@ mod outbox;
 mod parked;
 mod pull;
 mod ready;
+mod send;
 mod settle;
 mod streams;
 mod thread;

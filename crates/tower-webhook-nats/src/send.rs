@@ -1,0 +1,86 @@
+//! What is sent to the server, and how its answers are awaited.
+
+use async_nats::{
+    HeaderMap, Request, RequestErrorKind, Subject,
+    jetstream::{
+        AckKind,
+        context::{PublishAckFuture, PublishError, PublishErrorKind},
+        message::PublishMessage,
+    },
+};
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::{JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine};
+
+impl Engine {
+    /// Publishes without waiting for the acknowledgement.
+    pub(crate) async fn publish(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<PublishAckFuture, JetStreamOutboxError> {
+        let mut message = PublishMessage::build().payload(payload);
+        if let Some(headers) = headers {
+            message = message.headers(headers);
+        }
+        let published = self.context.send_publish(subject, message);
+        match timeout(self.settings.timeout, published).await {
+            Ok(published) => published.map_err(publish_error),
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// Waits until the streams' servers have it.
+    pub(crate) async fn acknowledged(
+        &self,
+        published: PublishAckFuture,
+    ) -> Result<(), JetStreamOutboxError> {
+        match timeout(self.settings.timeout, published.into_future()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(publish_error(error)),
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// Acknowledges a message in one way or another, and waits until the server has heard it: what
+    /// becomes of the message is so for the next pull.
+    pub(crate) async fn answer(
+        &self,
+        reply: &Subject,
+        kind: AckKind,
+    ) -> Result<(), JetStreamOutboxError> {
+        let request = Request::new().payload(kind.into());
+        let sent = self.client.send_request(reply.clone(), request);
+        match timeout(2 * self.settings.timeout, sent).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                let kind = match error.kind() {
+                    RequestErrorKind::TimedOut => Kind::TimedOut,
+                    // The consumer is gone, and with it every lease.
+                    RequestErrorKind::NoResponders => Kind::Refused,
+                    _ => Kind::Other,
+                };
+                Err(JetStreamOutboxError::new(kind).with_source(error))
+            }
+            Err(_) => Err(Kind::TimedOut.into()),
+        }
+    }
+
+    /// The same for what nobody waits for: what is not heard is delivered again after a lease.
+    pub(crate) async fn hint(&self, reply: Subject, kind: AckKind) {
+        if let Err(error) = self.client.publish(reply, kind.into()).await {
+            tracing::debug!(%error, "a message that is handed back comes after its lease");
+        }
+    }
+}
+
+pub(crate) fn publish_error(error: PublishError) -> JetStreamOutboxError {
+    let kind = match error.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Kind::TimedOut,
+        PublishErrorKind::MaxPayloadExceeded => Kind::TooLarge,
+        _ => Kind::Refused,
+    };
+    JetStreamOutboxError::new(kind).with_source(error)
+}
