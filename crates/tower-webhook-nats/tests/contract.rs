@@ -35,7 +35,9 @@ async fn it_keeps_the_contract_without_sealing() {
     };
     let address = server.address();
     testing::check(async || {
-        let builder = builder(&address, &fresh_name()).with_lease(LEASE);
+        let builder = builder(&address, &fresh_name())
+            .with_lease(LEASE)
+            .with_timeout(Duration::from_secs(20));
         builder.with_insecure_plaintext().connect().await.unwrap()
     })
     .await;

@@ -17,7 +17,7 @@ use tower_webhook::{
 
 use crate::{
     scene::{PATIENCE, fetch, ids, leases, settle, stored},
-    support::{fresh_name, open, server::Server},
+    support::{builder, fresh_name, server::Server},
 };
 
 /// A delayed one survives it, too, with its number.
@@ -26,7 +26,12 @@ async fn nothing_that_was_acknowledged_is_lost() {
     let Some(mut server) = Server::start() else {
         return;
     };
-    let outbox = Arc::new(open(&server.address(), &fresh_name(), Duration::from_secs(2)).await);
+    // What a killed server leaves unanswered is waited for no longer than this.
+    let outbox = builder(&server.address(), &fresh_name())
+        .with_lease(Duration::from_secs(2))
+        .with_timeout(Duration::from_secs(2))
+        .connect();
+    let outbox = Arc::new(outbox.await.unwrap());
     let delayed = crate::scene::put_leased(&outbox, "delayed.example").await;
     settle(
         &outbox,

@@ -24,7 +24,15 @@ pub(crate) fn builder(address: &str, name: &str) -> JetStreamOutboxBuilder {
         .with_max_dead_letter_bytes(16 << 20)
 }
 
+/// A disk that others use may take seconds for thousands of syncs.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For what waits for the server, however slow it is.
 pub(crate) async fn open(address: &str, name: &str, lease: Duration) -> JetStreamOutbox {
-    let outbox = builder(address, name).with_lease(lease).connect().await;
+    let outbox = builder(address, name)
+        .with_lease(lease)
+        .with_timeout(TIMEOUT)
+        .connect()
+        .await;
     outbox.unwrap()
 }
