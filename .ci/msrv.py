@@ -16,7 +16,7 @@ metadata = json.load(sys.stdin)
 nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
 packages = {package["id"]: package for package in metadata["packages"]}
 
-seen, waiting = set(), [metadata["resolve"]["root"]]
+seen, waiting = set(), list(metadata["workspace_members"])
 while waiting:
     package = waiting.pop()
     if package in seen:

@@ -7,8 +7,8 @@
 //! what seals a delivery for the others.
 //!
 //! [`MemoryOutbox`] is the default. `tower-webhook-sqlite`, a crate of its own, keeps deliveries in
-//! a file, and `tower-webhook-postgres` in a database that several machines share.
-//! a file, and `tower-webhook-nats` in a NATS JetStream stream.
+//! a file, `tower-webhook-postgres` in a database that several machines share, and `tower-webhook-nats` in a
+//! stream of NATS JetStream.
 //!
 //! # An outbox of one's own
 //!

@@ -44,6 +44,9 @@ pub(crate) struct WorkerArgs {
     deliveries: DeliveryArgs,
 }
 
+/// The largest body that a worker puts anywhere, where others have said nothing else.
+const MAX_PAYLOAD: usize = 4 << 20;
+
 /// Delivers until a signal comes, and hands back what is left.
 pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
     let mut stop = Stop::new()?;
@@ -68,12 +71,12 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
         true => History::Payloads,
         false => History::Records,
     };
-    let builder = args.outbox.open(history, builder).await?;
-    let dispatcher = args.forward.open(builder).await?.build();
+    let builder = args.outbox.open(history, MAX_PAYLOAD, builder).await?;
+    let dispatcher = args.forward.open(MAX_PAYLOAD, builder).await?.build();
     dispatcher.start();
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "delivering from {}", args.outbox);
-    let ready = admin.map(|admin| admin.serve(&dispatcher));
+    let ready = admin.map(|admin| admin.serve(&dispatcher, args.outbox.can_list()));
     stop.asked().await;
     if let Some(ready) = ready {
         ready.drain();

@@ -93,13 +93,14 @@ impl Admin {
     }
 
     /// Serves for as long as the process runs.
-    pub(crate) fn serve(self, dispatcher: &Dispatcher) -> Readiness {
+    /// `can_be_tried`: whether it can be seen that the outbox can be written.
+    pub(crate) fn serve(self, dispatcher: &Dispatcher, can_be_tried: bool) -> Readiness {
         if let Ok(address) = self.listener.local_addr() {
             // On standard output, for scripts. Nobody may be reading.
             let _ = writeln!(std::io::stdout(), "admin on http://{address}");
         }
         let console = console(dispatcher, Access::left_to_others()).with_events(&self.events);
-        let ready = Readiness::new(dispatcher.clone());
+        let ready = Readiness::new(dispatcher.clone(), can_be_tried);
         let pages = Pages {
             gate: self.gate,
             console: match self.actions {

@@ -18,6 +18,7 @@ pub(crate) struct Readiness(Arc<Shared>);
 
 struct Shared {
     dispatcher: Dispatcher,
+    can_be_tried: bool,
     is_draining: AtomicBool,
     /// What was found, and when. Whoever asks meanwhile waits for the same answer.
     found: Mutex<Option<(Instant, bool)>>,
@@ -28,9 +29,10 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Readiness {
-    pub(super) fn new(dispatcher: Dispatcher) -> Self {
+    pub(super) fn new(dispatcher: Dispatcher, can_be_tried: bool) -> Self {
         Self(Arc::new(Shared {
             dispatcher,
+            can_be_tried,
             is_draining: AtomicBool::new(false),
             found: Mutex::default(),
         }))
@@ -43,9 +45,13 @@ impl Readiness {
     pub(super) async fn is_so(&self) -> bool {
         let Shared {
             dispatcher,
+            can_be_tried,
             is_draining,
             found,
         } = &*self.0;
+        if !can_be_tried {
+            return !is_draining.load(Ordering::SeqCst);
+        }
         let mut found = found.lock().await;
         let is_writable = match *found {
             Some((at, is_writable)) if at.elapsed() < AT_MOST_EVERY => is_writable,

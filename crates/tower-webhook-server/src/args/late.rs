@@ -1,7 +1,5 @@
 //! An outbox on a server that may be away when this process starts.
 
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tower_webhook::{
@@ -11,49 +9,37 @@ use tower_webhook::{
         Settlement, StoredDelivery, Want,
     },
 };
-use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxError};
-
-use super::postgres::MAX_PAYLOAD;
 
 /// Opened at the latest with the first delivery that goes there. It is only put into: nothing is fetched from it.
-pub(crate) struct LateOutbox {
-    open: Box<Open>,
+pub(crate) struct LateOutbox<O> {
+    open: Box<dyn Fn() -> BoxFuture<'static, Result<O, BoxError>> + Send + Sync>,
     sealing: Sealing,
-    opened: OnceCell<PostgresOutbox>,
+    max_payload: usize,
+    opened: OnceCell<O>,
 }
 
-type Open =
-    dyn Fn() -> BoxFuture<'static, Result<PostgresOutbox, PostgresOutboxError>> + Send + Sync;
-
-impl LateOutbox {
+impl<O: Outbox> LateOutbox<O> {
     pub(crate) fn new(
         sealing: Sealing,
-        open: impl Fn() -> BoxFuture<'static, Result<PostgresOutbox, PostgresOutboxError>>
-        + Send
-        + Sync
-        + 'static,
-        opened: Option<PostgresOutbox>,
+        max_payload: usize,
+        opened: Option<O>,
+        open: impl Fn() -> BoxFuture<'static, Result<O, BoxError>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             open: Box::new(open),
             sealing,
+            max_payload,
             opened: OnceCell::new_with(opened),
         }
-    }
-
-    async fn opened(&self) -> Result<&PostgresOutbox, BoxError> {
-        let opened = self.opened.get_or_try_init(|| (self.open)()).await;
-        opened.map_err(Into::into)
     }
 }
 
 const ONLY_PUT_INTO: &str = "deliveries are only put into this outbox";
 
-impl Outbox for LateOutbox {
+impl<O: Outbox> Outbox for LateOutbox<O> {
     fn limits(&self) -> Limits {
         let mut limits = Limits::new(Durability::LocalDisk);
-        limits.lease = Some(Duration::from_secs(10));
-        limits.max_payload = Some(MAX_PAYLOAD);
+        limits.max_payload = Some(self.max_payload);
         limits
     }
 
@@ -62,7 +48,8 @@ impl Outbox for LateOutbox {
     }
 
     async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
-        self.opened().await?.insert(batch).await
+        let opened = self.opened.get_or_try_init(|| (self.open)()).await?;
+        opened.insert(batch).await
     }
 
     async fn fetch(&self, _: Want) -> Result<DueDeliveries, BoxError> {

@@ -5,6 +5,7 @@ mod deliveries;
 mod endpoints;
 mod environment;
 mod late;
+mod nats;
 mod outbox;
 mod postgres;
 mod values;

@@ -12,10 +12,12 @@ use tower_webhook::{
     dispatch::DispatcherBuilder,
     outbox::{MemoryOutbox, SealingKey, SealingKeyError},
 };
+use tower_webhook_nats::JetStreamOutbox;
 use tower_webhook_postgres::PostgresOutbox;
 use tower_webhook_sqlite::SqliteOutbox;
 
 use super::{
+    nats::Nats,
     postgres::{MAX_PAYLOAD, Postgres},
     values::number,
 };
@@ -24,7 +26,8 @@ use super::{
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Outbox")]
 pub(crate) struct OutboxArgs {
-    /// Where webhooks wait to be delivered: memory, sqlite:PATH, or postgres://USER:PASSWORD@HOST/NAME
+    /// Where webhooks wait to be delivered: memory, sqlite:PATH, postgres://USER:PASSWORD@HOST/NAME, or
+    /// nats://HOST, of several servers with commas
     #[arg(long, value_name = "OUTBOX", default_value = "memory")]
     outbox: OutboxUrl,
 
@@ -38,7 +41,8 @@ pub(crate) struct OutboxArgs {
     #[arg(long, value_name = "FILE", value_delimiter = '\n')]
     outbox_older_key_file: Vec<PathBuf>,
 
-    /// Trust these certificate authorities (PEM) as PostgreSQL's, instead of those that browsers trust
+    /// Trust these certificate authorities (PEM) as the server's: PostgreSQL's instead of those that browsers
+    /// trust, NATS's beside those of the system
     #[arg(long, value_name = "FILE")]
     outbox_ca_file: Option<PathBuf>,
 
@@ -50,6 +54,14 @@ pub(crate) struct OutboxArgs {
     /// the same outbox: about as many attempts are made at once [default: no limit]
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     outbox_max_leased_per_host: Option<usize>,
+
+    /// On how many NATS servers each webhook is kept: 1, 3 or 5
+    #[arg(long, value_name = "NUMBER", default_value = "3", value_parser = number)]
+    outbox_replicas: usize,
+
+    /// The file with the token and the key that NATS servers ask for
+    #[arg(long, value_name = "FILE")]
+    outbox_credentials_file: Option<PathBuf>,
 }
 
 /// Where they go on to from there.
@@ -76,6 +88,14 @@ pub(crate) struct ForwardArgs {
         requires = "forward"
     )]
     forward_schema: String,
+
+    /// As --outbox-replicas, of that outbox
+    #[arg(long, value_name = "NUMBER", default_value = "3", value_parser = number, requires = "forward")]
+    forward_replicas: usize,
+
+    /// As --outbox-credentials-file, of that outbox
+    #[arg(long, value_name = "FILE", requires = "forward")]
+    forward_credentials_file: Option<PathBuf>,
 }
 
 /// It may have a password in it, and is not shown.
@@ -84,6 +104,7 @@ enum OutboxUrl {
     Memory,
     Sqlite(PathBuf),
     Postgres(String),
+    Nats(String),
 }
 
 /// More than there ever is.
@@ -98,6 +119,9 @@ struct Settings<'a> {
     ca_file: Option<&'a Path>,
     schema: &'a str,
     max_leased_per_host: Option<usize>,
+    replicas: usize,
+    credentials_file: Option<&'a Path>,
+    max_payload: usize,
 }
 
 /// What history is kept of what was delivered.
@@ -114,6 +138,7 @@ enum Opened {
     Memory(MemoryOutbox),
     Sqlite(SqliteOutbox),
     Postgres(PostgresOutbox),
+    Nats(JetStreamOutbox),
 }
 
 impl OutboxArgs {
@@ -122,9 +147,16 @@ impl OutboxArgs {
         !matches!(self.outbox, OutboxUrl::Memory)
     }
 
+    /// Whether what is in it can be looked up, and delivered again.
+    pub(crate) fn can_list(&self) -> bool {
+        !matches!(self.outbox, OutboxUrl::Nats(_))
+    }
+
+    /// `max_payload`: the largest body that is to be kept.
     pub(crate) async fn open(
         &self,
         history: History,
+        max_payload: usize,
         builder: DispatcherBuilder,
     ) -> Result<DispatcherBuilder, Box<dyn Error>> {
         let settings = Settings {
@@ -134,11 +166,15 @@ impl OutboxArgs {
             ca_file: self.outbox_ca_file.as_deref(),
             schema: &self.outbox_schema,
             max_leased_per_host: self.outbox_max_leased_per_host,
+            replicas: self.outbox_replicas,
+            credentials_file: self.outbox_credentials_file.as_deref(),
+            max_payload,
         };
         Ok(match self.outbox.open(&settings, history).await? {
             Opened::Memory(outbox) => builder.with_outbox(outbox),
             Opened::Sqlite(outbox) => builder.with_outbox(outbox),
             Opened::Postgres(outbox) => builder.with_outbox(outbox),
+            Opened::Nats(outbox) => builder.with_outbox(outbox),
         })
     }
 }
@@ -158,6 +194,7 @@ impl ForwardArgs {
 
     pub(crate) async fn open(
         &self,
+        max_payload: usize,
         builder: DispatcherBuilder,
     ) -> Result<DispatcherBuilder, Box<dyn Error>> {
         let Some(forward) = &self.forward else {
@@ -170,18 +207,26 @@ impl ForwardArgs {
             ca_file: self.forward_ca_file.as_deref(),
             schema: &self.forward_schema,
             max_leased_per_host: None,
+            replicas: self.forward_replicas,
+            credentials_file: self.forward_credentials_file.as_deref(),
+            max_payload,
         };
         // The history is that of whoever delivers from there.
         let history = History::Records;
-        if let OutboxUrl::Postgres(url) = forward {
-            let late = settings.postgres(url, history)?.open_now_or_later().await;
-            let late = late.map_err(|error| format!("--forward: {error}"))?;
-            return Ok(builder.with_forwarding(late));
-        }
-        Ok(match forward.open(&settings, history).await? {
-            Opened::Memory(_) => return Err("--forward memory keeps nothing".into()),
-            Opened::Sqlite(outbox) => builder.with_forwarding(outbox),
-            Opened::Postgres(outbox) => builder.with_forwarding(outbox),
+        Ok(match forward {
+            OutboxUrl::Postgres(url) => {
+                let late = settings.postgres(url, history)?.open_now_or_later().await;
+                builder.with_forwarding(late.map_err(|error| format!("--forward: {error}"))?)
+            }
+            OutboxUrl::Nats(addresses) => {
+                let late = settings.nats(addresses)?.open_now_or_later().await;
+                builder.with_forwarding(late.map_err(|error| format!("--forward: {error}"))?)
+            }
+            OutboxUrl::Memory => return Err("--forward memory keeps nothing".into()),
+            OutboxUrl::Sqlite(_) => match forward.open(&settings, history).await? {
+                Opened::Sqlite(outbox) => builder.with_forwarding(outbox),
+                _ => unreachable!("it is a file"),
+            },
         })
     }
 }
@@ -212,6 +257,23 @@ impl Settings<'_> {
     }
 }
 
+impl Settings<'_> {
+    fn nats(&self, addresses: &str) -> Result<Nats, String> {
+        let option = self.option;
+        let key_file = self.key_file.ok_or_else(|| {
+            format!("{option} nats://… needs {option}-key-file FILE, the same key everywhere")
+        })?;
+        Ok(Nats {
+            addresses: addresses.to_owned(),
+            key: self.key(key_file, History::Records)?,
+            replicas: self.replicas,
+            credentials: self.credentials_file.map(Path::to_owned),
+            authorities: self.ca_file.map(Path::to_owned),
+            max_payload: self.max_payload,
+        })
+    }
+}
+
 impl OutboxUrl {
     async fn open(
         &self,
@@ -219,9 +281,16 @@ impl OutboxUrl {
         history: History,
     ) -> Result<Opened, Box<dyn Error>> {
         let Settings { option, .. } = settings;
-        let is_postgres = matches!(self, Self::Postgres(_));
-        if settings.ca_file.is_some() && !is_postgres {
-            return Err(format!("{option}-ca-file goes with {option} postgres://…").into());
+        let (is_postgres, is_nats) = (
+            matches!(self, Self::Postgres(_)),
+            matches!(self, Self::Nats(_)),
+        );
+        if settings.ca_file.is_some() && !is_postgres && !is_nats {
+            let text = format!("{option}-ca-file goes with {option} postgres://… or nats://…");
+            return Err(text.into());
+        }
+        if settings.credentials_file.is_some() && !is_nats {
+            return Err(format!("{option}-credentials-file goes with {option} nats://…").into());
         }
         if settings.max_leased_per_host.is_some() && !is_postgres {
             let text = format!("{option}-max-leased-per-host goes with {option} postgres://…");
@@ -266,6 +335,13 @@ impl OutboxUrl {
                 let opened = settings.postgres(url, history)?.open().await;
                 Opened::Postgres(opened.map_err(|error| format!("{option}: {error}"))?)
             }
+            Self::Nats(_) if history == History::Payloads => {
+                return Err("what is in NATS cannot be looked up: --status-path and --keep-payloads need another outbox".into());
+            }
+            Self::Nats(addresses) => {
+                let opened = settings.nats(addresses)?.open().await;
+                Opened::Nats(opened.map_err(|error| format!("{option}: {error}"))?)
+            }
         })
     }
 }
@@ -288,6 +364,7 @@ impl fmt::Display for OutboxUrl {
             Self::Memory => f.write_str("memory"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(_) => f.write_str("postgres"),
+            Self::Nats(_) => f.write_str("nats"),
         }
     }
 }
@@ -309,7 +386,10 @@ impl FromStr for OutboxUrl {
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
                 Ok(Self::Postgres(text.to_owned()))
             }
-            _ => Err("must be `memory`, `sqlite:PATH` or `postgres://…`"),
+            Some(("nats" | "tls", rest)) if rest.starts_with("//") => {
+                Ok(Self::Nats(text.to_owned()))
+            }
+            _ => Err("must be `memory`, `sqlite:PATH`, `postgres://…` or `nats://…`"),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! An outbox in PostgreSQL, as the options describe it.
 
-use std::{error::Error, fmt, fs, path::Path};
+use std::{fmt, fs, path::Path};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use tower_webhook::outbox::{Sealing, SealingKey};
 use tower_webhook_postgres::{
     PostgresOutbox, PostgresOutboxBuilder, PostgresOutboxError, PostgresOutboxErrorKind as Kind,
@@ -85,7 +85,9 @@ impl Postgres {
     }
 
     /// Opened later, where the server is away. What is wrong with the settings is an error at once.
-    pub(super) async fn open_now_or_later(self) -> Result<LateOutbox, Box<dyn Error>> {
+    pub(super) async fn open_now_or_later(
+        self,
+    ) -> Result<LateOutbox<PostgresOutbox>, PostgresOutboxError> {
         let opened = match self.clone().open().await {
             Ok(opened) => Some(opened),
             Err(error)
@@ -97,10 +99,10 @@ impl Postgres {
                 tracing::warn!(%error, "webhooks wait until they can go on");
                 None
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let sealing = Sealing::with_key(self.key.clone());
-        let open = move || self.clone().open().boxed();
-        Ok(LateOutbox::new(sealing, open, opened))
+        let open = move || self.clone().open().map_err(Into::into).boxed();
+        Ok(LateOutbox::new(sealing, MAX_PAYLOAD, opened, open))
     }
 }

@@ -59,7 +59,10 @@ impl Common {
             return Err("name the --outbox that is to be looked at".into());
         }
         let builder = Dispatcher::builder().without_attempts();
-        let builder = self.outbox.open(History::AsItIs, builder).await;
+        if !self.outbox.can_list() {
+            return Err("what is in NATS cannot be looked up".into());
+        }
+        let builder = self.outbox.open(History::AsItIs, 0, builder).await;
         let builder = builder.map_err(|error| error.to_string())?;
         Ok(builder.build())
     }

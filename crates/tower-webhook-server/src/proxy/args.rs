@@ -71,7 +71,7 @@ pub(crate) struct ProxyArgs {
     deliveries: DeliveryArgs,
 
     #[command(flatten)]
-    outbox: OutboxArgs,
+    pub(crate) outbox: OutboxArgs,
 
     #[command(flatten)]
     forward: ForwardArgs,
@@ -118,8 +118,9 @@ impl ProxyArgs {
         if let Some(admin) = admin {
             builder = admin.watching(builder);
         }
-        let builder = self.outbox.open(history, builder).await?;
-        let dispatcher = self.forward.open(builder).await?.build();
+        let max_payload = self.calls.body_limit();
+        let builder = self.outbox.open(history, max_payload, builder).await?;
+        let dispatcher = self.forward.open(max_payload, builder).await?.build();
         dispatcher.start();
         Ok(dispatcher)
     }

@@ -46,6 +46,7 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
     )?;
     let admin = args.admin.bind().await?;
     let dispatcher = args.dispatcher(admin.as_ref()).await?;
+    let can_be_tried = args.outbox.can_list();
     let layer = args.calls.layer(&dispatcher);
     let status = args.calls.status_path();
     let status = status.map(|path| StatusAt::new(path, &dispatcher));
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    let ready = admin.map(|admin| admin.serve(&dispatcher));
+    let ready = admin.map(|admin| admin.serve(&dispatcher, can_be_tried));
     let server = Server::new(layer, proxy, args.half_close_timeout, status, keys);
     let connections = server.serve(&listener, stop.asked()).await;
     drop(listener);

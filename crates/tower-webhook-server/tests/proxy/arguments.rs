@@ -48,11 +48,15 @@ async fn bad_arguments_are_named() {
         ("--body-limit", "MiB", "begin with a number"),
         ("--body-limit", "2GiB", "1GiB at most"),
         ("--body-limit", "99999999999999999999GiB", "number"),
-        ("--outbox", "disk", "must be `memory`, `sqlite:PATH` or"),
+        (
+            "--outbox",
+            "disk",
+            "must be `memory`, `sqlite:PATH`, `postgres",
+        ),
         (
             "--forward",
             "postgres:name",
-            "must be `memory`, `sqlite:PATH` or",
+            "must be `memory`, `sqlite:PATH`, `postgres",
         ),
         ("--outbox", "sqlite:", "a path is missing"),
     ] {

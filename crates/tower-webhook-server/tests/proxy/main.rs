@@ -13,6 +13,7 @@ mod http2;
 mod keys;
 mod leaving;
 mod messages;
+mod nats;
 mod options;
 mod postgres;
 mod raw;
@@ -29,6 +30,9 @@ mod process;
 
 mod sqlite;
 
+#[allow(dead_code)] // other tests use more of it
+#[path = "../../../tower-webhook-nats/tests/support/server.rs"]
+mod nats_server;
 #[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
 mod postgres_support;
 
