@@ -17,7 +17,12 @@ use tower_webhook::{
 };
 
 use crate::{
-    leases::Leases, names::Name, parked::Parked, pull::Pulled, ready::Ready, watch::Watch,
+    leases::Leases,
+    names::Name,
+    parked::Parked,
+    pull::Pulled,
+    ready::{Ready, Waiting},
+    watch::Watch,
 };
 
 #[derive(Clone, Debug)]
@@ -43,6 +48,7 @@ pub(crate) struct Engine {
 
 pub(crate) struct Pulling {
     pub(crate) ready: Ready,
+    pub(crate) waiting: Waiting,
     pub(crate) parked: Parked,
     pub(crate) watch: Watch,
 }
@@ -65,6 +71,7 @@ impl Engine {
     ) -> Self {
         let pulling = Pulling {
             ready: Ready::default(),
+            waiting: Waiting::default(),
             parked: Parked::default(),
             watch: Watch::new(),
         };
@@ -162,8 +169,11 @@ impl Engine {
 
     /// What lies ready, and would have too little left of its lease.
     pub(crate) async fn hand_back_older_than(&self, age: Duration, pulling: &mut Pulling) {
-        let old = pulling.ready.take_older_than(age).into_iter();
-        let back = old.map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
+        let mut old = pulling.ready.take_older_than(age);
+        old.extend(pulling.waiting.take_older_than(age));
+        let back = old
+            .into_iter()
+            .map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
         join_all(back).await;
     }
 
@@ -171,8 +181,11 @@ impl Engine {
     pub(crate) async fn leave(&self) {
         let mut replies: Vec<_> = {
             let mut pulling = self.pulling.lock().await;
-            let ready = pulling.ready.take_older_than(Duration::ZERO);
-            ready.into_iter().map(|pulled| pulled.reply).collect()
+            let ready = pulling.ready.take_older_than(Duration::ZERO).into_iter();
+            ready
+                .chain(pulling.waiting.take())
+                .map(|pulled| pulled.reply)
+                .collect()
         };
         replies.extend(self.leases.drain().into_iter().map(|held| held.reply));
         let back = replies

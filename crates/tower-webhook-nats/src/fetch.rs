@@ -1,7 +1,8 @@
 //! What is due, as far as [`Want`] goes.
 //!
-//! The stream gives what has waited for the longest, for whatever host. What is for a host without a
-//! permit is handed back and comes again after a delay, and what is behind it is looked at.
+//! The stream gives what has waited for the longest, for whatever host. Of what is for a host without a
+//! permit, some lies here until there is one; the rest is handed back and comes again after a delay, and
+//! what is behind it is looked at.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,6 @@ use crate::{
     engine::{Engine, Pulling, deadline},
     insert::HEARD,
     pull::Pulled,
-    ready::Ready,
 };
 
 /// So many are looked at in one call, for hosts with permits behind those without.
@@ -63,7 +63,8 @@ impl Engine {
             return Err(error);
         }
         let mut due = DueDeliveries::default();
-        due.more = !is_all || !findings.parked.is_empty() || !pulling.ready.is_empty();
+        let lies_here = !pulling.ready.is_empty() || !pulling.waiting.is_empty();
+        due.more = !is_all || !findings.parked.is_empty() || lies_here;
         self.park(findings.parked, &mut pulling).await;
         drop(pulling);
         let found = findings.chosen.into_iter().map(|one| self.lease_due(one));
@@ -89,8 +90,13 @@ impl Engine {
     ) -> Result<bool, JetStreamOutboxError> {
         self.hand_back_older_than(self.settings.lease / 2, pulling)
             .await;
-        for pulled in pulling.ready.take() {
-            findings.add(pulled, &mut pulling.ready);
+        let lay_here = pulling
+            .ready
+            .take()
+            .into_iter()
+            .chain(pulling.waiting.take());
+        for pulled in lay_here {
+            findings.add(pulled, pulling);
         }
         let mut looks = 0;
         while let left @ 1.. = findings.left()
@@ -109,7 +115,7 @@ impl Engine {
             looks += number;
             for pulled in batch.messages {
                 if let Some(pulled) = self.leave_for_insert(pulled) {
-                    findings.add(pulled, &mut pulling.ready);
+                    findings.add(pulled, pulling);
                 }
             }
             if batch.is_all {
@@ -175,13 +181,14 @@ impl Findings {
         }
     }
 
-    fn add(&mut self, pulled: Pulled, ready: &mut Ready) {
+    fn add(&mut self, pulled: Pulled, pulling: &mut Pulling) {
         let host = &pulled.stored.host;
         let of_host = self.of_hosts.entry(host.clone()).or_default();
         if *of_host >= self.want.of(host) {
-            self.parked.push(pulled.reply);
+            let parked = pulling.waiting.push(pulled);
+            self.parked.extend(parked.map(|pulled| pulled.reply));
         } else if self.left() == 0 {
-            ready.push(pulled);
+            pulling.ready.push(pulled);
         } else {
             *self.of_hosts.entry(host.clone()).or_default() += 1;
             self.bytes = self.bytes.saturating_add(pulled.stored.payload.len());

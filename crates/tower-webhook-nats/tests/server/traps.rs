@@ -32,6 +32,32 @@ async fn delayed_deliveries_keep_no_others_out() {
     assert_eq!(ids(&fetch(&outbox, 10).await), healthy);
 }
 
+/// What was handed back comes again after a delay, and a host with a permit has to wait for none of that.
+#[tokio::test]
+async fn what_is_pulled_beyond_the_limit_of_a_host_is_there_when_it_has_room() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let outbox = open(&server.address(), &fresh_name(), LEASE).await;
+    put(&outbox, 200, "a.example").await;
+    let mut want = Want::up_to(200);
+    want.of_other_hosts = 50;
+    // Nothing was inserted for a lease: what waits has come to the consumer by and by.
+    let first = fetch(&outbox, 1).await;
+    assert_eq!(first.len(), 1);
+    let mut of_calls = Vec::new();
+    for _ in 0..2 {
+        let due = outbox.fetch(want.clone()).await.unwrap();
+        assert!(due.more);
+        of_calls.push(due.deliveries.len());
+        settle(&outbox, &leases(&due.deliveries), Verdict::Delivered).await;
+    }
+    assert_eq!(of_calls, [50, 50]);
+    // However long it is until then, it is all handed back when the outbox is closed.
+    outbox.close().await.unwrap();
+    assert_eq!(fetch(&outbox, 99).await.len(), 99);
+}
+
 #[tokio::test]
 async fn a_delivery_that_is_published_twice_is_there_once() {
     let Some(server) = Server::start() else {
