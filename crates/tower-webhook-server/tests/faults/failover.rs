@@ -1,6 +1,7 @@
 //! A primary that dies under load, and a standby that takes its place.
 
 use crate::{
+    engine::{Engine, postgres_url},
     fleet::{Fleet, Front},
     postgres_support::server::Server,
     record::Load,
@@ -32,13 +33,12 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() {
     drop(sql);
 
     let at = format!("127.0.0.1:{},127.0.0.1:{}", primary.port(), standby.port());
-    let fleet = Fleet::before(standby, &at, Front::Server).await;
+    let fleet = Fleet::at(Engine::Postgres(standby), postgres_url(&at), Front::Server).await;
     let mut load = Load::on(&fleet.proxies()).await;
     load.record.more_answers(500).await;
     primary.kill();
-    fleet.server.promote();
+    fleet.engine.promote();
     load.record.more_answers(500).await;
     load.end().await;
-    fleet.until_nothing_is_left().await;
     load.expect_all("a failover");
 }

@@ -6,10 +6,9 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, routing::post};
-use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::{postgres_support::server::Server, process::Process, record::serve};
+use crate::{engine::Engine, process::Process, record::serve};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
 
@@ -18,7 +17,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
 pub(crate) struct Addresses(Arc<Mutex<Vec<SocketAddr>>>);
 
 pub(crate) struct Fleet {
-    pub(crate) server: Server,
+    pub(crate) engine: Engine,
     url: String,
     folder: TempDir,
     upstream: String,
@@ -46,20 +45,18 @@ impl Addresses {
 }
 
 impl Fleet {
-    /// `None` where there is no server to be had.
-    pub(crate) async fn start(front: Front) -> Option<Self> {
-        let server = Server::start(&["listen_addresses=127.0.0.1"])?;
-        let at = format!("127.0.0.1:{}", server.port());
-        Some(Self::before(server, &at, front).await)
+    /// Before this server.
+    pub(crate) async fn before(engine: Engine, front: Front) -> Self {
+        let url = engine.url();
+        Self::at(engine, url, front).await
     }
 
-    /// Before this server, which is found at these addresses.
-    pub(crate) async fn before(server: Server, at: &str, front: Front) -> Self {
-        let settings = "sslmode=disable&target_session_attrs=read-write";
+    /// Before this server, which is found so.
+    pub(crate) async fn at(engine: Engine, url: String, front: Front) -> Self {
         let service = Router::new().route("/run", post(|body: Bytes| async { body }));
         let mut fleet = Self {
-            server,
-            url: format!("postgres://postgres@{at}/postgres?{settings}"),
+            engine,
+            url,
             folder: tempfile::tempdir().unwrap(),
             upstream: format!("http://{}", serve(service).await),
             proxies: Vec::new(),
@@ -84,12 +81,14 @@ impl Fleet {
 
     fn outbox(&self, option: &str) -> Vec<String> {
         let key = self.folder.path().join("key");
-        vec![
+        let mut args = self.engine.more(option);
+        args.extend([
             format!("--{option}"),
             self.url.clone(),
             format!("--{option}-key-file"),
             key.display().to_string(),
-        ]
+        ]);
+        args
     }
 
     async fn proxy(&self, number: usize) -> (Process, SocketAddr) {
@@ -125,8 +124,8 @@ impl Fleet {
         self.turn += 1;
         match self.turn % 3 {
             0 => {
-                self.server.kill();
-                self.server.run();
+                self.engine.kill();
+                self.engine.run();
             }
             1 => {
                 self.proxies[which].signal("KILL");
@@ -140,33 +139,6 @@ impl Fleet {
                 self.workers[which].exit().await;
                 self.workers[which] = self.worker().await;
             }
-        }
-    }
-
-    /// Of what the proxies have in files of their own.
-    pub(crate) async fn until_all_has_gone_on(&self) {
-        for number in 0..self.proxies.len() {
-            let file = self.folder.path().join(format!("webhooks-{number}.db"));
-            if !file.exists() {
-                continue;
-            }
-            let conn = Connection::open(&file).unwrap();
-            let left = || conn.query_row("SELECT count(*) FROM delivery", [], |row| row.get(0));
-            while left() != Ok(0) {
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    pub(crate) async fn until_nothing_is_left(&self) {
-        let client = self.server.sql().await;
-        let query = "SELECT count(*) FROM tower_webhook.delivery WHERE state <> 'dead'";
-        loop {
-            let left: i64 = client.query_one(query, &[]).await.unwrap().get(0);
-            if left == 0 {
-                return;
-            }
-            tokio::task::yield_now().await;
         }
     }
 }

@@ -8,12 +8,15 @@
 
 #![cfg(unix)]
 
+#[path = "../../../tower-webhook-nats/tests/support/server.rs"]
+mod nats_server;
 #[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
 mod postgres_support;
 #[path = "../../../../tests/support/process.rs"]
 mod process;
 
 mod away;
+mod engine;
 mod failover;
 mod fleet;
 mod record;
@@ -21,6 +24,7 @@ mod record;
 use std::time::{Duration, Instant};
 
 use crate::{
+    engine::Engine,
     fleet::{Fleet, Front},
     record::Load,
 };
@@ -31,11 +35,8 @@ fn time() -> Duration {
     Duration::from_secs(seconds.map_or(10, |seconds| seconds.parse().unwrap()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
-    let Some(mut fleet) = Fleet::start(Front::Server).await else {
-        return;
-    };
+async fn kill_again_and_again(engine: Engine, what: &str) {
+    let mut fleet = Fleet::before(engine, Front::Server).await;
     let mut load = Load::on(&fleet.proxies()).await;
     let began = Instant::now();
     let mut kills = 0;
@@ -46,6 +47,19 @@ async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
         kills += 1;
     }
     load.end().await;
-    fleet.until_nothing_is_left().await;
-    load.expect_all(&format!("{kills} kills"));
+    load.expect_all(&format!("{what}, {kills} kills"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
+    if let Some(engine) = Engine::postgres() {
+        kill_again_and_again(engine, "PostgreSQL").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_with_nats_either() {
+    if let Some(engine) = Engine::nats() {
+        kill_again_and_again(engine, "NATS").await;
+    }
 }

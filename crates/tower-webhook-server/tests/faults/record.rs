@@ -23,6 +23,7 @@ pub(crate) struct Record {
     next: AtomicUsize,
     is_over: AtomicBool,
     has_answered: Notify,
+    has_received: Notify,
 }
 
 impl Record {
@@ -66,6 +67,9 @@ pub(crate) struct Load {
 
 const CALLERS: usize = 16;
 
+/// Longer than several leases.
+const LONG: Duration = Duration::from_secs(180);
+
 /// Longer than a response waits for an outbox.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -80,12 +84,20 @@ impl Load {
         }
     }
 
-    /// Nobody calls any more.
+    /// Nobody calls any more, and all that was answered has come: what a killed process had leased comes
+    /// after the time of a lease.
     pub(crate) async fn end(&mut self) {
         self.record.is_over.store(true, Ordering::SeqCst);
         for caller in self.callers.drain(..) {
             caller.await.unwrap();
         }
+        let all_have_come = async {
+            while self.record.sums().1 > 0 {
+                self.record.has_received.notified().await;
+            }
+        };
+        // What is lost is told by `expect_all`.
+        let _ = timeout(LONG, all_have_come).await;
     }
 
     /// Says how it was, and that nothing is lost.
@@ -103,6 +115,7 @@ async fn receiver(record: &Arc<Record>) -> String {
     let hook = |headers: HeaderMap| async move {
         let id = headers["x-request-id"].to_str().unwrap().to_owned();
         *record.received.lock().unwrap().entry(id).or_default() += 1;
+        record.has_received.notify_one();
         StatusCode::NO_CONTENT
     };
     let address = serve(Router::new().route("/hook", post(hook))).await;
