@@ -7,6 +7,7 @@ mod environment;
 mod late;
 mod nats;
 mod outbox;
+mod outbox_url;
 mod postgres;
 mod values;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     deliveries::DeliveryArgs,
     endpoints::EndpointArgs,
     environment::with_environment,
-    outbox::{ForwardArgs, History, OutboxArgs},
+    outbox::{ForwardArgs, OutboxArgs},
+    outbox_url::History,
     values::{longer_than_nothing, number, path},
 };

@@ -11,7 +11,7 @@ use tower_webhook_postgres::{
 use super::{
     History,
     late::LateOutbox,
-    outbox::{ALL, ALWAYS},
+    outbox_url::{ALL, ALWAYS},
 };
 
 /// The largest payload that goes there.
