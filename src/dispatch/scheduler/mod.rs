@@ -19,6 +19,7 @@ mod room;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
@@ -29,7 +30,6 @@ use tokio::time::Instant;
 
 pub(super) use self::limits::SchedulerLimits;
 use self::{
-    limits::Shares,
     line::{Line, Place},
     standing::{KnownHosts, Standing},
 };
@@ -85,21 +85,6 @@ struct HostQueue<J> {
     /// Failures since its last answer.
     failures: u32,
     place: Place,
-}
-
-/// Who is next.
-struct NextTurn {
-    turn: u64,
-    standing: Standing,
-    is_of_reserve: bool,
-}
-
-/// Whether hosts of one standing may have one more attempt under way.
-enum Share {
-    Nothing,
-    Some,
-    /// One, and the next one after a while.
-    Reserve,
 }
 
 /// A host that has failed so often in a row pauses between two attempts, for longer each time.
@@ -170,11 +155,6 @@ impl<J: Due> Scheduler<J> {
         Some(job)
     }
 
-    /// Whether [`start`](Self::start) would give something.
-    pub(super) fn can_start(&self, now: Instant) -> bool {
-        self.next_turn(now).is_some()
-    }
-
     /// An attempt to this host has ended: its permit is free. Says how often the host has failed
     /// since its last answer.
     pub(super) fn end(&mut self, host: &Host, ended: AttemptEnd, now: Instant) -> u32 {
@@ -219,18 +199,6 @@ impl<J: Due> Scheduler<J> {
         self.waiting_by[queue.standing.index()] += 1;
     }
 
-    /// When [`start`](Self::start) may have something by the passing of time alone. What it has now
-    /// already, and what waits for a permit, needs no time.
-    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let pause = self.line.first_pause();
-        let waits_for_reserve = self.line.ends(Standing::Untried).is_some()
-            && self.running < self.limits.attempts
-            && self.unanswered() < self.limits.shares().half;
-        let reserve = self.next_reserve.filter(|_| waits_for_reserve);
-        let times = [pause, reserve].into_iter().flatten();
-        times.filter(|&at| at > now).min()
-    }
-
     /// Takes those out for which this is so.
     pub(super) fn extract(&mut self, mut is_so: impl FnMut(&J) -> bool) -> Vec<J> {
         let mut taken = Vec::new();
@@ -255,58 +223,6 @@ impl<J: Due> Scheduler<J> {
     #[cfg(test)]
     fn running(&self) -> usize {
         self.running
-    }
-
-    /// Of those that may have a permit, the one whose turn is the lowest.
-    fn next_turn(&self, now: Instant) -> Option<NextTurn> {
-        if self.running >= self.limits.attempts {
-            return None;
-        }
-        let turn_of = |standing: Standing| {
-            let is_of_reserve = match self.share_of(standing, now) {
-                Share::Nothing => return None,
-                Share::Some => false,
-                Share::Reserve => true,
-            };
-            let (longest, latest) = self.line.ends(standing)?;
-            let next = NextTurn {
-                turn: if is_of_reserve { latest } else { longest },
-                standing,
-                is_of_reserve,
-            };
-            Some((longest, next))
-        };
-        let turns = Standing::ALL.into_iter().filter_map(turn_of);
-        let first = turns.min_by_key(|(longest, _)| *longest);
-        first.map(|(_, next)| next)
-    }
-
-    /// Whether all hosts of that standing together may have one more attempt under way.
-    fn share_of(&self, standing: Standing, now: Instant) -> Share {
-        let doubtful = self.running_by[Standing::Doubtful.index()];
-        let unanswered = self.unanswered();
-        let Shares {
-            half,
-            open,
-            doubtful: most_doubtful,
-        } = self.limits.shares();
-        match standing {
-            Standing::Answering => Share::Some,
-            Standing::Doubtful if doubtful >= most_doubtful => Share::Nothing,
-            _ if unanswered < open => Share::Some,
-            Standing::Untried
-                if unanswered < half && self.next_reserve.is_none_or(|at| at <= now) =>
-            {
-                Share::Reserve
-            }
-            Standing::Untried | Standing::Fresh | Standing::Doubtful => Share::Nothing,
-        }
-    }
-
-    /// Attempts under way to hosts that are not known to answer.
-    fn unanswered(&self) -> usize {
-        let [_, untried, fresh, doubtful] = self.running_by;
-        untried + fresh + doubtful
     }
 
     fn line_up(&mut self, host: &Host) {

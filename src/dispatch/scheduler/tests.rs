@@ -78,7 +78,7 @@ impl Scheduler<Job> {
             !queue.due.is_empty()
                 && queue.running < self.limits.attempts_of(queue.standing)
                 && self.running < self.limits.attempts
-                && !matches!(self.share_of(queue.standing, now), Share::Nothing)
+                && !matches!(self.share_of(queue.standing, now), turn::Share::Nothing)
                 && !matches!(queue.place, Place::Paused(..))
         })
     }
