@@ -8,7 +8,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{core::Core, hub::RuntimeLink, insert::caught, settle::settle, store::Which};
+use super::{
+    core::{Core, wake},
+    hub::RuntimeLink,
+    insert::caught,
+    settle::settle,
+    store::Which,
+};
 use crate::{
     delivery::Delivery,
     error::BoxError,
@@ -83,7 +89,7 @@ async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>
         Ok(leases) => {
             for (beginning, lease) in batch.into_iter().zip(leases) {
                 if let Some(lease) = lease {
-                    core.hub().given.hold_run(lease, Instant::now());
+                    hold(core, lease);
                 }
                 if beginning.reply.send(Ok(())).is_err() {
                     // Nobody will take its place.
@@ -98,6 +104,16 @@ async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>
             }
         }
     }
+}
+
+/// Until the run ends. Whoever renews leases may have nothing else to wake for.
+fn hold(core: &Core, lease: Lease) {
+    let now = Instant::now();
+    let mut hub = core.hub();
+    hub.given.hold_run(lease, now);
+    let keepers = hub.keepers_to_wake(None, now);
+    drop(hub);
+    wake(keepers);
 }
 
 async fn begin_all(core: &Arc<Core>, batch: &[Beginning]) -> Result<Vec<Option<Lease>>, BoxError> {

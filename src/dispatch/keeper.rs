@@ -244,7 +244,12 @@ struct RenewRound<'c>(&'c Core);
 
 impl Drop for RenewRound<'_> {
     fn drop(&mut self) {
-        self.0.hub().given.end_renewal();
+        let mut hub = self.0.hub();
+        hub.given.end_renewal();
+        // While it lasted, none of them knew when the next one is.
+        let keepers = hub.keepers_to_wake(None, Instant::now());
+        drop(hub);
+        wake(keepers);
         self.0.has_ended_some.notify_waiters();
     }
 }

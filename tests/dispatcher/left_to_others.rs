@@ -1,11 +1,16 @@
 //! One dispatcher accepts, and another one delivers.
 
-use std::path::Path;
+use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
-use tower_webhook::{Dispatcher, EventKind, event::Durability, outbox::SealingKey};
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt};
+use tower_webhook::{Dispatcher, EventKind, WebhookLayer, event::Durability, outbox::SealingKey};
 use tower_webhook_sqlite::SqliteOutbox;
 
-use crate::world::{World, call};
+use crate::{
+    outboxes::Faulty,
+    world::{World, ask, call, gated},
+};
 
 pub(crate) fn outbox(folder: &Path) -> SqliteOutbox {
     let key = SealingKey::from_file_or_new(folder.join("key")).unwrap();
@@ -41,11 +46,35 @@ async fn what_is_accepted_without_attempts_others_deliver() {
     }
 
     // It has made no attempt, and holds up nothing when it ends.
-    let report = accepting.shutdown(std::time::Duration::MAX).await;
+    let report = accepting.shutdown(Duration::MAX).await;
     assert_eq!((report.abandoned.len(), report.unfinished), (0, 0));
     assert!(api.posts.try_recv().is_err());
     assert!(api.events.try_recv().is_err());
-    delivering.shutdown(std::time::Duration::MAX).await;
+    delivering.shutdown(Duration::MAX).await;
+}
+
+/// Nothing else happens in the process meanwhile: no poll, and no other delivery.
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_call_that_runs_is_renewed() {
+    let outbox = Faulty::durable();
+    let renewals = outbox.renewals();
+    let builder = Dispatcher::builder().with_outbox(outbox);
+    let (_api, builder) = World::new(builder.without_attempts());
+    let accepting = builder.build();
+    let (open, service) = gated();
+    let layer = WebhookLayer::new()
+        .with_dispatcher(accepting.clone())
+        .with_async_requests();
+    let mut request = ask("example.com", "a");
+    let prefer = http::HeaderValue::from_static("respond-async");
+    request.headers_mut().insert("prefer", prefer);
+    let receipt = layer.layer(service).oneshot(request).await.unwrap();
+    assert_eq!(receipt.status(), 202);
+    // The lease is one of ten seconds, and renewed three times in that.
+    sleep(Duration::from_secs(60)).await;
+    assert!(renewals.load(Ordering::SeqCst) >= 15, "{renewals:?}");
+    open.send(()).unwrap();
+    accepting.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,6 +58,7 @@ pub(crate) struct Faulty {
     sealing: Sealing,
     /// The ends of so many deliveries, the first ones, are never noted.
     never_noted: usize,
+    renewed: Arc<AtomicUsize>,
     inserted: Mutex<Vec<DeliveryId>>,
 }
 
@@ -67,6 +71,7 @@ impl Faulty {
             settle: Answer::AsItIs,
             sealing: Sealing::in_memory(),
             never_noted: 0,
+            renewed: Arc::default(),
             inserted: Mutex::default(),
         }
     }
@@ -86,6 +91,11 @@ impl Faulty {
     /// To change what becomes of inserts.
     pub(crate) fn inserts(&self) -> Switch {
         self.insert.clone()
+    }
+
+    /// How often leases are renewed.
+    pub(crate) fn renewals(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.renewed)
     }
 
     pub(crate) fn sealing(self, sealing: Sealing) -> Self {
@@ -156,7 +166,12 @@ impl Outbox for Faulty {
         answer(self.settle, self.inner.settle(batch)).await
     }
 
+    async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+        self.inner.begin(runs).await
+    }
+
     async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+        self.renewed.fetch_add(1, Ordering::SeqCst);
         self.inner.renew(leases).await
     }
 
