@@ -10,5 +10,5 @@ pub(crate) use self::{
     parameter::Parameter,
     prefer::{Promise, PromiseReader},
     problem::Problem,
-    reader::{Ask, Reader},
+    reader::{Ask, Reader, is_delivery},
 };

@@ -149,10 +149,8 @@ impl Reader {
             if *name == TRACEPARENT {
                 found.trace_parent.add(value.as_bytes());
             }
-            found.is_delivery |= *name == LOOP_MARK;
-            if *name == USER_AGENT {
-                found.is_delivery |= value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes());
-            } else if *name == UPGRADE {
+            found.is_delivery |= marks_delivery(name, value);
+            if *name == UPGRADE {
                 // Servers do not grant an `h2c` any more (RFC 9113); some clients always ask for it.
                 found.upgrades |= !value.as_bytes().eq_ignore_ascii_case(b"h2c");
             } else if *name == CONNECTION {
@@ -174,6 +172,18 @@ impl Reader {
             Occurrence::Again => Err(Problem::SecretTwice),
         }
     }
+}
+
+/// Whether a request is itself a delivery: this crate's own, or another's that says so.
+pub(crate) fn is_delivery(headers: &HeaderMap) -> bool {
+    headers
+        .iter()
+        .any(|(name, value)| marks_delivery(name, value))
+}
+
+fn marks_delivery(name: &HeaderName, value: &HeaderValue) -> bool {
+    *name == LOOP_MARK
+        || *name == USER_AGENT && value.as_bytes().starts_with(USER_AGENT_PREFIX.as_bytes())
 }
 
 fn given_in_headers<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Occurrence<'a> {

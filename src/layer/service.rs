@@ -14,7 +14,7 @@ use super::{
     receipt::Receipt,
 };
 use crate::{
-    ask::{Ask, Problem, Promise},
+    ask::{Ask, Problem, Promise, is_delivery},
     delivery::{DeliveryParts, Payload},
     dispatch::Destination,
     endpoint::Endpoint,
@@ -147,10 +147,11 @@ impl Config {
     }
 
     /// Where a call leads that names no endpoint, wants no more than a receipt, and whose result can be
-    /// looked up.
+    /// looked up. A delivery that comes here as its receiver is a call as any other: nothing is sent on.
     fn polling<B>(&self, request: &Request<B>) -> Option<Destination> {
         self.promise(request)?;
-        self.dispatcher.polling()
+        let destination = self.dispatcher.polling()?;
+        (!is_delivery(request.headers())).then_some(destination)
     }
 
     /// What a call gets in place of its response, where it wants no more.

@@ -112,11 +112,17 @@ async fn it_waits_where_nothing_can_be_looked_up() {
         builder.with_sink(nowhere).build()
     };
     let handed_over = sink(Dispatcher::builder());
+    let folder = tempfile::tempdir().unwrap();
+    let key = SealingKey::from_file_or_new(folder.path().join("key")).unwrap();
+    let far = SqliteOutbox::open(folder.path().join("webhooks.db"), key).unwrap();
+    let forwarding = Dispatcher::builder().with_forwarding(far).build();
     for layer in [
         // The status is mounted nowhere.
         rig.layer().with_async_requests(),
         // No call may be asynchronous.
         rig.layer().with_status_location("/webhooks"),
+        // Its result is kept elsewhere.
+        polled(WebhookLayer::new().with_dispatcher(forwarding.clone())),
         // Nothing is kept.
         polled(WebhookLayer::new().with_dispatcher(handed_over.clone())),
     ] {
@@ -128,6 +134,7 @@ async fn it_waits_where_nothing_can_be_looked_up() {
     }
     assert_eq!(rig.dispatcher.counts().accepted, 0);
     assert_eq!(handed_over.counts().accepted, 0);
+    assert_eq!(forwarding.counts().accepted, 0);
 }
 
 #[tokio::test]
@@ -135,7 +142,12 @@ async fn calls_that_are_never_asynchronous_are_left_alone() {
     let rig = rig_with_payloads().await;
     let grpc = ("content-type", "application/grpc");
     let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
-    for more in [&[grpc][..], &upgrade] {
+    // A delivery that comes here as its endpoint: nothing is sent on, so there is no loop.
+    let delivery = [
+        ("x-webhook-loop", "1"),
+        ("user-agent", "tower-webhook/0.1.0"),
+    ];
+    for more in [&[grpc][..], &upgrade, &delivery] {
         let app = Router::new()
             .route("/", any(|| async { "done" }))
             .layer(polled(rig.layer()));
