@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tower_webhook::{Dispatcher, EventKind, event::Durability};
+use tower_webhook::{
+    Dispatcher, EndpointPolicy, EventKind, Payload,
+    delivery::DeliveryParts,
+    event::{AttemptError, Durability, Outcome},
+    outbox::{DeliveryFilter, DeliveryState, Page},
+};
 
 use crate::{
     left_to_others::outbox,
@@ -73,6 +78,33 @@ async fn no_call_waits_for_the_far_outbox_and_nothing_is_lost_while_it_is_away()
         assert_eq!(report.abandoned.len(), 0);
         assert_eq!(accepting.counts().handed_over, 3);
     }
+}
+
+/// No body is that large, but what is delivered without a call may be, and what waits since a body could
+/// be larger.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_far_outbox_is_a_dead_letter_and_delays_no_other() {
+    let builder = Dispatcher::builder()
+        .with_body_limit(16)
+        .with_outbox(Faulty::durable());
+    let (mut api, builder) = World::new(builder.with_forwarding(Faulty::durable().max_payload(16)));
+    let accepting = builder.build();
+    let endpoint = EndpointPolicy::public()
+        .check("https://example.com/hook")
+        .unwrap();
+    let [large, small] = ["seventeen letters", "sixteen letters."].map(Payload::from);
+    let parts = DeliveryParts::new(endpoint.clone(), large);
+    accepting.deliver(parts).await.unwrap();
+    let last = Outcome::Failed(AttemptError::Client);
+    assert_eq!(api.end().await, EventKind::Dead { attempts: 0, last });
+
+    let parts = DeliveryParts::new(endpoint, small);
+    accepting.deliver(parts).await.unwrap();
+    assert_eq!(api.end().await, EventKind::HandedOver);
+    let dead = DeliveryFilter::new().with_state(DeliveryState::Dead);
+    let dead = accepting.deliveries(&dead, Page::first(10)).await;
+    assert_eq!(dead.unwrap().len(), 1);
+    accepting.shutdown(PATIENCE).await;
 }
 
 #[tokio::test]

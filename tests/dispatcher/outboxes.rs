@@ -55,7 +55,9 @@ pub(crate) struct Faulty {
     durability: Durability,
     insert: Switch,
     settle: Answer,
+    close: Answer,
     sealing: Sealing,
+    max_payload: Option<usize>,
     /// The ends of so many deliveries, the first ones, are never noted.
     never_noted: usize,
     renewed: Arc<AtomicUsize>,
@@ -69,7 +71,9 @@ impl Faulty {
             durability: Durability::LocalDisk,
             insert: Switch::default(),
             settle: Answer::AsItIs,
+            close: Answer::AsItIs,
             sealing: Sealing::in_memory(),
+            max_payload: None,
             never_noted: 0,
             renewed: Arc::default(),
             inserted: Mutex::default(),
@@ -102,6 +106,13 @@ impl Faulty {
         Self { sealing, ..self }
     }
 
+    pub(crate) fn max_payload(self, bytes: usize) -> Self {
+        Self {
+            max_payload: Some(bytes),
+            ..self
+        }
+    }
+
     pub(crate) fn never_noting(self, never_noted: usize) -> Self {
         Self {
             never_noted,
@@ -111,6 +122,10 @@ impl Faulty {
 
     pub(crate) fn settle(self, settle: Answer) -> Self {
         Self { settle, ..self }
+    }
+
+    pub(crate) fn close(self, close: Answer) -> Self {
+        Self { close, ..self }
     }
 }
 
@@ -134,6 +149,7 @@ impl Outbox for Faulty {
     fn limits(&self) -> Limits {
         let mut limits = self.inner.limits();
         limits.durability = self.durability;
+        limits.max_payload = self.max_payload;
         if limits.is_durable() {
             limits.lease = Some(Duration::from_secs(10));
         }
@@ -176,7 +192,7 @@ impl Outbox for Faulty {
     }
 
     async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
-        let left = self.inner.close().await?;
+        let left = answer(self.close, self.inner.close()).await?;
         Ok(match self.durability {
             Durability::Memory => left,
             _ => Vec::new(),

@@ -113,7 +113,8 @@ impl DispatcherBuilder {
     /// What is accepted waits in the outbox of this dispatcher, where a response waits for it as always,
     /// and goes on from there to this one, which other processes deliver from. However long that is away,
     /// no call waits for it, and what waits is put there once it is back: at least once, as the same
-    /// delivery. An insert may take 5 seconds; then it is tried again.
+    /// delivery. An insert may take 5 seconds; then it is tried again. What is
+    /// [too large](crate::outbox::Limits::max_payload) for it, which no body is, is a dead letter here.
     ///
     /// What it has taken is reported as [`HandedOver`](crate::event::EventKind::HandedOver). Deliveries
     /// and the [status](crate::status()) of calls are looked up where they have gone. Endpoint policy,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Permit;
 use crate::{
-    dispatch::forward::FarOutbox,
+    dispatch::forward::{FarOutbox, ForwardEnd},
     event::{AttemptError, EventKind, Outcome},
     outbox::Verdict,
 };
@@ -37,12 +37,17 @@ impl Permit<'_> {
     /// Puts it where others attempt it. Where that takes nothing for now, it is put off.
     pub(super) async fn forward(mut self, far: &FarOutbox) -> Option<Self> {
         let (outcome, verdict, end) = match far.take(&self.delivery).await {
-            true => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
-            false => (
+            ForwardEnd::Taken => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
+            ForwardEnd::PutOff => (
                 Outcome::Failed(AttemptError::Crowded),
                 Verdict::AgainIn(FORWARDED_AGAIN_IN),
                 None,
             ),
+            ForwardEnd::TooLarge => {
+                let last = Outcome::Failed(AttemptError::Client);
+                let dead = EventKind::Dead { attempts: 0, last };
+                (NOT_SENT, Verdict::Dead(last), Some(dead))
+            }
         };
         self.has_ended = true;
         let (ended, next) = self.worker.end(self.number, outcome, Instant::now());
