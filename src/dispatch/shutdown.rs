@@ -40,8 +40,8 @@ impl Dispatcher {
     ///
     /// With a durable outbox deliveries that wait are not waited for and not given up: they are
     /// handed back, for the next start or another process, and everything is written when this
-    /// returns, at the latest 10 seconds after its time: the process can exit then. Dead letters that are being redelivered from memory are
-    /// not waited for, but are given up.
+    /// returns, at the latest 10 seconds after its time: the process can exit then. Dead letters that
+    /// are being redelivered from memory are not waited for, but are given up.
     pub async fn shutdown(&self, within: Duration) -> Shutdown {
         let core = &self.shared.core;
         let before = core.events.counts();
@@ -63,10 +63,12 @@ impl Dispatcher {
         if timeout_at(grace, core.until(Hub::is_quiet)).await.is_err() {
             tracing::error!("the outbox has not noted how some attempts ended");
         }
-        let abandoned = core.close().await;
-        if let Some(far) = &core.far {
-            far.close().await;
-        }
+        let close_far = async {
+            if let Some(far) = &core.far {
+                far.close().await;
+            }
+        };
+        let (abandoned, ()) = tokio::join!(core.close(), close_far);
         for delivery in &abandoned {
             // Whoever hears of the end can rely on the reservation being free again.
             drop(delivery.take_reservation());

@@ -2,9 +2,11 @@ use futures::FutureExt;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_webhook::{Dispatcher, EventKind, WebhookLayer};
 
+use crate::outboxes::{Answer, Faulty};
 use crate::world::{World, ask, call, gated};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -185,4 +187,21 @@ async fn what_waits_behind_an_attempt_is_not_begun_after_the_time_is_over() {
     abandoned.sort_unstable();
     assert!(abandoned.ends_with(&["2", "3"]), "{abandoned:?}");
     assert!(world.posts.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_hangs_it_returns_ten_seconds_after_its_time() {
+    let hanging = || Faulty::durable().close(Answer::Never);
+    let near = hanging().settle(Answer::Never);
+    let builder = Dispatcher::builder().with_outbox(near);
+    let (mut world, builder) = World::new(builder.with_forwarding(hanging()));
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    assert_eq!(world.event().await, EventKind::Accepted);
+    assert!(matches!(world.event().await, EventKind::Queued { .. }));
+    sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    dispatcher.shutdown(Duration::from_secs(1)).await;
+    let took = began.elapsed();
+    assert!(took <= Duration::from_secs(11), "{took:?}");
 }
