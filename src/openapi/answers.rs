@@ -128,14 +128,20 @@ fn answers(document: &mut Document<'_>, wire: &Wire) -> Result<Vec<Answer>, Open
         ),
     ];
     if wire.longest_wait().is_some() {
-        answers.push(accepted(document, wire.has_status())?);
+        answers.push(accepted(document, wire)?);
     }
     Ok(answers)
 }
 
-fn accepted(document: &mut Document<'_>, has_status: bool) -> Result<Answer, OpenApiError> {
+fn accepted(document: &mut Document<'_>, wire: &Wire) -> Result<Answer, OpenApiError> {
+    let description = match wire.is_polled() {
+        true => {
+            "The call runs on. Its response goes to the webhook's endpoint, if any, and can be looked up."
+        }
+        false => "The call runs on. Its response goes to the webhook's endpoint.",
+    };
     let run = json!({
-        "description": "A call that runs on. Its response goes to the webhook's endpoint.",
+        "description": description,
         "type": "object",
         "properties": { "run_id": { "description": "The call's request id.", "type": "string" } },
         "required": ["run_id"],
@@ -151,7 +157,7 @@ fn accepted(document: &mut Document<'_>, has_status: bool) -> Result<Answer, Ope
             "schema": { "type": "string", "const": "respond-async" },
         },
     });
-    if has_status {
+    if wire.has_status() {
         headers["Location"] = json!({
             "description": "Where to look what has become of the call, with its `X-Webhook-Secret`.",
             "required": true,
@@ -161,7 +167,7 @@ fn accepted(document: &mut Document<'_>, has_status: bool) -> Result<Answer, Ope
     Ok(Answer {
         component: "WebhookAccepted",
         status: "202",
-        description: "The call runs on. Its response goes to the webhook's endpoint.",
+        description,
         media_type: "application/json",
         schema: document.component("schemas", "WebhookRun", &run)?,
         headers,

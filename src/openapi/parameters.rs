@@ -124,15 +124,15 @@ fn of_a_call(wire: &Wire) -> Vec<Parameter> {
         request_id,
     ));
     if let Some(longest_wait) = wire.longest_wait() {
-        parameters.extend(of_an_asynchronous_call(longest_wait, wire.has_status()));
+        parameters.extend(of_an_asynchronous_call(longest_wait, wire.is_polled()));
     }
     parameters
 }
 
-/// `polled`: whether a call may do without an endpoint.
-fn of_an_asynchronous_call(longest_wait: Duration, polled: bool) -> [Parameter; 2] {
-    let (beside, goes) = match polled {
-        true => ("With or without", "endpoint, and can be looked up"),
+/// `is_polled`: whether a call may do without an endpoint.
+fn of_an_asynchronous_call(longest_wait: Duration, is_polled: bool) -> [Parameter; 2] {
+    let (beside, goes) = match is_polled {
+        true => ("With or without", "endpoint, if any, and can be looked up"),
         false => ("Beside", "endpoint alone"),
     };
     let asynchronous = json!({

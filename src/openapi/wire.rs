@@ -47,6 +47,11 @@ impl Wire {
         self.layer.has_status()
     }
 
+    /// Whether a call may do without an endpoint, as its result can be looked up.
+    pub(super) fn is_polled(&self) -> bool {
+        self.has_status() && self.dispatcher().polling().is_some()
+    }
+
     /// The operator's headers of every delivery.
     pub(super) fn fixed_headers(&self) -> impl Iterator<Item = String> {
         self.dispatcher().fixed_headers().iter().map(readable)

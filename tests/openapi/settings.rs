@@ -1,9 +1,10 @@
 //! A document says what the layer was told.
 
-use std::time::Duration;
+use std::{convert::Infallible, future::ready, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
+use tower::service_fn;
 use tower_webhook::{
     Dispatcher, RetryPolicy, WebhookLayer,
     delivery::{Brand, SigningKey},
@@ -94,7 +95,11 @@ fn headers_of_the_operator_and_signatures_with_a_key_are_described() {
 
 #[test]
 fn a_202_says_where_to_look_where_there_is_a_status() {
-    let layer = WebhookLayer::new().with_async_requests();
+    let with = |dispatcher: Dispatcher| {
+        let layer = WebhookLayer::new().with_dispatcher(dispatcher);
+        layer.with_async_requests()
+    };
+    let layer = with(Dispatcher::new());
     let of_202 = |layer: &WebhookLayer| {
         let document = patched_by(layer, &plain());
         assert_valid(&document);
@@ -103,18 +108,26 @@ fn a_202_says_where_to_look_where_there_is_a_status() {
         (
             answer["headers"]["Location"].is_object(),
             prefer.to_string(),
+            answer["description"].to_string(),
         )
     };
-    let (has_location, prefer) = of_202(&layer);
-    assert!(
-        !has_location && prefer.contains("Beside an endpoint"),
-        "{prefer}"
-    );
-    let (has_location, prefer) = of_202(&layer.with_status_location("/webhooks"));
-    assert!(
-        has_location && prefer.contains("With or without an endpoint"),
-        "{prefer}"
-    );
+    let (has_location, prefer, description) = of_202(&layer);
+    assert!(!has_location);
+    assert!(prefer.contains("Beside an endpoint"), "{prefer}");
+    assert!(!description.contains("looked up"), "{description}");
+
+    let (has_location, prefer, description) = of_202(&layer.with_status_location("/webhooks"));
+    assert!(has_location);
+    assert!(prefer.contains("With or without an endpoint"), "{prefer}");
+    assert!(description.contains("looked up"), "{description}");
+
+    // What a sink takes cannot be looked up here: its operator answers for that path.
+    let sink = Dispatcher::builder().with_sink(service_fn(|_| ready(Ok::<_, Infallible>(()))));
+    let layer = with(sink.build()).with_status_location("/webhooks");
+    let (has_location, prefer, description) = of_202(&layer);
+    assert!(has_location);
+    assert!(prefer.contains("Beside an endpoint"), "{prefer}");
+    assert!(!description.contains("looked up"), "{description}");
 }
 
 #[test]
