@@ -33,6 +33,9 @@ impl StoreState {
 
     /// Something of this host is in the outbox, and was not leased for want of room.
     pub(in crate::dispatch) fn leave_out(&mut self, scheduler: &Scheduler<Job>, host: &Host) {
+        if self.is_left_to_others {
+            return;
+        }
         let room = scheduler.room_for(host);
         if room.is_answering || room.is_new {
             self.left_out.add(host);

@@ -122,3 +122,11 @@ fn what_is_left_out_during_a_fetch_is_for_the_next_one() {
     let (want, _) = stalled.fetch();
     assert!(want.of(&host("answers.example")) > 0);
 }
+
+#[test]
+fn what_is_left_to_others_is_not_kept_in_mind() {
+    let mut left = Stalled::new();
+    left.state.leave_to_others();
+    left.leave_out("new.example");
+    assert_eq!(left.state.left_out.hosts().count(), 0);
+}
