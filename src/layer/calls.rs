@@ -90,7 +90,8 @@ impl WebhookLayer {
     /// it all the same, nothing is sent anywhere, and whoever made it looks its result up. Such calls take
     /// room as those for one host do. They are as others are where an outbox cannot
     /// [list](crate::outbox::Limits::can_list) what it keeps, or deliveries go to a
-    /// [sink](crate::dispatch::DispatcherBuilder::with_sink).
+    /// [sink](crate::dispatch::DispatcherBuilder::with_sink) or are
+    /// [forwarded](crate::dispatch::DispatcherBuilder::with_forwarding).
     ///
     /// It is where the operator has mounted the [status](crate::status()) of calls, as callers see it:
     ///

@@ -140,7 +140,7 @@ impl DispatcherBuilder {
     ///
     /// Deliveries are inserted as always, and leased to nobody. Of the outbox this process holds only
     /// the [runs](Outbox::begin) of its calls. What a durable outbox does not take is still delivered
-    /// from the memory of this process, unless
+    /// from the memory of this process: little of it where
     /// [durability is required](Self::with_required_durability).
     ///
     /// The other side is a dispatcher with the same outbox that is
