@@ -96,6 +96,10 @@ pub(crate) async fn fetch(
         }
         due.more = true;
     }
+    if due.more && fleet_limit.is_some() {
+        let again_in = due.next_due.unwrap_or(fleet::AGAIN_IN);
+        due.next_due = Some(again_in.min(fleet::AGAIN_IN));
+    }
     Ok(due)
 }
 

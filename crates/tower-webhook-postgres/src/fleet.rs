@@ -1,5 +1,7 @@
 //! A limit by host over all processes that share the outbox.
 
+use std::time::Duration;
+
 use tower_webhook::{endpoint::Host, outbox::Want};
 
 use crate::{
@@ -12,15 +14,19 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct FleetLimit(pub(crate) usize);
 
+/// How soon room is looked for again where some wait: nobody tells that a lease of another process has ended.
+pub(crate) const AGAIN_IN: Duration = Duration::from_millis(50);
+
 /// Leases of each host. It scans the partial index of leased rows, which are few however many rows wait. Runs
 /// are calls under way, and no attempts.
 const LEASED: &str = "
     SELECT host, count(*) FROM delivery WHERE state = 'leased' AND NOT run GROUP BY host";
 
 /// Processes claim rows of the same host one after the other: each sees what the one before has leased. The
-/// locks end with the transaction. Hosts come in the same order everywhere.
+/// locks end with the transaction. Hosts come in the same order everywhere. A database may have several
+/// schemas with an outbox.
 pub(crate) const LOCK: &str = "
-    SELECT pg_advisory_xact_lock(hashtextextended(host, 7526)) FROM unnest($1::text[]) AS hosts (host)";
+    SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || host, 7526)) FROM unnest($1::text[]) AS hosts (host)";
 
 /// As `claim::CLAIM`, and no more of a host than its limit has left.
 pub(crate) const CLAIM: &str = "

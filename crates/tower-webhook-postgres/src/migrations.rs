@@ -44,7 +44,10 @@ impl Migration {
     pub(crate) fn all(schema: &SchemaName) -> Vec<Self> {
         let migration = |(version, step): (i32, &&str)| Self {
             version,
-            sql: format!("BEGIN;\n{}\nCOMMIT;\n", sql_of(schema, version, step, true)),
+            sql: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED;\n{}\nCOMMIT;\n",
+                sql_of(schema, version, step, true)
+            ),
         };
         (1..).zip(STEPS).map(migration).collect()
     }
@@ -174,7 +177,7 @@ mod tests {
         assert_eq!(all.len(), STEPS.len());
         let sql = all[0].sql();
         assert_eq!(all[0].version(), 1);
-        assert!(sql.starts_with("BEGIN;\n") && sql.ends_with("COMMIT;\n"));
+        assert!(sql.starts_with("BEGIN ISOLATION") && sql.ends_with("COMMIT;\n"));
         assert!(sql.contains(r#"CREATE SCHEMA IF NOT EXISTS "it's ""odd""";"#));
         assert!(sql.contains("hashtext(E'it''s \"odd\"')"));
     }

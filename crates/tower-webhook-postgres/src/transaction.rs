@@ -199,7 +199,7 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
     // here. Writes look rows up by `id = ANY (…)` and hash-join them with their arrays: a nested loop would
     // compare each with each.
     format!(
-        "BEGIN; SET LOCAL search_path = {schema}, pg_temp; SET LOCAL statement_timeout = {ms};
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = {schema}, pg_temp; SET LOCAL statement_timeout = {ms};
          SET LOCAL idle_in_transaction_session_timeout = {ms}; SET LOCAL enable_seqscan = off;
          SET LOCAL jit = off{more}"
     )

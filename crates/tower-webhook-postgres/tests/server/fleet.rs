@@ -1,13 +1,19 @@
 //! A limit by host over several processes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use futures_util::future::join_all;
+use tokio::time::timeout;
 use tower_webhook::outbox::{DueDeliveries, LeasedDelivery, Outbox, Verdict, Want};
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
     deliveries::{new, settle},
-    support::place::{self, Place},
+    support::{
+        place::{self, Place},
+        scene::{PATIENCE, until},
+        server::Server,
+    },
 };
 
 const LIMIT: usize = 3;
@@ -79,16 +85,37 @@ async fn processes_share_the_limit_of_a_host_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_holds_when_all_fetch_at_once() {
     let Some(place) = place::place() else { return };
-    let mut outboxes = Vec::new();
-    for _ in 0..4 {
-        outboxes.push(open(&place).await);
-    }
+    the_limit_holds(&place).await;
+}
+
+/// A claim has to see what the one before has leased.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_holds_whatever_isolation_is_the_default() {
+    let serializable = Server::start(&["default_transaction_isolation=serializable"]);
+    let Some(server) = serializable else { return };
+    let place = server.place();
+    the_limit_holds(&place).await;
+    let outbox = open(&place).await;
+    let sql = place.sql().await;
+    sql.batch_execute(
+        "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN ASSERT current_setting(''transaction_isolation'') = ''read committed''; RETURN NULL; END';
+         CREATE TRIGGER look AFTER INSERT OR UPDATE ON delivery EXECUTE FUNCTION look()",
+    )
+    .await
+    .unwrap();
+    put(&outbox, 1, &["a.example"]).await;
+    assert_eq!(fetch(&outbox).await.len(), 1);
+}
+
+async fn the_limit_holds(place: &Place) {
+    let outboxes = join_all((0..4).map(|_| open(place))).await;
     let hosts = ["a.example", "b.example", "c.example"];
     put(&outboxes[0], 20, &hosts).await;
     let mut delivered = 0;
     while delivered < 20 * hosts.len() {
         let fetched = outboxes.iter().map(fetch);
-        let fetched = futures_util::future::join_all(fetched).await;
+        let fetched = join_all(fetched).await;
         let all: Vec<_> = fetched.iter().flatten().cloned().collect();
         assert!(
             by_host(&all).values().all(|number| *number <= LIMIT),
@@ -103,4 +130,62 @@ async fn the_limit_holds_when_all_fetch_at_once() {
         }
         delivered += all.len();
     }
+}
+
+/// Nobody tells a process that a lease of another one has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_room_is_asked_for_again_soon() {
+    let Some(place) = place::place() else { return };
+    let outbox = open(&place).await;
+    put(&outbox, LIMIT + 1, &["a.example"]).await;
+    let leased = fetch(&outbox).await;
+    assert_eq!(leased.len(), LIMIT);
+    let none = outbox.fetch(Want::up_to(100)).await.unwrap();
+    assert!(none.deliveries.is_empty() && none.more);
+    assert!(none.next_due.unwrap() <= Duration::from_millis(100));
+
+    for one in &leased {
+        settle(&outbox, one.lease, Verdict::Delivered).await;
+    }
+    let last = outbox.fetch(Want::up_to(100)).await.unwrap();
+    assert_eq!(last.deliveries.len(), 1);
+    assert!(!last.more && last.next_due.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outboxes_of_one_database_do_not_wait_for_each_other() {
+    let Some(place) = place::place() else { return };
+    let Some(other) = place::place() else { return };
+    let builder = place.builder().with_max_leased_per_host(LIMIT);
+    let one = builder.with_timeout(2 * PATIENCE).open().await.unwrap();
+    let other = open(&other).await;
+    for outbox in [&one, &other] {
+        put(outbox, 1, &["a.example"]).await;
+    }
+    // A claim of the first one waits at its rows, with the lock of their host.
+    let sql = place.sql().await;
+    sql.batch_execute(
+        "SELECT pg_advisory_lock(1);
+         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';
+         CREATE TRIGGER wait BEFORE UPDATE ON delivery FOR EACH ROW WHEN (NEW.state = 'leased')
+             EXECUTE FUNCTION wait()",
+    )
+    .await
+    .unwrap();
+    let held_up = tokio::spawn(async move { fetch(&one).await.len() });
+    let watching = place.sql().await;
+    until(async || {
+        let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                         AND classid = 0 AND objid = 1";
+        let row = watching.query_one(waits, &[]).await.unwrap();
+        row.get::<_, i64>(0) > 0
+    })
+    .await;
+    let fetched = timeout(PATIENCE, fetch(&other)).await;
+    assert_eq!(fetched.expect("it waits for nobody").len(), 1);
+    sql.batch_execute("SELECT pg_advisory_unlock(1)")
+        .await
+        .unwrap();
+    assert_eq!(held_up.await.unwrap(), 1);
 }
