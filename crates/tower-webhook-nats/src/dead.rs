@@ -2,7 +2,7 @@
 
 use async_nats::{
     HeaderMap,
-    jetstream::{Context, message::PublishMessage},
+    jetstream::{Context, message::PublishMessage, stream::RawMessageErrorKind},
 };
 use tower_webhook::event::Outcome;
 
@@ -21,19 +21,21 @@ pub(crate) struct Death {
 }
 
 /// The message is in the stream until its acknowledgement: it is read there, as nobody holds it in
-/// memory for as long as it is attempted.
+/// memory for as long as it is attempted. Says whether it was there: an operator may have purged it.
 pub(crate) async fn bury(
     context: &Context,
     name: &Name,
     sequence: u64,
     death: Option<Death>,
-) -> Result<(), JetStreamOutboxError> {
+) -> Result<bool, JetStreamOutboxError> {
     let stream = context.get_stream_no_info(name.stream()).await;
     let stream =
         stream.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))?;
-    let message = stream.get_raw_message(sequence).await;
-    let message =
-        message.map_err(|error| JetStreamOutboxError::new(Kind::Refused).with_source(error))?;
+    let message = match stream.get_raw_message(sequence).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
+        Err(error) => return Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
+    };
     let mut headers = HeaderMap::new();
     for (name, values) in message.headers.iter() {
         // What the server reads, as another message id, would be meant for it once more.
@@ -65,7 +67,7 @@ pub(crate) async fn bury(
         Err(error) => Err(error),
     };
     match acknowledged {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) => Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
     }
 }

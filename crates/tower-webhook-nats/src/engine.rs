@@ -167,13 +167,13 @@ impl Engine {
         }
     }
 
-    /// What lies ready, and would have too little left of its lease.
+    /// What lies ready, and would have too little left of its lease. What has nothing left of it, as this
+    /// process stood still, is somebody else's by now.
     pub(crate) async fn hand_back_older_than(&self, age: Duration, pulling: &mut Pulling) {
         let mut old = pulling.ready.take_older_than(age);
         old.extend(pulling.waiting.take_older_than(age));
-        let back = old
-            .into_iter()
-            .map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
+        let ours = old.into_iter().filter(|one| self.leases.lasts(one.at));
+        let back = ours.map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
         join_all(back).await;
     }
 
@@ -184,6 +184,7 @@ impl Engine {
             let ready = pulling.ready.take_older_than(Duration::ZERO).into_iter();
             ready
                 .chain(pulling.waiting.take())
+                .filter(|pulled| self.leases.lasts(pulled.at))
                 .map(|pulled| pulled.reply)
                 .collect()
         };

@@ -40,6 +40,8 @@ struct Findings {
     chosen: Vec<Pulled>,
     of_hosts: HashMap<Host, usize>,
     bytes: usize,
+    /// Some have come of a host without a permit.
+    has_unwanted: bool,
     parked: Vec<Subject>,
 }
 
@@ -53,7 +55,7 @@ impl Engine {
         let looked = self.look(&mut findings, &mut pulling, deadline(time)).await;
         let failure = looked.as_ref().err().cloned();
         let is_all = looked.unwrap_or(false);
-        let is_empty = is_all && findings.chosen.is_empty() && findings.parked.is_empty();
+        let is_empty = is_all && findings.chosen.is_empty() && !findings.has_unwanted;
         self.watch(&mut pulling.watch, is_empty, failure.is_some())
             .await;
         if let Some(error) = failure
@@ -103,9 +105,9 @@ impl Engine {
             && looks < LOOKS
             && Instant::now() < until
         {
-            let number = match findings.parked.is_empty() {
-                true => left,
-                false => left.max(LOOK),
+            let number = match findings.has_unwanted {
+                true => left.max(LOOK),
+                false => left,
             };
             let mut batch = self.pull(number, None, until).await?;
             let is_empty = batch.is_all && batch.messages.is_empty();
@@ -169,6 +171,7 @@ impl Findings {
             chosen: Vec::new(),
             of_hosts: HashMap::new(),
             bytes: 0,
+            has_unwanted: false,
             parked: Vec::new(),
         }
     }
@@ -185,6 +188,7 @@ impl Findings {
         let host = &pulled.stored.host;
         let of_host = self.of_hosts.entry(host.clone()).or_default();
         if *of_host >= self.want.of(host) {
+            self.has_unwanted = true;
             let parked = pulling.waiting.push(pulled);
             self.parked.extend(parked.map(|pulled| pulled.reply));
         } else if self.left() == 0 {

@@ -73,9 +73,14 @@ impl Leases {
         Lease::new(id, token)
     }
 
+    /// Whether what was leased then is this process's still.
+    pub(crate) fn lasts(&self, since: Instant) -> bool {
+        since.elapsed() < self.time
+    }
+
     pub(crate) fn find(&self, lease: Lease) -> Found {
         match self.lock().get(&lease.delivery) {
-            Some(held) if held.token == lease.token && held.since.elapsed() < self.time => {
+            Some(held) if held.token == lease.token && self.lasts(held.since) => {
                 match held.is_settled {
                     true => Found::Settled,
                     false => Found::Held(held.clone()),
@@ -115,8 +120,7 @@ impl Leases {
 
     /// Those that have run out are of no use to anybody.
     pub(crate) fn sweep(&self) {
-        let time = self.time;
-        self.lock().retain(|_, held| held.since.elapsed() < time);
+        self.lock().retain(|_, held| self.lasts(held.since));
     }
 
     /// All that hold.
@@ -126,7 +130,7 @@ impl Leases {
             .drain()
             .map(|(_, held)| held)
             .collect::<Vec<_>>();
-        let holds = |held: &Held| !held.is_settled && held.since.elapsed() < self.time;
+        let holds = |held: &Held| !held.is_settled && self.lasts(held.since);
         held.into_iter().filter(holds).collect()
     }
 

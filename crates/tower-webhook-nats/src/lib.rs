@@ -116,9 +116,13 @@
 //! to publish the delivery anew with the next number, writes the payload for each attempt, and has
 //! the delivery in the stream twice for a moment.
 //!
-//! A stream cannot skip a host. What comes for a host without a permit is handed back with a delay that grows
-//! with the number of these: 100 ms for a few, and about 1,000 are looked at again a second. A call looks at
-//! some 4,000 messages for one that may be attempted. Nothing is pulled ahead of what was asked for.
+//! A stream cannot skip a host. Of what comes for a host without a permit, this process keeps some, so that it
+//! need not come from the stream again once there is a permit: 128 of a host and 1,024 in all, with 64 MiB of
+//! payloads, which count in no [bound](tower_webhook::dispatch::DispatcherBuilder::with_payload_memory) of the
+//! dispatcher. They are leased to nobody else meanwhile; what nobody asks for within a third of the lease goes
+//! back. The rest is handed back with a delay that grows with the number of these: 100 ms for a few, and about
+//! 1,000 are looked at again a second. A call looks at some 4,000 messages for one that may be attempted.
+//! Nothing else is pulled ahead of what was asked for.
 //!
 //! # Threads
 //!

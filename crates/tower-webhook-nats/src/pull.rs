@@ -155,7 +155,7 @@ impl Engine {
         tokio::spawn(async move {
             let buried = crate::dead::bury(&context, &name, sequence, None).await;
             match buried {
-                Ok(()) => drop(client.publish(reply, AckKind::Ack.into()).await),
+                Ok(_) => drop(client.publish(reply, AckKind::Ack.into()).await),
                 Err(error) => tracing::warn!(%error, "it could not be buried, and comes again"),
             }
         });

@@ -69,10 +69,13 @@ impl Engine {
                 } = &self.settings;
                 let buried = dead::bury(&self.context, name, held.sequence, Some(death));
                 // In this order: what is acknowledged is gone.
-                timeout(2 * *time, buried)
-                    .await
-                    .map_err(|_| Kind::TimedOut)??;
+                let buried = timeout(2 * *time, buried).await;
+                let was_there = buried.map_err(|_| Kind::TimedOut)??;
                 self.end(lease, &held).await?;
+                if !was_there {
+                    self.leases.forget(lease);
+                    return Ok(SettleOutcome::LeaseLost);
+                }
             }
         }
         self.leases.settled(lease);

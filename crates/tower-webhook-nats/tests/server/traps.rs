@@ -1,13 +1,16 @@
 //! What JetStream does that an outbox must not be caught by.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::consumer::PullConsumer;
 use tower_webhook::{
     DeliveryId, Payload,
     endpoint::Host,
     event::{AttemptError, Outcome},
-    outbox::{NewDelivery, Outbox, Verdict, Want},
+    outbox::{NewDelivery, Outbox, SettleOutcome, Settlement, Verdict, Want},
 };
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
     support::{fresh_name, open, server::Server},
 };
 
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A consumer takes 1,000 that are not acknowledged, unless it is told otherwise, and delayed ones count.
@@ -38,7 +41,8 @@ async fn what_is_pulled_beyond_the_limit_of_a_host_is_there_when_it_has_room() {
     let Some(server) = Server::start() else {
         return;
     };
-    let outbox = open(&server.address(), &fresh_name(), LEASE).await;
+    let name = fresh_name();
+    let outbox = open(&server.address(), &name, LEASE).await;
     put(&outbox, 200, "a.example").await;
     let mut want = Want::up_to(200);
     want.of_other_hosts = 50;
@@ -53,9 +57,12 @@ async fn what_is_pulled_beyond_the_limit_of_a_host_is_there_when_it_has_room() {
         settle(&outbox, &leases(&due.deliveries), Verdict::Delivered).await;
     }
     assert_eq!(of_calls, [50, 50]);
-    // However long it is until then, it is all handed back when the outbox is closed.
+    // It is all handed back when the outbox is closed: nobody waits for the lease.
     outbox.close().await.unwrap();
-    assert_eq!(fetch(&outbox, 99).await.len(), 99);
+    let other = open(&server.address(), &name, LEASE).await;
+    let began = Instant::now();
+    assert_eq!(fetch(&other, 99).await.len(), 99);
+    assert!(began.elapsed() < LEASE / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -102,6 +109,26 @@ async fn a_dead_letter_is_in_a_stream_of_its_own() {
     while messages(&context, &attempts).await > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+/// An operator may purge a stream. Settled again and again, it would hold up all that ends after it.
+#[tokio::test]
+async fn what_was_purged_is_no_dead_letter_and_holds_nothing_up() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let name = fresh_name();
+    let outbox = open(&server.address(), &name, LEASE).await;
+    let lease = put_leased(&outbox, "a.example").await;
+    let context = jetstream(&server.address()).await;
+    let stream = context.get_stream(&name).await.unwrap();
+    stream.purge().await.unwrap();
+    let dead = Verdict::Dead(Outcome::Failed(AttemptError::Client));
+    let settled = outbox
+        .settle(vec![Settlement::new(lease, dead, None)])
+        .await;
+    assert_eq!(settled.unwrap(), [SettleOutcome::LeaseLost]);
+    assert_eq!(messages(&context, &format!("{name}-dead")).await, 0);
 }
 
 #[tokio::test]
