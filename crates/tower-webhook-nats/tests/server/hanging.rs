@@ -76,7 +76,7 @@ async fn every_call_fails_in_time_and_works_once_it_is_over() {
     };
     let proxy = Proxy::start(server.port()).await;
     let outbox = builder(&proxy.address, &fresh_name())
-        .with_timeout(Duration::from_millis(300))
+        .with_timeout(Duration::from_secs(2))
         .connect()
         .await
         .unwrap();
@@ -94,8 +94,8 @@ async fn every_call_fails_in_time_and_works_once_it_is_over() {
         kind_of(fetched.unwrap_err()),
         JetStreamOutboxErrorKind::TimedOut
     );
-    // It asks the server whether it is there every 5 s, and a call takes 0.3 s: far below the bound.
-    assert!(began.elapsed() < Duration::from_secs(30));
+    // It asks the server whether it is there every 5 s, and a call takes 2 s: far below the bound.
+    assert!(began.elapsed() < PATIENCE);
     proxy.hangs.store(false, Ordering::SeqCst);
     // The connection is found to be dead, and opened anew.
     let began = Instant::now();
