@@ -17,7 +17,10 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
-    args::with_environment, deliveries::DeliveriesArgs, proxy::ProxyArgs, worker::WorkerArgs,
+    args::{with_environment, without_secrets},
+    deliveries::DeliveriesArgs,
+    proxy::ProxyArgs,
+    worker::WorkerArgs,
 };
 
 /// Webhooks for an HTTP service in any language
@@ -45,8 +48,9 @@ Logs go to standard error; RUST_LOG chooses what is in them, such as `info,tower
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let matches = with_environment(Cli::command()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = with_environment(Cli::command()).try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli.unwrap_or_else(|error| without_secrets(error).exit());
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();

@@ -9,6 +9,7 @@ mod nats;
 mod outbox;
 mod outbox_url;
 mod postgres;
+mod secrets;
 mod values;
 
 pub(crate) use self::{
@@ -18,5 +19,6 @@ pub(crate) use self::{
     environment::with_environment,
     outbox::{ForwardArgs, OutboxArgs},
     outbox_url::History,
+    secrets::without_secrets,
     values::{longer_than_nothing, number, path},
 };
