@@ -4,7 +4,7 @@ use std::{error::Error, io::Write as _, process::ExitCode, time::Duration};
 
 use crate::{
     admin::AdminArgs,
-    args::{DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, number},
+    args::{DeliveryArgs, EndpointArgs, ForwardArgs, History, OutboxArgs, number, size},
     stop::{Stop, shut_down},
 };
 
@@ -34,8 +34,12 @@ pub(crate) struct WorkerArgs {
     max_attempts_per_host: Option<usize>,
 
     /// Keep the payloads of what was delivered for a while, for callers who ask for their result
-    #[arg(long)]
+    #[arg(long, conflicts_with = "forward")]
     keep_payloads: bool,
+
+    /// The largest body that is in the outbox: the --body-limit of those that put webhooks there, up to 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
+    body_limit: usize,
 
     #[command(flatten)]
     endpoints: EndpointArgs,
@@ -43,9 +47,6 @@ pub(crate) struct WorkerArgs {
     #[command(flatten)]
     deliveries: DeliveryArgs,
 }
-
-/// The largest body that a worker puts anywhere, where others have said nothing else.
-const MAX_PAYLOAD: usize = 4 << 20;
 
 /// Delivers until a signal comes, and hands back what is left.
 pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
@@ -67,12 +68,15 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(admin) = &admin {
         builder = admin.watching(builder);
     }
-    let history = match args.keep_payloads {
-        true => History::Payloads,
-        false => History::Records,
+    let history = match (args.forward.is_given(), args.keep_payloads) {
+        // What has gone on is not here any more.
+        (true, _) => History::None,
+        (false, true) => History::Payloads,
+        (false, false) => History::Records,
     };
-    let builder = args.outbox.open(history, MAX_PAYLOAD, builder).await?;
-    let dispatcher = args.forward.open(MAX_PAYLOAD, builder).await?.build();
+    let builder = args.outbox.open(history, args.body_limit, builder).await?;
+    let builder = args.forward.open(args.body_limit, builder).await?;
+    let dispatcher = builder.with_body_limit(args.body_limit).build();
     dispatcher.start();
     // On standard output, for scripts. Nobody may be reading.
     let _ = writeln!(std::io::stdout(), "delivering from {}", args.outbox);

@@ -20,5 +20,5 @@ pub(crate) use self::{
     outbox::{ForwardArgs, OutboxArgs},
     outbox_url::History,
     secrets::without_secrets,
-    values::{longer_than_nothing, number, path},
+    values::{longer_than_nothing, number, path, size},
 };

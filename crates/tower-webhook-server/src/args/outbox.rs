@@ -129,14 +129,6 @@ impl ForwardArgs {
         self.forward.is_some()
     }
 
-    /// The largest body that can go on.
-    pub(crate) fn max_payload(&self) -> usize {
-        match self.forward {
-            Some(OutboxUrl::Postgres(_)) => MAX_PAYLOAD,
-            _ => usize::MAX,
-        }
-    }
-
     pub(crate) async fn open(
         &self,
         max_payload: usize,
@@ -159,6 +151,10 @@ impl ForwardArgs {
         // The history is that of whoever delivers from there.
         let history = History::Records;
         Ok(match forward {
+            OutboxUrl::Postgres(_) if max_payload > MAX_PAYLOAD => {
+                let text = "--forward takes no bodies as large as --body-limit: 256MiB at most";
+                return Err(text.into());
+            }
             OutboxUrl::Postgres(url) => {
                 let late = settings.postgres(url, history)?.open_now_or_later().await;
                 builder.with_forwarding(late.map_err(|error| format!("--forward: {error}"))?)

@@ -104,11 +104,6 @@ impl ProxyArgs {
         if self.forward.is_given() && has_status {
             return Err("--status-path cannot see what goes on with --forward".into());
         }
-        if self.calls.body_limit() > self.forward.max_payload() {
-            return Err(
-                "--forward takes no bodies as large as --body-limit: 256MiB at most".into(),
-            );
-        }
         let history = match (self.forward.is_given(), has_status) {
             // What has gone on is not here any more.
             (true, _) => History::None,

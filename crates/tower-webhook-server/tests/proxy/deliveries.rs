@@ -7,6 +7,7 @@ use crate::{
     process::Process,
     scene::{Folder, Receiver, until_in_file},
     sqlite::{Proxy, outbox, upstream},
+    worker::Worker,
 };
 
 struct Scene {
@@ -172,4 +173,18 @@ async fn whoever_looks_makes_nothing_and_removes_nothing() {
         "{}",
         said.error
     );
+}
+
+/// It is where it has gone.
+#[tokio::test]
+async fn what_was_passed_on_is_not_told_as_delivered() {
+    let (scene, far) = (Scene::new(200).await, Scene::new(200).await);
+    let proxy = scene.proxy(&["--no-deliver"]).await;
+    proxy.call("a", &scene.receiver.url()).await;
+    let worker = Worker::start(&scene.outbox, &["--forward", &far.outbox]).await;
+    until_in_file(|| scene.folder.count("TRUE") == 0).await;
+    worker.end().await;
+    proxy.end().await;
+    assert!(scene.list(&[]).await.is_empty());
+    assert_eq!(far.list(&["--state", "waiting"]).await.len(), 1);
 }

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use crate::{
+    BINARY,
     nats_server::Server,
+    process::Process,
     scene::{Folder, Receiver, until_in_file},
     sqlite::{Proxy, outbox, upstream},
     worker::Worker,
@@ -72,6 +74,31 @@ async fn proxies_accept_and_workers_deliver_over_a_rolling_restart() {
             .collect::<HashSet<_>>(),
         ids
     );
+}
+
+/// A server need not take messages as large as the default.
+#[tokio::test]
+async fn a_worker_is_told_how_large_bodies_are() {
+    let Some(server) = Server::start_with("max_payload: 1MB") else {
+        return;
+    };
+    let (folder, receiver) = (Folder::new(), Receiver::start(200).await);
+    let key = folder.file().with_extension("key");
+    let (address, key) = (server.address(), key.to_str().unwrap());
+    let mut args = vec!["--outbox-key-file", key, "--outbox-replicas", "1"];
+    let plain = [&["worker", "--outbox", &address], &args[..]].concat();
+    let mut worker = Process::start(BINARY, &plain, &[]);
+    let text = worker.stderr.rest().await;
+    assert!(text.contains("max_payload"), "{text}");
+
+    args.extend(["--body-limit", "256KiB"]);
+    let of_proxy = ["--no-deliver", "--outbox", &address];
+    let proxy = Proxy::start(&upstream().await, &[&of_proxy, &args[..]].concat()).await;
+    proxy.call("a", &receiver.url()).await;
+    let worker = Worker::start_as(&address, "nats", &args).await;
+    receiver.gets(1).await;
+    worker.end().await;
+    proxy.end().await;
 }
 
 #[tokio::test]

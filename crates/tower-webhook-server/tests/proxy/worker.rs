@@ -12,7 +12,7 @@ use crate::{
 pub(crate) struct Worker(Process);
 
 impl Worker {
-    async fn start(outbox: &str, more: &[&str]) -> Self {
+    pub(crate) async fn start(outbox: &str, more: &[&str]) -> Self {
         Self::start_as(outbox, outbox, more).await
     }
 
@@ -156,12 +156,23 @@ async fn a_rolling_restart_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn an_outbox_that_nobody_shares_is_refused() {
+async fn what_does_not_go_together_is_refused() {
     for (args, says) in [
         (&["worker"][..], "a worker needs the --outbox"),
         (
             &["proxy", "--upstream", "http://service", "--no-deliver"],
             "--no-deliver goes with an --outbox",
+        ),
+        (
+            &[
+                "worker",
+                "--outbox",
+                "sqlite:a",
+                "--forward",
+                "sqlite:b",
+                "--keep-payloads",
+            ],
+            "cannot be used with",
         ),
     ] {
         let mut process = Process::start(BINARY, args, &[("TOWER_WEBHOOK_LISTEN", "127.0.0.1:0")]);
