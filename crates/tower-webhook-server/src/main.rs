@@ -6,6 +6,7 @@
 
 mod admin;
 mod args;
+mod connections;
 mod deliveries;
 mod proxy;
 mod stop;

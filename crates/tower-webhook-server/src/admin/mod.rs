@@ -3,10 +3,7 @@
 mod access;
 mod ready;
 
-use std::{
-    convert::Infallible, error::Error, io::Write as _, net::SocketAddr, path::PathBuf,
-    time::Duration,
-};
+use std::{convert::Infallible, error::Error, io::Write as _, net::SocketAddr, path::PathBuf};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -15,11 +12,7 @@ use hyper::{
     body::{Body, Incoming},
     header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::net::TcpListener;
 use tower::{ServiceExt as _, service_fn};
 use tower_webhook::{BoxError, Dispatcher, dispatch::DispatcherBuilder};
@@ -29,6 +22,7 @@ use self::{
     access::{Gate, Verdict},
     ready::Readiness,
 };
+use crate::connections::{self, FirstRequest, accept};
 
 /// A page for operators, and health for whoever watches.
 #[derive(Debug, clap::Args)]
@@ -115,24 +109,22 @@ impl Admin {
 }
 
 async fn serve(listener: TcpListener, pages: Pages) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
+    let server = connections::server();
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
-            // Such as too many open files: some may close meanwhile.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            continue;
-        };
+        let (socket, peer) = accept(&listener).await;
         let pages = pages.clone();
         let service = service_fn(move |request| pages.clone().answer(request));
-        let service = TowerToHyperService::new(service);
+        let first = FirstRequest::default();
+        let service = TowerToHyperService::new(first.noted_by(service));
         let connection = server
             .serve_connection(TokioIo::new(socket), service)
             .into_owned();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection to the admin address broke off");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error, %peer, "a connection to the admin address broke off");
+                },
+                () = first.is_missing() => tracing::debug!(%peer, "a connection brought no request"),
             }
         });
     }
@@ -183,4 +175,24 @@ fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::tests::ends_what_is_silent;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_ended() {
+        let dispatcher = Dispatcher::new();
+        let pages = Pages {
+            gate: Gate::new(None).unwrap(),
+            console: console(&dispatcher, Access::left_to_others()),
+            ready: Readiness::new(dispatcher, true),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, pages));
+        ends_what_is_silent(address).await;
+    }
 }

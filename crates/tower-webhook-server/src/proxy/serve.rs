@@ -13,12 +13,8 @@ use hyper::{
     body::{Body, Incoming},
 };
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
+use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt as _, service_fn};
 use tower_webhook::{Dispatcher, WebhookLayer, keys::Keys, status, status::Status};
 
@@ -30,6 +26,7 @@ use super::{
     forward::Proxy,
     headers::{HEADER_BYTES, HEADER_LINES},
 };
+use crate::connections::{self, FirstRequest, accept};
 
 /// What every connection of a caller is served with.
 pub(crate) struct Server {
@@ -86,19 +83,14 @@ impl Server {
         listener: &TcpListener,
         stop: impl Future<Output = ()>,
     ) -> GracefulShutdown {
-        let mut server = auto::Builder::new(TokioExecutor::new());
-        // The timer lets a connection go on which no request head comes.
+        let mut server = connections::server();
         server
             .http1()
-            .timer(TokioTimer::new())
             .preserve_header_case(true)
             .max_headers(HEADER_LINES)
             // Otherwise hyper takes who sends no more for one who has left.
             .half_close(true);
-        server
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(HEADER_BYTES);
+        server.http2().max_header_list_size(HEADER_BYTES);
 
         let connections = GracefulShutdown::new();
         let patience = self.patience;
@@ -112,7 +104,8 @@ impl Server {
             let _ = socket.set_nodelay(true);
             let (caller, io) = Caller::new(socket);
             let service = self.service(peer, Arc::clone(&caller));
-            let service = TowerToHyperService::new(service);
+            let first = FirstRequest::default();
+            let service = TowerToHyperService::new(first.noted_by(service));
             let connection = server
                 .serve_connection_with_upgrades(TokioIo::new(io), service)
                 .into_owned();
@@ -122,6 +115,7 @@ impl Server {
                     ended = connection => if let Err(error) = ended {
                         tracing::debug!(error, %peer, "a connection broke off");
                     },
+                    () = first.is_missing() => tracing::debug!(%peer, "a connection brought no request"),
                     () = caller.left(patience) => tracing::debug!(%peer, "a caller has left"),
                 }
             });
@@ -178,15 +172,26 @@ impl Server {
     }
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                // Such as too many open files: some may close meanwhile.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::{
+        connections::tests::ends_what_is_silent,
+        proxy::{service::Service, tls, upstream::Upstream},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_ended() {
+        let upstream: Upstream = "http://127.0.0.1:1".parse().unwrap();
+        let connector = tls::connector(&upstream, false, None).unwrap();
+        let proxy = Proxy::new(Service::new(upstream, connector, false), None);
+        let patience = Duration::from_secs(3);
+        let server = Server::new(WebhookLayer::new(), proxy, patience, None, None);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { server.serve(&listener, pending()).await });
+        ends_what_is_silent(address).await;
     }
 }
