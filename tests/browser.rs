@@ -2,12 +2,6 @@
 //!
 //! Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails then.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
 use axum::{
     Router,
     body::Bytes,
@@ -19,60 +13,15 @@ use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tower_http::cors::{Any, CorsLayer};
 use tower_webhook::Verifier;
 
+#[path = "support/chromium.rs"]
+mod chromium;
 #[path = "support/mod.rs"]
 mod support;
 
+use chromium::{Chromium, STARTING};
 use support::rig::Rig;
 
-/// A browser that starts for the first time takes its time.
-const STARTING: Duration = Duration::from_secs(180);
-
 const SECRET: &str = "a-value-of-your-choice";
-
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path);
-    let found = folders.find_map(|folder| {
-        let names = ["chromium", "chromium-browser", "google-chrome"];
-        let mut files = names.iter().map(|name| folder.join(name));
-        files.find(|file| file.is_file())
-    });
-    let is_required = std::env::var("TOWER_WEBHOOK_BROWSER").is_ok_and(|value| value == "required");
-    assert!(found.is_some() || !is_required, "no chromium");
-    if found.is_none() {
-        eprintln!("SKIPPED: there is no chromium");
-    }
-    found
-}
-
-/// Ends with the test.
-struct Browser(Child);
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn open(chromium: &PathBuf, profile: &tempfile::TempDir, page: &str) -> Browser {
-    let mut command = Command::new(chromium);
-    command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-        ])
-        .args(["--no-first-run", "--disable-background-networking"])
-        .args(["--disable-component-update", "--disable-sync"])
-        .args(["--remote-debugging-port=0", "--disable-dev-shm-usage"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(page)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Browser(command.spawn().unwrap())
-}
 
 async fn serve(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,7 +44,6 @@ fn page(call: &str) -> String {
 }
 
 async fn calls(app: impl FnOnce(&Rig) -> Router) {
-    let Some(chromium) = chromium() else { return };
     let mut rig = Rig::new().await;
     let api = serve(app(&rig)).await;
     let call = format!("{api}{}", rig.asking("/run"));
@@ -108,8 +56,9 @@ async fn calls(app: impl FnOnce(&Rig) -> Router) {
         );
     let site = serve(site).await;
 
-    let profile = tempfile::tempdir().unwrap();
-    let browser = open(&chromium, &profile, &site);
+    let Some(browser) = Chromium::open(&site) else {
+        return;
+    };
     let said = timeout(STARTING, said.recv()).await;
     assert_eq!(said.expect("the page calls").unwrap(), "200 done");
     drop(browser);

@@ -1,30 +1,18 @@
 //! Debian's Chromium, driven through its own debugging socket.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-/// A browser that starts for the first time takes its time.
-const STARTING: Duration = Duration::from_secs(180);
+#[path = "../../../../tests/support/chromium.rs"]
+mod chromium;
+
+use chromium::{Chromium, STARTING};
+
 const WAITING: Duration = Duration::from_secs(30);
-
-/// Ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 pub(crate) struct Browser {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -32,47 +20,13 @@ pub(crate) struct Browser {
     number: u64,
     /// What the page has complained of: exceptions, the console, the policy.
     pub(crate) complaints: Vec<String>,
-    _process: Process,
-    _profile: TempDir,
-}
-
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path);
-    let found = folders.find_map(|folder| {
-        let names = ["chromium", "chromium-browser", "google-chrome"];
-        let mut files = names.iter().map(|name| folder.join(name));
-        files.find(|file| file.is_file())
-    });
-    let is_required = std::env::var("TOWER_WEBHOOK_BROWSER").is_ok_and(|value| value == "required");
-    assert!(found.is_some() || !is_required, "no chromium");
-    if found.is_none() {
-        eprintln!("SKIPPED: there is no chromium");
-    }
-    found
+    _chromium: Chromium,
 }
 
 impl Browser {
     pub(crate) async fn open() -> Option<Self> {
-        let chromium = chromium()?;
-        let profile = tempfile::tempdir().unwrap();
-        let mut command = Command::new(chromium);
-        command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync"])
-            .args(["--remote-debugging-port=0", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg("about:blank")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = Process(command.spawn().unwrap());
-        let port_file = profile.path().join("DevToolsActivePort");
+        let chromium = Chromium::open("about:blank")?;
+        let port_file = chromium.profile().join("DevToolsActivePort");
         let address = timeout(STARTING, async {
             loop {
                 let text = std::fs::read_to_string(&port_file).unwrap_or_default();
@@ -90,8 +44,7 @@ impl Browser {
             session: String::new(),
             number: 0,
             complaints: Vec::new(),
-            _process: process,
-            _profile: profile,
+            _chromium: chromium,
         };
         let target = browser
             .ask("Target.createTarget", json!({ "url": "about:blank" }))
