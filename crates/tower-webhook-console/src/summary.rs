@@ -6,7 +6,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tower_webhook::{
-    Dispatcher,
+    BoxError, Dispatcher,
     outbox::{DeliveryFilter, DeliveryState, Page},
 };
 
@@ -25,7 +25,8 @@ pub(crate) struct Summary {
 }
 
 struct Counted {
-    states: Value,
+    /// `None` where the outbox could not tell.
+    states: Option<Value>,
     until: Instant,
 }
 
@@ -49,31 +50,130 @@ impl Summary {
         }))
     }
 
-    /// Whoever comes while it is counted waits for that count instead of making another one.
+    /// Whoever comes while it is counted waits for that count instead of making another one. Whoever leaves
+    /// meanwhile does not end it: it would begin anew for the next.
     async fn states(&self, dispatcher: &Dispatcher) -> Result<Value, Refused> {
-        let mut counted = self.counted.lock().await;
-        let began = Instant::now();
-        if let Some(counted) = counted.as_ref().filter(|counted| began < counted.until) {
-            return Ok(counted.states.clone());
-        }
-        let mut states = Vec::new();
-        for &state in DeliveryState::ALL {
-            let filter = DeliveryFilter::new().with_state(state);
-            let page = Page::first(COUNTED + 1);
-            let records = dispatcher.deliveries(&filter, page).await;
-            let found = records.map_err(Refused::Outbox)?.len();
-            states.push(json!({
-                "state": state.name(),
-                "number": found.min(COUNTED),
-                "is_more": found > COUNTED,
-            }));
-        }
-        let states = Value::Array(states);
-        let pause = KEPT_FOR.max(began.elapsed().saturating_mul(SHARE));
-        *counted = Some(Counted {
-            states: states.clone(),
-            until: Instant::now() + pause,
+        let (counted, dispatcher) = (Arc::clone(&self.counted), dispatcher.clone());
+        let counting = tokio::spawn(async move {
+            let mut counted = counted.lock().await;
+            let began = Instant::now();
+            if let Some(Counted { states, until }) = &*counted
+                && began < *until
+            {
+                return states.clone().ok_or_else(|| NOT_COUNTED.into());
+            }
+            let found = count(&dispatcher).await;
+            let pause = KEPT_FOR.max(began.elapsed().saturating_mul(SHARE));
+            *counted = Some(Counted {
+                states: found.as_ref().ok().cloned(),
+                until: Instant::now() + pause,
+            });
+            found
         });
-        Ok(states)
+        let found = counting.await.unwrap_or_else(|error| Err(error.into()));
+        found.map_err(Refused::Outbox)
+    }
+}
+
+const NOT_COUNTED: &str = "the deliveries could not be counted a moment ago";
+
+async fn count(dispatcher: &Dispatcher) -> Result<Value, BoxError> {
+    let mut states = Vec::new();
+    for &state in DeliveryState::ALL {
+        let filter = DeliveryFilter::new().with_state(state);
+        let page = Page::first(COUNTED + 1);
+        let found = dispatcher.deliveries(&filter, page).await?.len();
+        states.push(json!({
+            "state": state.name(),
+            "number": found.min(COUNTED),
+            "is_more": found > COUNTED,
+        }));
+    }
+    Ok(Value::Array(states))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::time::timeout;
+    use tower_webhook::outbox::{
+        DeliveryRecord, DueDeliveries, Durability, Lease, Limits, NewDelivery, Outbox, Sealing,
+        SettleOutcome, Settlement, StoredDelivery, Want,
+    };
+
+    use super::*;
+
+    /// Nothing is in it. It counts how often it is asked for that.
+    struct Unlisted {
+        asked: Arc<AtomicUsize>,
+        hangs: bool,
+    }
+
+    impl Outbox for Unlisted {
+        fn limits(&self) -> Limits {
+            Limits::new(Durability::Memory)
+        }
+
+        fn sealing(&self) -> Sealing {
+            Sealing::in_memory()
+        }
+
+        async fn insert(&self, _: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+            Err("it takes nothing".into())
+        }
+
+        async fn fetch(&self, _: Want) -> Result<DueDeliveries, BoxError> {
+            Ok(DueDeliveries::default())
+        }
+
+        async fn settle(&self, _: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn renew(&self, _: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn list(&self, _: DeliveryFilter, _: Page) -> Result<Vec<DeliveryRecord>, BoxError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            match self.hangs {
+                true => pending().await,
+                false => Err("it is away".into()),
+            }
+        }
+    }
+
+    /// How often it is asked while ten people look, each for a moment.
+    async fn asked(hangs: bool) -> usize {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let outbox = Unlisted {
+            asked: Arc::clone(&asked),
+            hangs,
+        };
+        let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
+        let summary = Summary::default();
+        for _ in 0..10 {
+            let looked = timeout(Duration::from_millis(10), summary.of(&dispatcher, None)).await;
+            assert!(!matches!(looked, Ok(Ok(_))));
+        }
+        asked.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leaves_has_nothing_counted_again() {
+        assert_eq!(asked(true).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_counted_is_not_tried_again_at_once() {
+        assert_eq!(asked(false).await, 1);
     }
 }

@@ -18,10 +18,14 @@ function el(name, props = {}, ...children) {
   return element;
 }
 
+// Whoever looks gives up in time, and looks again. What is done takes as long as it takes.
+const PATIENCE = 30000;
+
 async function ask(path, params, options = {}) {
   let answer;
+  const signal = options.method ? undefined : AbortSignal.timeout(PATIENCE);
   try {
-    answer = await fetch(`${base}api/${path}?${new URLSearchParams(params)}`, { ...options, cache: "no-store" });
+    answer = await fetch(`${base}api/${path}?${new URLSearchParams(params)}`, { ...options, signal, cache: "no-store" });
   } catch {
     throw new Error("The server cannot be reached.");
   }

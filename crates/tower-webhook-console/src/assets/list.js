@@ -59,6 +59,7 @@ function row(delivery) {
 }
 
 function drawList({ deliveries, next }) {
+  isWanted = false;
   const ids = new Set(deliveries.map((delivery) => delivery.id));
   for (const id of picked.keys()) if (!ids.has(id)) picked.delete(id);
   for (const delivery of deliveries) if (picked.has(delivery.id)) picked.set(delivery.id, delivery.state);
@@ -82,8 +83,11 @@ function isRead() {
 }
 
 let asked = 0;
-async function refresh(isWanted) {
+// Somebody waits for what was asked for, also where it is asked for again meanwhile.
+let isWanted = false;
+async function refresh(isWish) {
   const mine = ++asked;
+  isWanted ||= isWish;
   const params = { ...filterOfUrl() };
   const before = readUrl().get("before");
   if (before) params.before = before;

@@ -98,18 +98,23 @@ setInterval(() => {
 
 // One look at a time, and none where nobody sees it.
 let isDue = true;
+let isLooking = false;
 let rest = 0;
-async function look(isChange) {
-  isDue ||= isChange;
-  if (document.hidden || --rest > 0 || !isDue) return;
+async function look() {
+  if (document.hidden || isLooking || --rest > 0 || !isDue) return;
   rest = hasEvents ? 2 : 5;
   isDue = !hasEvents;
-  if (!isPaused) await refresh(false);
-  if ($("detail").open && ["waiting", "running"].includes(shown?.state)) await openDetail(shown.id);
-  await readSummary().catch(problem);
+  isLooking = true;
+  try {
+    if (!isPaused) await refresh(false);
+    if ($("detail").open && ["waiting", "running"].includes(shown?.state)) await openDetail(shown.id);
+    await readSummary().catch(problem);
+  } finally {
+    isLooking = false;
+  }
 }
 if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { isDue = true; });
-setInterval(() => look(false), 1000);
+setInterval(look, 1000);
 // The plot moves on by itself, and times of retries come.
 setInterval(() => { isDue = true; }, 15000);
 
