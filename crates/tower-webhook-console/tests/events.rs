@@ -2,12 +2,18 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use support::{GOOD, LATER, send};
+use tokio::time::timeout;
 use tower::service_fn;
 use tower_webhook::{Dispatcher, Event, EventKind, RetryPolicy};
 use tower_webhook_console::ConsoleEvents;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All events of a delivery that succeeds, and of one that is to be tried again.
 async fn all_events() -> Vec<Event> {
@@ -29,13 +35,16 @@ async fn all_events() -> Vec<Event> {
             }
         )
     };
-    loop {
-        let heard = heard.lock().unwrap().clone();
-        if heard.iter().any(is_retried) && heard.iter().any(Event::is_final) {
-            return heard;
+    let both = async {
+        loop {
+            let heard = heard.lock().unwrap().clone();
+            if heard.iter().any(is_retried) && heard.iter().any(Event::is_final) {
+                return heard;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    timeout(PATIENCE, both).await.expect("both are heard of")
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn methods_are_those_of_each_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_tells_of_changes_and_ends() {
+async fn a_stream_is_served_and_ends() {
     let scene = Scene::in_memory();
     let stream = tokio::spawn({
         let app = scene.app.clone();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_nats::jetstream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower_webhook::{
     DeliveryId, Payload, RequestId,
     endpoint::Host,
@@ -98,4 +98,14 @@ pub(crate) async fn jetstream(address: &str) -> jetstream::Context {
 pub(crate) async fn messages(context: &jetstream::Context, stream: &str) -> u64 {
     let stream = context.get_stream(stream).await.unwrap();
     stream.cached_info().state.messages
+}
+
+/// The server tells nobody.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("it becomes so");
 }

@@ -14,7 +14,7 @@ use tower_webhook::{
 };
 
 use crate::{
-    scene::{fetch, ids, jetstream, leases, messages, put, put_leased, settle, stored},
+    scene::{fetch, ids, jetstream, leases, messages, put, put_leased, settle, stored, until},
     support::{fresh_name, open, server::Server},
 };
 
@@ -106,9 +106,7 @@ async fn a_dead_letter_is_in_a_stream_of_its_own() {
     assert_eq!(header("Webhook-Outcome-Error"), AttemptError::Client.name());
     // Its attempts are forgotten in a moment.
     let attempts = format!("{name}-attempts");
-    while messages(&context, &attempts).await > 0 {
-        tokio::task::yield_now().await;
-    }
+    until(async || messages(&context, &attempts).await == 0).await;
 }
 
 /// An operator may purge a stream. Settled again and again, it would hold up all that ends after it.
@@ -145,9 +143,7 @@ async fn what_is_no_delivery_becomes_a_dead_letter() {
     published.unwrap().await.unwrap();
     let good = put(&outbox, 1, "a.example").await;
     assert_eq!(ids(&fetch(&outbox, 1).await), good);
-    while messages(&context, &format!("{name}-dead")).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(async || messages(&context, &format!("{name}-dead")).await > 0).await;
 }
 
 /// With the consumer goes what it knew of leases; the deliveries are in the stream.

@@ -1,10 +1,12 @@
 //! A primary that dies under load, and a standby that takes its place.
 
+use tokio::time::timeout;
+
 use crate::{
     engine::{Engine, postgres_url},
     fleet::{Fleet, Front},
     postgres_support::server::Server,
-    record::Load,
+    record::{LONG, Load},
 };
 
 /// With a synchronous standby nothing that was acknowledged is lost.
@@ -17,9 +19,12 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() {
     let sql = primary.sql().await;
     let until_one_is = async |what: &str| {
         let query = format!("SELECT count(*) FROM pg_stat_replication WHERE {what}");
-        while sql.query_one(&query, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
+        let is_one = async {
+            while sql.query_one(&query, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, is_one).await.expect(what);
     };
     // Before there is one to wait for, everything would wait.
     until_one_is("state = 'streaming'").await;

@@ -5,9 +5,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, http::HeaderMap, routing::post};
@@ -21,6 +21,9 @@ pub(crate) struct Record {
     answered: Mutex<HashSet<String>>,
     received: Mutex<HashMap<String, usize>>,
     next: AtomicUsize,
+    refused: AtomicUsize,
+    /// The one that took longest, in milliseconds.
+    longest: AtomicU64,
     is_over: AtomicBool,
     has_answered: Notify,
     has_received: Notify,
@@ -31,16 +34,29 @@ impl Record {
         self.answered.lock().unwrap().len()
     }
 
+    /// How many calls had another answer than the service's, or none.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// How long the longest call has taken.
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Ordering::SeqCst))
+    }
+
     /// Waits until so many more calls are answered.
     pub(crate) async fn more_answers(&self, number: usize) {
         let enough = self.answers() + number;
-        loop {
-            let answered = self.has_answered.notified();
-            if self.answers() >= enough {
-                return;
+        let answers = async {
+            loop {
+                let answered = self.has_answered.notified();
+                if self.answers() >= enough {
+                    return;
+                }
+                answered.await;
             }
-            answered.await;
-        }
+        };
+        timeout(LONG, answers).await.expect("calls are answered");
     }
 
     /// How many calls were answered, are lost, and came more than once.
@@ -68,7 +84,7 @@ pub(crate) struct Load {
 const CALLERS: usize = 16;
 
 /// Longer than several leases.
-const LONG: Duration = Duration::from_secs(180);
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 /// Longer than a response waits for an outbox.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,6 +149,7 @@ async fn call(record: Arc<Record>, proxies: Addresses, endpoint: String) {
             .query(&[("webhookEndpoint", &endpoint)])
             .header("x-request-id", &id)
             .body("done");
+        let began = Instant::now();
         let answered = async {
             let response = call.send().await?;
             let is_fine = response.status() == StatusCode::OK;
@@ -140,7 +157,13 @@ async fn call(record: Arc<Record>, proxies: Addresses, endpoint: String) {
             response.bytes().await?;
             Ok::<_, reqwest::Error>(is_fine)
         };
-        match timeout(PATIENCE, answered).await {
+        let answered = timeout(PATIENCE, answered).await;
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap();
+        record.longest.fetch_max(took, Ordering::SeqCst);
+        if !matches!(answered, Ok(Ok(true))) {
+            record.refused.fetch_add(1, Ordering::SeqCst);
+        }
+        match answered {
             Ok(Ok(true)) => {
                 record.answered.lock().unwrap().insert(id);
                 record.has_answered.notify_waiters();

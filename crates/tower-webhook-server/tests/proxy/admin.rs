@@ -6,7 +6,14 @@ use http::StatusCode;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::{BINARY, process::Process, raw::echo, scene::Folder, sqlite::outbox, world::World};
+use crate::{
+    BINARY,
+    process::{Process, within},
+    raw::echo,
+    scene::Folder,
+    sqlite::outbox,
+    world::World,
+};
 
 const PRIVATE: &str = "--insecure-private-endpoints";
 
@@ -151,10 +158,10 @@ async fn an_outbox_that_cannot_be_written_is_not_ready() {
     // Another process does not let go of it.
     let holding = rusqlite::Connection::open(folder.file()).unwrap();
     holding.execute_batch("BEGIN IMMEDIATE").unwrap();
-    while status("/readyz").await == StatusCode::OK {}
+    within(async { while status("/readyz").await == StatusCode::OK {} }).await;
     assert_eq!(status("/healthz").await, StatusCode::OK);
     holding.execute_batch("ROLLBACK").unwrap();
-    while status("/readyz").await != StatusCode::OK {}
+    within(async { while status("/readyz").await != StatusCode::OK {} }).await;
     worker.signal("TERM");
     assert!(worker.exit().await.success());
 }

@@ -201,7 +201,7 @@ async fn authorities_go_with_tls_and_are_named() {
 }
 
 #[tokio::test]
-async fn the_help_names_every_option_and_the_environment() {
+async fn the_help_names_options_and_the_environment() {
     let mut proxy = crate::proxy(&["--help"], &[("TOWER_WEBHOOK_HEADER", "x-a: hush")]);
     let text = proxy.stdout.rest().await;
     assert!(proxy.exit().await.success());

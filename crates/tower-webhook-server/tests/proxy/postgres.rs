@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use crate::{
     postgres_support::server::Server,
+    process::within,
     scene::{Folder, Receiver, SILENT},
     sqlite::{Proxy, upstream},
     worker::Worker,
@@ -42,9 +43,12 @@ impl Database {
     }
 
     async fn until_nothing_is_left(&self) {
-        while self.left().await > 0 {
-            tokio::task::yield_now().await;
-        }
+        let nothing_is_left = async {
+            while self.left().await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(nothing_is_left).await;
     }
 
     async fn accepting(&self) -> Proxy {

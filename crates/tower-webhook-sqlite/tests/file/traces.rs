@@ -74,7 +74,6 @@ async fn nothing_is_left_of_what_was_cancelled() {
     until_in_file(|| times(&folder.bytes(), "the result of") == 0).await;
 }
 
-/// In whatever order they end, and while others wait.
 /// Those that are in it as `<<000>>`, in one pass.
 fn numbers(bytes: &[u8]) -> std::collections::HashSet<&[u8]> {
     let marks = bytes.windows(7).filter(|mark| mark.starts_with(b"<<"));
@@ -82,6 +81,7 @@ fn numbers(bytes: &[u8]) -> std::collections::HashSet<&[u8]> {
     marks.map(|mark| &mark[2..5]).collect()
 }
 
+/// In whatever order they end, and while others wait.
 #[tokio::test]
 async fn only_what_waits_is_left() {
     let (folder, receiver) = (Folder::new(), Receiver::start(500).await);

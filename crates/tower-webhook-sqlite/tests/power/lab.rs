@@ -36,7 +36,7 @@ pub(crate) struct Findings {
     pub(crate) images: usize,
     /// The images that do not open, or have lost something.
     pub(crate) failures: Vec<String>,
-    acknowledged: usize,
+    pub(crate) acknowledged: usize,
     damage: Damage,
     took: Duration,
     seed: u64,

@@ -67,6 +67,7 @@ fn all_is_there(found: &Findings) {
         println!("  {failure}");
     }
     assert!(found.failures.is_empty(), "{found}");
+    assert!(found.acknowledged > 0, "{found}");
 }
 
 #[test]
@@ -75,9 +76,9 @@ fn nothing_that_was_acknowledged_is_lost_with_the_power() {
         return;
     }
     let images = setting("TOWER_WEBHOOK_IMAGES").map_or(200, |images| images as usize);
-    let checkpoints = AtomicUsize::new(0);
+    let (asked_for, of_itself) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let fill = |bench: &Bench| {
-        let run = |load, stages: [(usize, usize); 3]| {
+        let run = |load, checkpoints: &AtomicUsize, stages: [(usize, usize); 3]| {
             let stages = stages.map(|(images, gap)| Stage { images, gap });
             checkpoints.fetch_add(load::run(bench, load, stages), Ordering::SeqCst);
         };
@@ -86,20 +87,22 @@ fn nothing_that_was_acknowledged_is_lost_with_the_power() {
             payload: 4 << 10,
             checkpoint_every: 10,
         };
-        run(small, [(4, 20), (8, 1_000), (3, 20)]);
+        run(small, &asked_for, [(4, 20), (8, 1_000), (3, 20)]);
         // The log becomes so long that the outbox itself writes it back.
         let large = Load {
             seed: !bench.seed,
             payload: 128 << 10,
             checkpoint_every: usize::MAX,
         };
-        run(large, [(1, 20), (3, 8_000), (1, 20)]);
+        run(large, &of_itself, [(1, 20), (3, 8_000), (1, 20)]);
     };
     let found = lab(images).run(fill, image::check).unwrap();
     all_is_there(&found);
-    let checkpoints = checkpoints.into_inner();
-    println!("{checkpoints} checkpoints while outboxes were in use");
-    assert!(checkpoints > 0);
+    let (asked_for, of_itself) = (asked_for.into_inner(), of_itself.into_inner());
+    println!(
+        "{asked_for} checkpoints of short logs, {of_itself} of long ones, while outboxes were in use"
+    );
+    assert!(asked_for > 0 && of_itself > 0);
 }
 
 /// It may have been killed when the files were there, and before it had synced the folders.
