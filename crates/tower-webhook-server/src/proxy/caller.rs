@@ -20,7 +20,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::heads::RequestHeads;
+use super::{heads::RequestHeads, interim::Interim};
 
 /// How often a connection is looked at on which something waits to be read.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ pub(crate) struct Caller {
     /// Counts what has moved either way.
     progress: AtomicU64,
     heads: Mutex<RequestHeads>,
+    interim: Arc<Interim>,
 }
 
 /// The connection itself, for hyper.
@@ -46,6 +47,7 @@ impl Caller {
             socket,
             progress: AtomicU64::new(0),
             heads: Mutex::new(RequestHeads::new()),
+            interim: Arc::default(),
         });
         let io = CallerIo {
             caller: Arc::clone(&caller),
@@ -57,6 +59,11 @@ impl Caller {
     /// What was read of the requests.
     pub(crate) fn heads(&self) -> MutexGuard<'_, RequestHeads> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is said on it before an answer.
+    pub(super) fn interim(&self) -> &Arc<Interim> {
+        &self.interim
     }
 
     /// Resolves when the caller has left. TCP does not tell that from only sending no more, until
@@ -110,12 +117,20 @@ impl AsyncRead for CallerIo {
     }
 }
 
+impl CallerIo {
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let to = Pin::new(&mut self.write);
+        self.caller.interim.poll_ahead(cx, to)
+    }
+}
+
 impl AsyncWrite for CallerIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(cx))?;
         let written = ready!(Pin::new(&mut self.write).poll_write(cx, buf));
         self.caller.moved();
         Poll::Ready(written)
@@ -126,6 +141,7 @@ impl AsyncWrite for CallerIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(cx))?;
         let written = ready!(Pin::new(&mut self.write).poll_write_vectored(cx, bufs));
         self.caller.moved();
         Poll::Ready(written)
@@ -136,7 +152,9 @@ impl AsyncWrite for CallerIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_flush(cx)
+        let Self { caller, write } = &mut *self;
+        ready!(caller.interim.poll_flush(cx, Pin::new(write)))?;
+        Pin::new(write).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,7 @@ use super::{
     call,
     connection::{BoxError, Seen},
     headers,
+    interim::Turn,
     replay::Replay,
     service::Service,
 };
@@ -53,6 +54,7 @@ impl Proxy {
         let (version, head) = (request.version(), request.method() == Method::HEAD);
         let protocol = headers::upgrade(request.headers());
         let caller = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        let turn = request.extensions_mut().remove::<Turn>();
         let host = match call::authority(&request) {
             Ok(host) => host,
             Err(refusal) => return Ok(own(refusal.status, refusal.text)),
@@ -60,7 +62,7 @@ impl Proxy {
         self.readdress(&mut request, host, protocol, peer);
         let (parts, body) = request.into_parts();
         let body = Replay::new(body);
-        let asked = self.ask(&parts, &body);
+        let asked = self.ask(&parts, &body, turn.as_ref());
         let asked = match self.answer_within {
             None => asked.await,
             Some(within) => match timeout(within, asked).await {
@@ -121,13 +123,23 @@ impl Proxy {
         *request.uri_mut() = target;
     }
 
-    async fn ask(&self, head: &Parts, body: &Replay) -> Result<Response<Incoming>, BoxError> {
+    async fn ask(
+        &self,
+        head: &Parts,
+        body: &Replay,
+        turn: Option<&Turn>,
+    ) -> Result<Response<Incoming>, BoxError> {
         let mut failed = None;
         for tried in 1.. {
             let connection = self.service.connection(failed).await?;
             failed = Some(connection.id);
             let sending = body.send().ok_or("too much was sent to send it again")?;
-            let request = Request::from_parts(head.clone(), sending);
+            let mut request = Request::from_parts(head.clone(), sending);
+            if let Some(turn) = turn.cloned() {
+                hyper::ext::on_informational(&mut request, move |said| {
+                    turn.say(said.status(), said.headers());
+                });
+            }
             let no_answer = match self.service.send(connection, request).await {
                 Ok(response) => {
                     body.forget();

@@ -2,7 +2,8 @@
 //! what callers get instead of the service's answer.
 //!
 //! A call goes from `serve` (the connections of callers) through `call` (whether it can be read in one
-//! way only) and the layer to `forward`, which sends it by `service` on one `connection` or another.
+//! way only) and the layer to `forward`, which sends it by `service` on one `connection` or another. What the
+//! service says before its answer goes back by `interim`.
 
 mod answer;
 mod args;
@@ -12,6 +13,7 @@ mod connection;
 mod forward;
 mod headers;
 mod heads;
+mod interim;
 mod link;
 mod replay;
 mod serve;

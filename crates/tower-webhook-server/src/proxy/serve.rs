@@ -25,6 +25,7 @@ use super::{
     connection::BoxError,
     forward::Proxy,
     headers::{HEADER_BYTES, HEADER_LINES},
+    interim::Turn,
 };
 use crate::connections::{self, FirstRequest, accept};
 
@@ -141,7 +142,7 @@ impl Server {
             proxy.clone().forward(request, peer.ip())
         }));
         let status = self.status.clone();
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             let http1 = request.version() <= Version::HTTP_11;
             let ambiguous = http1 && caller.heads().next_is_ambiguous();
             let own_answer = match call::check(&request, ambiguous) {
@@ -158,8 +159,17 @@ impl Server {
                     }
                     let is_here = |path: &str| request.uri().path() == path;
                     let Some((_, keys)) = keys.as_ref().filter(|(path, _)| is_here(path)) else {
+                        // Who speaks HTTP/1.0 knows of nothing before an answer.
+                        let hears = request.version() == Version::HTTP_11;
+                        let turn = hears.then(|| caller.interim().begin());
+                        if let Some(turn) = &turn {
+                            request.extensions_mut().insert(turn.clone());
+                        }
                         let answer = webhook.clone().oneshot(request);
-                        let answer = answer.map_ok(|response| response.map(util::Either::Left));
+                        let answer = answer.map_ok(move |response| {
+                            turn.into_iter().for_each(Turn::end);
+                            response.map(util::Either::Left)
+                        });
                         return Either::Left(answer);
                     };
                     let answer = keys.answer(request.method(), request.headers());

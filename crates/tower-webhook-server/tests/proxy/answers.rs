@@ -5,7 +5,7 @@ use tokio::join;
 
 use crate::{
     process::within,
-    raw::{Raw, RawService, header, raw_call, status},
+    raw::{OK, Raw, RawService, header, raw_call, status},
     world::{SECRET, World},
 };
 
@@ -18,8 +18,12 @@ struct Odd {
 
 impl Odd {
     async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(args: &[&str]) -> Self {
         let service = RawService::start().await;
-        let world = World::before(service.address, TRYING_OUT).await;
+        let world = World::before(service.address, &[TRYING_OUT, args].concat()).await;
         Self { service, world }
     }
 
@@ -220,17 +224,81 @@ async fn a_body_that_breaks_off_is_broken_for_the_caller_and_not_delivered() {
     assert_eq!(webhook.body, "to the end", "the only one");
 }
 
+const EARLY: &str =
+    "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n";
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+
 #[tokio::test]
-async fn what_comes_before_the_answer_is_not_the_answer() {
+async fn what_comes_before_the_answer_goes_through_and_is_not_the_answer() {
     let mut odd = Odd::start().await;
-    let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
     let answer = format!(
-        "HTTP/1.1 100 Continue\r\n\r\n{early}{early}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+        "HTTP/1.1 100 Continue\r\n\r\n{EARLY}{EARLY}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     );
-    let answer = odd.call(&Method::GET, &answer).await;
-    assert_eq!(status(&answer), "200", "{answer}");
-    assert_eq!(header(&answer, "link"), None);
-    assert_eq!(odd.world.webhook().await.status, 200);
+    for _ in 0..20 {
+        let answer = odd.call(&Method::GET, &answer).await;
+        let rest = answer.strip_prefix(HINT).expect(&answer);
+        let rest = rest.strip_prefix(HINT).expect(&answer);
+        assert_eq!(status(rest), "200", "{answer}");
+        assert_eq!(header(rest, "link"), None);
+        let webhook = odd.world.webhook().await;
+        assert_eq!(webhook.status, 200);
+        assert_eq!(webhook.body, "ok");
+    }
+    // Who speaks HTTP/1.0 knows of nothing before an answer.
+    let old = async { raw_call(odd.world.address, "GET / HTTP/1.0\r\nhost: a\r\n\r\n").await };
+    let (old, _) = tokio::join!(old, odd.service.answer(&answer));
+    assert_eq!(status(&old), "200", "{old}");
+}
+
+#[tokio::test]
+async fn a_hint_arrives_before_the_answer_is_made_and_one_of_each_of_many() {
+    let odd = Odd::start().await;
+    let mut caller = Raw::connect(odd.world.address).await;
+    // Two at once, as some clients send them.
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    caller.write(request.repeat(2)).await;
+    for _ in 0..2 {
+        let mut service = odd.service.accept().await;
+        service.head().await;
+        service.write(EARLY).await;
+        assert_eq!(caller.head().await, HINT);
+        let large = "a".repeat(1 << 20);
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{large}",
+            large.len()
+        );
+        let (_, read) = tokio::join!(service.write(answer), async {
+            assert_eq!(status(&caller.head().await), "200");
+            caller.exactly(large.len()).await
+        });
+        assert_eq!(read, large.as_bytes());
+    }
+}
+
+/// The answer of such a call has come already.
+#[tokio::test]
+async fn nothing_is_said_before_the_answer_where_a_202_was_given() {
+    let odd = Odd::with(&["--async-requests"]).await;
+    let mut caller = Raw::connect(odd.world.address).await;
+    let endpoint = &odd.world.endpoint;
+    let promised = format!("GET /?async=true&webhookEndpoint={endpoint} HTTP/1.1");
+    let request = format!("{promised}\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    caller.write(request).await;
+    let mut first = odd.service.accept().await;
+    let is_promised = first.head().await.starts_with("GET /?async");
+    let mut second = odd.service.accept().await;
+    second.head().await;
+    if !is_promised {
+        std::mem::swap(&mut first, &mut second);
+    }
+    first.write(EARLY).await;
+    first.write(OK).await;
+    let accepted = caller.head().await;
+    assert_eq!(status(&accepted), "202");
+    let length = header(&accepted, "content-length").unwrap();
+    caller.exactly(length.parse().unwrap()).await;
+    second.write(OK).await;
+    assert_eq!(status(&caller.head().await), "200");
 }
 
 #[tokio::test]
