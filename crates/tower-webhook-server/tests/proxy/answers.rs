@@ -278,11 +278,12 @@ async fn a_hint_arrives_before_the_answer_is_made_and_one_of_each_of_many() {
 /// The answer of such a call has come already.
 #[tokio::test]
 async fn nothing_is_said_before_the_answer_where_a_202_was_given() {
-    let odd = Odd::with(&["--async-requests"]).await;
+    let mut odd = Odd::with(&["--async-requests"]).await;
     let mut caller = Raw::connect(odd.world.address).await;
-    let endpoint = &odd.world.endpoint;
+    let endpoint = odd.world.endpoint.clone();
     let promised = format!("GET /?async=true&webhookEndpoint={endpoint} HTTP/1.1");
-    let request = format!("{promised}\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let promised = format!("{promised}\r\nhost: a\r\nx-webhook-secret: {SECRET}\r\n\r\n");
+    let request = format!("{promised}GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     caller.write(request).await;
     let mut first = odd.service.accept().await;
     let is_promised = first.head().await.starts_with("GET /?async");
@@ -291,12 +292,13 @@ async fn nothing_is_said_before_the_answer_where_a_202_was_given() {
     if !is_promised {
         std::mem::swap(&mut first, &mut second);
     }
-    first.write(EARLY).await;
-    first.write(OK).await;
     let accepted = caller.head().await;
     assert_eq!(status(&accepted), "202");
     let length = header(&accepted, "content-length").unwrap();
     caller.exactly(length.parse().unwrap()).await;
+    first.write(EARLY).await;
+    first.write(OK).await;
+    assert_eq!(odd.world.webhook().await.body, "ok");
     second.write(OK).await;
     assert_eq!(status(&caller.head().await), "200");
 }
