@@ -90,6 +90,11 @@ impl Lines {
         panic!("{text} is not in\n{read}");
     }
 
+    /// The next line; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        within(self.0.recv()).await
+    }
+
     /// Reads to the end.
     pub(crate) async fn rest(&mut self) -> String {
         let mut read = String::new();

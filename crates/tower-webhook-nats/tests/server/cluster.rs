@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashSet,
-    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -16,29 +15,8 @@ use tower_webhook_nats::JetStreamOutbox;
 
 use crate::{
     scene::{PATIENCE, fetch, ids, jetstream, leases, stored},
-    support::{builder, fresh_name, server::Server},
+    support::{builder, cluster::Cluster, fresh_name},
 };
-
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
-fn start() -> Option<Vec<Server>> {
-    let ports = free_ports();
-    let routes: Vec<_> = ports
-        .iter()
-        .map(|port| format!("\"nats://127.0.0.1:{port}\""))
-        .collect();
-    let routes = routes.join(", ");
-    let servers = ports.iter().enumerate().map(|(number, port)| {
-        Server::start_with(&format!(
-            "max_payload: 8MB\nserver_name: server-{number}\ncluster {{ name: webhooks, \
-             listen: \"127.0.0.1:{port}\", routes: [ {routes} ] }}"
-        ))
-    });
-    servers.collect()
-}
 
 async fn connect(addresses: &str, name: &str) -> JetStreamOutbox {
     let began = Instant::now();
@@ -57,18 +35,17 @@ async fn nothing_is_lost_with_the_leader() {
         eprintln!("SKIPPED: TOWER_WEBHOOK_NATS_CLUSTER is not set");
         return;
     }
-    let Some(mut servers) = start() else {
+    let Some(mut cluster) = Cluster::start() else {
         return;
     };
-    let addresses: Vec<_> = servers.iter().map(Server::address).collect();
-    let (addresses, name) = (addresses.join(","), fresh_name());
+    let (addresses, name) = (cluster.address(), fresh_name());
     let outbox = connect(&addresses, &name).await;
     let mut taken = HashSet::new();
     let mut longest = Duration::ZERO;
     for number in 0..400 {
         if number == 200 {
-            let leader = leader(&servers, &name).await;
-            servers[leader].kill();
+            let leader = leader(&addresses, &name).await;
+            cluster.kill(leader);
         }
         let began = Instant::now();
         let one = stored("a.example", "done");
@@ -97,8 +74,8 @@ async fn nothing_is_lost_with_the_leader() {
     }
 }
 
-async fn leader(servers: &[Server], name: &str) -> usize {
-    let context = jetstream(&servers[0].address()).await;
+async fn leader(addresses: &str, name: &str) -> usize {
+    let context = jetstream(addresses.split(',').next().unwrap()).await;
     let stream = context.get_stream(name).await.unwrap();
     let cluster = stream.cached_info().cluster.clone();
     let leader = cluster.and_then(|cluster| cluster.leader).unwrap();

@@ -1,5 +1,6 @@
 //! What the tests share: a NATS server of their own, and outboxes in it.
 
+pub(crate) mod cluster;
 pub(crate) mod server;
 
 use std::{

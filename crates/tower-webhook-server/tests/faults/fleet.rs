@@ -3,12 +3,17 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use axum::{Router, body::Bytes, routing::post};
 use tempfile::TempDir;
 
-use crate::{engine::Engine, process::Process, record::serve};
+use crate::{
+    engine::Engine,
+    process::Process,
+    record::{LONG, serve},
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tower-webhook");
 
@@ -104,8 +109,7 @@ impl Fleet {
         args.extend(["--listen", "127.0.0.1:0", "--upstream", &self.upstream]);
         args.push("--insecure-private-endpoints");
         args.extend(outbox.iter().map(String::as_str));
-        let mut proxy = Process::start(BINARY, &args, &[("RUST_LOG", "error")]);
-        let line = proxy.stdout.line_with("listening on http://").await;
+        let (proxy, line) = start(&args).await;
         (proxy, line.rsplit('/').next().unwrap().parse().unwrap())
     }
 
@@ -113,9 +117,7 @@ impl Fleet {
         let outbox = self.outbox("outbox");
         let mut args = vec!["worker", "--insecure-private-endpoints"];
         args.extend(outbox.iter().map(String::as_str));
-        let mut worker = Process::start(BINARY, &args, &[("RUST_LOG", "error")]);
-        worker.stdout.line_with("delivering from ").await;
-        worker
+        start(&args).await.0
     }
 
     /// Kills something, in turn, and starts it again.
@@ -140,5 +142,19 @@ impl Fleet {
                 self.workers[which] = self.worker().await;
             }
         }
+    }
+}
+
+/// With the first line that it prints. One that cannot open its outbox yet ends, and is started again, as an
+/// init system does: servers of a cluster need seconds to find each other.
+async fn start(args: &[&str]) -> (Process, String) {
+    let began = Instant::now();
+    loop {
+        let mut process = Process::start(BINARY, args, &[("RUST_LOG", "error")]);
+        if let Some(line) = process.stdout.next().await {
+            return (process, line);
+        }
+        let text = process.stderr.rest().await;
+        assert!(began.elapsed() < LONG, "{text}");
     }
 }

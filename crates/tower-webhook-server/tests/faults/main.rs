@@ -3,13 +3,14 @@
 //!
 //! ```sh
 //! # twenty minutes of it
-//! TOWER_WEBHOOK_FAULTS=1200 cargo test -p tower-webhook-server --test faults -- --nocapture
+//! TOWER_WEBHOOK_FAULTS=1200 cargo test -p tower-webhook-server --test faults -- --nocapture --test-threads=1
 //! ```
+//!
+//! With `TOWER_WEBHOOK_NATS_CLUSTER=1` three NATS servers are tried as well.
 
 #![cfg(unix)]
 
-#[path = "../../../tower-webhook-nats/tests/support/server.rs"]
-mod nats_server;
+mod nats_support;
 #[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
 mod postgres_support;
 #[path = "../../../../tests/support/process.rs"]
@@ -61,5 +62,17 @@ async fn nothing_that_was_answered_is_lost_whatever_is_killed() {
 async fn nothing_that_was_answered_is_lost_with_nats_either() {
     if let Some(engine) = Engine::nats() {
         kill_again_and_again(engine, "NATS").await;
+    }
+}
+
+/// One of its servers, or all three at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_with_a_cluster_of_nats_servers() {
+    if std::env::var_os("TOWER_WEBHOOK_NATS_CLUSTER").is_none() {
+        eprintln!("SKIPPED: TOWER_WEBHOOK_NATS_CLUSTER is not set");
+        return;
+    }
+    if let Some(engine) = Engine::nats_cluster() {
+        kill_again_and_again(engine, "three NATS servers").await;
     }
 }

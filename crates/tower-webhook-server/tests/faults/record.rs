@@ -1,7 +1,7 @@
 //! What callers were answered, and what the receiver got.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -18,8 +18,9 @@ use crate::fleet::Addresses;
 
 #[derive(Default)]
 pub(crate) struct Record {
-    answered: Mutex<HashSet<String>>,
-    received: Mutex<HashMap<String, usize>>,
+    /// When each call was answered.
+    answered: Mutex<HashMap<String, Instant>>,
+    received: Mutex<HashMap<String, Received>>,
     next: AtomicUsize,
     refused: AtomicUsize,
     /// The one that took longest, in milliseconds.
@@ -27,6 +28,12 @@ pub(crate) struct Record {
     is_over: AtomicBool,
     has_answered: Notify,
     has_received: Notify,
+}
+
+/// A webhook, however often it came.
+struct Received {
+    first: Instant,
+    times: usize,
 }
 
 impl Record {
@@ -62,9 +69,25 @@ impl Record {
     /// How many calls were answered, are lost, and came more than once.
     fn sums(&self) -> (usize, usize, usize) {
         let (answered, received) = (self.answered.lock().unwrap(), self.received.lock().unwrap());
-        let lost = answered.iter().filter(|id| !received.contains_key(*id));
-        let repeated = received.values().filter(|times| **times > 1);
+        let lost = answered.keys().filter(|id| !received.contains_key(*id));
+        let repeated = received.values().filter(|received| received.times > 1);
         (answered.len(), lost.count(), repeated.count())
+    }
+
+    /// How long after the answer a webhook came: half of them, and all but one in a hundred.
+    fn latencies(&self) -> [Duration; 2] {
+        let (answered, received) = (self.answered.lock().unwrap(), self.received.lock().unwrap());
+        let came = answered.iter().filter_map(|(id, answered)| {
+            let first = received.get(id)?.first;
+            Some(first.saturating_duration_since(*answered))
+        });
+        let mut came: Vec<_> = came.collect();
+        came.sort_unstable();
+        [50, 99].map(|percent| {
+            came.get(came.len() * percent / 100)
+                .copied()
+                .unwrap_or_default()
+        })
     }
 }
 
@@ -93,11 +116,16 @@ impl Load {
     pub(crate) async fn on(proxies: &Addresses) -> Self {
         let record = Arc::new(Record::default());
         let endpoint = receiver(&record).await;
-        let call = |_| tokio::spawn(call(Arc::clone(&record), proxies.clone(), endpoint.clone()));
-        Self {
-            callers: (0..CALLERS).map(call).collect(),
-            record,
-        }
+        let call = |endpoint: &String| {
+            let call = call(Arc::clone(&record), proxies.clone(), endpoint.clone());
+            tokio::spawn(call)
+        };
+        let mut callers: Vec<_> = (0..CALLERS).map(|_| call(&endpoint)).collect();
+        callers.push(tokio::spawn(call_in_vain(
+            Arc::clone(&record),
+            proxies.clone(),
+        )));
+        Self { callers, record }
     }
 
     /// Nobody calls any more, and all that was answered has come: what a killed process had leased comes
@@ -119,7 +147,11 @@ impl Load {
     /// Says how it was, and that nothing is lost.
     pub(crate) fn expect_all(&self, what: &str) {
         let (answered, lost, repeated) = self.record.sums();
-        println!("{what}: {answered} answered, {lost} lost, {repeated} more than once");
+        let [half, most] = self.record.latencies();
+        println!(
+            "{what}: {answered} answered, {lost} lost, {repeated} more than once; webhooks came {half:.1?} \
+             after the answer (p50) and {most:.1?} (p99), beside an endpoint that always fails"
+        );
         assert!(answered > 0);
         assert_eq!(lost, 0);
     }
@@ -130,12 +162,31 @@ async fn receiver(record: &Arc<Record>) -> String {
     let record = Arc::clone(record);
     let hook = |headers: HeaderMap| async move {
         let id = headers["x-request-id"].to_str().unwrap().to_owned();
-        *record.received.lock().unwrap().entry(id).or_default() += 1;
+        let mut all = record.received.lock().unwrap();
+        let first = Instant::now();
+        all.entry(id).or_insert(Received { first, times: 0 }).times += 1;
+        drop(all);
         record.has_received.notify_one();
         StatusCode::NO_CONTENT
     };
     let address = serve(Router::new().route("/hook", post(hook))).await;
     format!("http://{address}/hook")
+}
+
+/// One caller whose endpoint always fails: what it is answered does not count.
+async fn call_in_vain(record: Arc<Record>, proxies: Addresses) {
+    let fail = || async { StatusCode::INTERNAL_SERVER_ERROR };
+    // A host of its own: limits are by host.
+    let address = serve(Router::new().fallback(fail)).await;
+    let endpoint = format!("http://localhost:{}/hook", address.port());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    while !record.is_over.load(Ordering::SeqCst) {
+        let call = client
+            .post(format!("http://{}/run", proxies.any()))
+            .query(&[("webhookEndpoint", &endpoint)])
+            .body("in vain");
+        let _ = timeout(PATIENCE, call.send()).await;
+    }
 }
 
 /// One caller, who calls again and again, any proxy that there is.
@@ -165,7 +216,7 @@ async fn call(record: Arc<Record>, proxies: Addresses, endpoint: String) {
         }
         match answered {
             Ok(Ok(true)) => {
-                record.answered.lock().unwrap().insert(id);
+                record.answered.lock().unwrap().insert(id, Instant::now());
                 record.has_answered.notify_waiters();
             }
             // It was killed, or refuses.
