@@ -2,13 +2,14 @@
 //! host, and a server started by the bench. The baseline alternates with it within one run: a bare loop
 //! that runs the same grouped insert for all waiting callers, and delivers nothing.
 //!
-//! The dispatcher's client responds immediately, so HTTP is not measured.
+//! The dispatcher's client responds immediately, so HTTP is not measured. A process that accepts and delivers
+//! does both on the cores of the loop: beside it stands one that leaves the attempts to others.
 //!
 //! ```sh
 //! cargo bench -p tower-webhook-postgres --bench outbox
 //! ```
 //!
-//! `TOWER_WEBHOOK_BENCH_MS` is the duration of a round. The last figure is the delivery rate while
+//! `TOWER_WEBHOOK_BENCH_MS` is the duration of a round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number. The last figure is the delivery rate while
 //! `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a dead host, relative to the rate without them.
 
 #[path = "../tests/support/mod.rs"]
@@ -36,13 +37,14 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 use tower::service_fn;
-use tower_webhook::{DeliveryId, Dispatcher, Payload, delivery::DeliveryParts};
+use tower_webhook::{
+    DeliveryId, Dispatcher, Payload, delivery::DeliveryParts, dispatch::DispatcherBuilder,
+};
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::support::{place::Place, scene::policy, server::Server};
 
 const CALLERS: usize = 64;
-const ROUNDS: usize = 5;
 const SIZE: usize = 1_024;
 const INSERT: &str = include_str!("../src/insert.sql");
 
@@ -57,9 +59,10 @@ async fn main() {
     };
     let time = Duration::from_millis(setting("TOWER_WEBHOOK_BENCH_MS", 3_000));
     let waiting = setting("TOWER_WEBHOOK_BENCH_WAITING", 100_000);
-    let [mut bare, mut accepted, mut delivered, mut beside] = [const { Vec::new() }; 4];
-    for _ in 0..ROUNDS {
+    let [mut bare, mut alone, mut accepted, mut delivered, mut beside] = [const { Vec::new() }; 5];
+    for _ in 0..setting("TOWER_WEBHOOK_BENCH_ROUNDS", 5) {
         bare.push(bare_loop(&server.place(), time).await);
+        alone.push(accepting_alone(&server.place(), time).await);
         let (taken, made) = outbox(&server.place(), time, 0).await;
         accepted.push(taken);
         delivered.push(made);
@@ -75,8 +78,13 @@ async fn main() {
         median(&ratios)
     };
     println!("figure bare_accepted_per_s {:.0}", median(&bare));
+    println!("figure postgres_accepted_alone_per_s {:.0}", median(&alone));
     println!("figure postgres_accepted_per_s {:.0}", median(&accepted));
     println!("figure postgres_delivered_per_s {:.0}", median(&delivered));
+    println!(
+        "figure accepted_alone_to_bare_ratio {:.2}",
+        ratio(&alone, &bare)
+    );
     println!(
         "figure accepted_to_bare_ratio {:.2}",
         ratio(&accepted, &bare)
@@ -117,13 +125,27 @@ where
     answered as f64 / began.elapsed().as_secs_f64()
 }
 
+/// Accepted per second by a process that delivers nothing.
+async fn accepting_alone(place: &Place, time: Duration) -> f64 {
+    let builder = dispatcher(place, &Arc::default()).await;
+    let dispatcher = builder.without_attempts().build();
+    let deliver = {
+        let dispatcher = dispatcher.clone();
+        move || deliver(dispatcher.clone(), "https://a.example/hook")
+    };
+    load(time / 4, deliver.clone()).await;
+    let accepted = load(time, deliver).await;
+    dispatcher.shutdown(Duration::from_millis(100)).await;
+    accepted
+}
+
 /// Accepted and delivered per second.
 async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
     if waiting > 0 {
         leave(place, waiting).await;
     }
     let number = Arc::new(AtomicU64::new(0));
-    let dispatcher = dispatcher(place, &number).await;
+    let dispatcher = dispatcher(place, &number).await.build();
     dispatcher.start();
     let deliver = {
         let dispatcher = dispatcher.clone();
@@ -139,7 +161,7 @@ async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
 }
 
 /// Its client counts and responds immediately, except for the dead host.
-async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> Dispatcher {
+async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> DispatcherBuilder {
     // In plaintext, because one envelope is copied to all waiting rows.
     let outbox = PostgresOutbox::builder(&place.url)
         .with_schema(&place.schema)
@@ -155,9 +177,7 @@ async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> Dispatcher {
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });
-    Dispatcher::builder_with_client(client)
-        .with_outbox(outbox.open().await.expect("it opens"))
-        .build()
+    Dispatcher::builder_with_client(client).with_outbox(outbox.open().await.expect("it opens"))
 }
 
 /// Whether it was accepted.
@@ -170,7 +190,7 @@ async fn deliver(dispatcher: Dispatcher, endpoint: &str) -> bool {
 
 /// Creates due deliveries for the dead host.
 async fn leave(place: &Place, waiting: u64) {
-    let dispatcher = dispatcher(place, &Arc::default()).await;
+    let dispatcher = dispatcher(place, &Arc::default()).await.build();
     assert!(deliver(dispatcher.clone(), "https://dead.example/").await);
     dispatcher.shutdown(Duration::from_millis(100)).await;
     let sql = place.sql().await;
