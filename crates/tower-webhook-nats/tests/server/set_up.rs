@@ -28,7 +28,7 @@ async fn refused(builder: JetStreamOutboxBuilder) -> JetStreamOutboxError {
     error
 }
 
-async fn refused_with(builder: JetStreamOutboxBuilder, kind: Kind, text: &str) {
+pub(crate) async fn refused_with(builder: JetStreamOutboxBuilder, kind: Kind, text: &str) {
     let error = refused(builder).await;
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(text), "{error}");
