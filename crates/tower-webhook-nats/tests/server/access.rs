@@ -103,7 +103,7 @@ async fn a_token_opens() {
 }
 
 /// A token of NATS: what `by` says of `of`.
-fn token(by: &KeyPair, of: &KeyPair, says: Value) -> String {
+fn token(by: &KeyPair, of: &KeyPair, says: &Value) -> String {
     let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let head = encoded(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let claims = encoded(&json!({
@@ -129,7 +129,7 @@ impl Operated {
         ];
         let user = KeyPair::new_user();
         let of_account =
-            |limits: Value| json!({ "type": "account", "version": 2, "limits": limits });
+            |limits: &Value| json!({ "type": "account", "version": 2, "limits": limits });
         let any = json!({
             "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
             "conn": -1, "leaf": -1,
@@ -142,12 +142,12 @@ impl Operated {
         let settings = format!(
             "max_payload: 8MB\noperator: {}\nsystem_account: {}\nresolver: MEMORY\n\
              resolver_preload: {{ {}: {}, {}: {} }}",
-            token(&operator, &operator, says),
+            token(&operator, &operator, &says),
             system.public_key(),
             system.public_key(),
-            token(&operator, &system, of_account(any)),
+            token(&operator, &system, &of_account(&any)),
             account.public_key(),
-            token(&operator, &account, of_account(with_streams)),
+            token(&operator, &account, &of_account(&with_streams)),
         );
         let server = Server::start_with(&settings)?;
         let says = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
@@ -155,7 +155,7 @@ impl Operated {
         let text = format!(
             "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
-            token(&account, &user, says),
+            token(&account, &user, &says),
             user.seed().unwrap(),
         );
         fs::write(folder.path().join("webhooks.creds"), text).unwrap();
