@@ -184,6 +184,19 @@ pub trait Outbox: Send + Sync + 'static {
     /// When the leases could not be handed back; they run out.
     fn close(&self) -> impl Future<Output = Result<Vec<StoredDelivery>, BoxError>> + Send;
 
+    /// For how long the delivery has been due that has been due the longest, of those that are leased to
+    /// nobody; `None` where nothing is due. Asked for [metrics](crate::dispatch::DispatcherBuilder), every
+    /// few seconds: an index should know it.
+    ///
+    /// Default: `None`. An outbox that cannot tell says so, too.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read.
+    fn oldest_due(&self) -> impl Future<Output = Result<Option<Duration>, BoxError>> + Send {
+        async { Ok(None) }
+    }
+
     /// The deliveries that the filter lets through, newest first: by [`DeliveryId`], downwards. With their
     /// [envelopes](DeliveryRecord::with_envelope), where callers are to see the
     /// [status](crate::status()) of their calls.

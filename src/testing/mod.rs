@@ -73,6 +73,7 @@ pub async fn violations<O: Outbox>(make: impl AsyncFn() -> O) -> Vec<Violation> 
         fetch_reaches_past_saturated_hosts: "fetch brings what is due for other hosts, however much is due for saturated ones",
         fetch_brings_named_hosts_alone: "fetch brings nothing of other hosts where none is wanted",
         fetch_begins_with_the_longest_due: "fetch brings what has been due for the longest first",
+        the_oldest_due_is_told: "where the outbox can tell what has been due for the longest, it says so, of what is leased to nobody",
         delivered_is_gone: "what was delivered is never fetched again",
         again_is_due_later: "what is due again is fetched after its delay and not before, as the next attempt",
         dead_is_never_due: "a dead letter is never due",

@@ -54,6 +54,7 @@ pub(crate) struct Faulty {
     inner: MemoryOutbox,
     durability: Durability,
     insert: Switch,
+    oldest_due: Switch,
     settle: Answer,
     close: Answer,
     sealing: Sealing,
@@ -70,6 +71,7 @@ impl Faulty {
             inner: MemoryOutbox::new(),
             durability: Durability::LocalDisk,
             insert: Switch::default(),
+            oldest_due: Switch::default(),
             settle: Answer::AsItIs,
             close: Answer::AsItIs,
             sealing: Sealing::in_memory(),
@@ -95,6 +97,11 @@ impl Faulty {
     /// To change what becomes of inserts.
     pub(crate) fn inserts(&self) -> Switch {
         self.insert.clone()
+    }
+
+    /// To change what becomes of questions for the oldest.
+    pub(crate) fn oldest_due(&self) -> Switch {
+        self.oldest_due.clone()
     }
 
     /// How often leases are renewed.
@@ -197,6 +204,10 @@ impl Outbox for Faulty {
             Durability::Memory => left,
             _ => Vec::new(),
         })
+    }
+
+    async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
+        answer(self.oldest_due.get(), Outbox::oldest_due(&self.inner)).await
     }
 
     async fn list(

@@ -1,6 +1,9 @@
 //! Messages to the outbox's thread: one queue for each kind of call, so that no kind waits for another.
 
-use std::{thread::JoinHandle, time::Instant};
+use std::{
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -40,6 +43,7 @@ pub(crate) type Renew = Asked<Vec<Lease>, Vec<Lease>>;
 #[derive(Debug)]
 pub(crate) enum Errand {
     List(Asked<(DeliveryFilter, Page), Vec<DeliveryRecord>>),
+    OldestDue(Asked<(), Option<Duration>>),
     Payload(Asked<DeliveryId, Option<Payload>>),
     Redeliver(Asked<DeliveryFilter, usize>),
     Cancel(Asked<DeliveryFilter, usize>),

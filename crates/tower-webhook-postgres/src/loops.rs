@@ -136,6 +136,10 @@ impl Shared {
                 let listed = read::list(transactions, filter, *page).await;
                 call.tell(listed);
             }
+            Errand::OldestDue(call) => {
+                let oldest = read::oldest_due(transactions).await;
+                call.tell(oldest);
+            }
             Errand::Payload(call) => {
                 let payload = read::payload(transactions, call.question).await;
                 call.tell(payload);

@@ -101,6 +101,11 @@ impl Outbox for PostgresOutbox {
         Ok(Vec::new())
     }
 
+    async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
+        let asked = self.thread.ask(|to| &to.errand, Errand::OldestDue, ());
+        Ok(asked.await?)
+    }
+
     async fn list(
         &self,
         filter: DeliveryFilter,

@@ -1,6 +1,6 @@
 //! Administrative reads: list and payload.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio_postgres::{Row, types::Type};
@@ -66,6 +66,22 @@ pub(crate) async fn list(
     // An id may be in both tables after a second delivery.
     records.dedup_by_key(|record| record.id);
     Ok(records)
+}
+
+/// How long the longest overdue delivery has been due, among those that nobody has leased. By the server's
+/// clock, like everything that is due.
+pub(crate) const OLDEST_DUE: &str = "
+    SELECT (extract(epoch FROM now() - due_at) * 1000000)::int8 FROM delivery
+    WHERE state = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT 1";
+
+pub(crate) async fn oldest_due(
+    transactions: &Transactions,
+) -> Result<Option<Duration>, PostgresOutboxError> {
+    let oldest = Statement::new(OLDEST_DUE, Vec::new());
+    let found = transactions.run(Mode::Read, &[oldest]).await?;
+    let micros: Option<i64> = first(&found, 0)?;
+    let micros = micros.and_then(|micros| u64::try_from(micros).ok());
+    Ok(micros.map(Duration::from_micros))
 }
 
 pub(crate) async fn payload(

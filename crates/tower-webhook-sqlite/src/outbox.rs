@@ -92,6 +92,10 @@ impl Outbox for SqliteOutbox {
         Ok(Vec::new())
     }
 
+    async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
+        self.read(read::oldest_due).await
+    }
+
     async fn list(
         &self,
         filter: DeliveryFilter,

@@ -1,7 +1,11 @@
 //! Reading for people: on a thread and a connection of its own, so that however long a list is,
 //! nothing else waits for it.
 
-use std::{cmp::Reverse, thread, time::Duration};
+use std::{
+    cmp::Reverse,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -102,6 +106,19 @@ fn read_page(
         records.push(record);
     }
     Ok(records)
+}
+
+/// For how long the oldest has been due, of those that are leased to nobody.
+pub(crate) fn oldest_due(conn: &Connection) -> rusqlite::Result<Option<Duration>> {
+    let oldest: Option<i64> = conn
+        .query_row(
+            "SELECT due_at FROM delivery INDEXED BY delivery_due
+             WHERE state = 'waiting' ORDER BY due_at LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(oldest.and_then(|due| SystemTime::now().duration_since(from_ms(due)).ok()))
 }
 
 pub(crate) fn payload(conn: &Connection, id: DeliveryId) -> rusqlite::Result<Option<Payload>> {

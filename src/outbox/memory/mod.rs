@@ -161,6 +161,10 @@ impl Outbox for MemoryOutbox {
         Ok(lock(&self.rows).close())
     }
 
+    async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
+        Ok(lock(&self.rows).oldest_due(Instant::now()))
+    }
+
     async fn list(
         &self,
         filter: DeliveryFilter,

@@ -158,6 +158,11 @@ impl Rows {
         fetched
     }
 
+    pub(super) fn oldest_due(&self, now: Instant) -> Option<Duration> {
+        let &(due, _) = self.waiting.first()?;
+        now.checked_duration_since(due)
+    }
+
     pub(super) fn settle(&mut self, settlement: &Settlement) -> SettleOutcome {
         let Settlement {
             lease,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     endpoint::Host,
@@ -78,6 +78,41 @@ pub(in crate::testing) async fn fetch_gives_back_what_was_kept(outbox: impl Outb
     ensure!(is_same, "another endpoint or no secret");
     Ok(())
 }
+
+pub(in crate::testing) async fn the_oldest_due_is_told(outbox: impl Outbox) -> Judgement {
+    let oldest = async || is(outbox.oldest_due().await, "oldest_due");
+    let empty = oldest().await?;
+    ensure!(empty.is_none(), "{empty:?} of nothing");
+    put_leased(&outbox, &delivery("a.example", "1")).await?;
+    let leased = oldest().await?;
+    ensure!(leased.is_none(), "{leased:?} of what insert has leased");
+    let began = Instant::now();
+    put(&outbox, &delivery("a.example", "2")).await?;
+    let put_at = Instant::now();
+    sleep(OVERDUE).await;
+    put(&outbox, &delivery("b.example", "3")).await?;
+    let least = put_at.elapsed();
+    let Some(age) = oldest().await? else {
+        // It cannot tell.
+        return Ok(());
+    };
+    // Clocks are read in milliseconds, and differ a little.
+    let (least, most) = (least - OVERDUE / 2, began.elapsed() + OVERDUE / 2);
+    ensure!(
+        (least..=most).contains(&age),
+        "{age:?}, not {least:?} to {most:?}"
+    );
+    for leased in fetch_all(&outbox).await? {
+        let again = Verdict::AgainIn(Duration::from_secs(3_600));
+        settle(&outbox, leased.lease, again).await?;
+    }
+    let waiting = oldest().await?;
+    ensure!(waiting.is_none(), "{waiting:?} of what is due in an hour");
+    Ok(())
+}
+
+/// Long enough to be told apart from what clocks differ by.
+const OVERDUE: Duration = Duration::from_millis(100);
 
 pub(in crate::testing) async fn fetch_skips_what_is_leased(outbox: impl Outbox) -> Judgement {
     put_leased(&outbox, &delivery("a.example", "1")).await?;
