@@ -6,6 +6,8 @@ mod runs;
 mod share;
 mod tallies;
 
+#[cfg(feature = "metrics")]
+use std::sync::atomic::AtomicUsize;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
@@ -41,6 +43,9 @@ pub(crate) struct Admission {
     events: Events,
     is_closed: AtomicBool,
     none_is_left: Notify,
+    /// Of those that have room, how many have a complete response.
+    #[cfg(feature = "metrics")]
+    complete: AtomicUsize,
 }
 
 pub(crate) struct Limits {
@@ -85,6 +90,8 @@ impl Admission {
             events,
             is_closed: AtomicBool::new(false),
             none_is_left: Notify::new(),
+            #[cfg(feature = "metrics")]
+            complete: AtomicUsize::new(0),
         }
     }
 
@@ -176,6 +183,18 @@ impl Admission {
 
     pub(crate) fn taken(&self) -> usize {
         self.taken.get().slots as usize
+    }
+
+    /// How many calls run, and how many webhooks have a complete response.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn running_and_complete(&self) -> (usize, usize) {
+        let complete = self.complete.load(Ordering::Relaxed);
+        (self.taken().saturating_sub(complete), complete)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.taken.get().bytes()
     }
 }
 

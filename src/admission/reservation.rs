@@ -1,3 +1,5 @@
+#[cfg(feature = "metrics")]
+use std::sync::atomic::Ordering;
 use std::{fmt, sync::Arc};
 
 use super::{
@@ -15,6 +17,9 @@ pub(crate) struct Reservation {
     of_caller: Option<SharedTally>,
     /// Set while nobody waits for the call.
     run: Option<RunNumber>,
+    /// Its webhook has a complete response.
+    #[cfg(feature = "metrics")]
+    is_complete: bool,
     admission: Arc<Admission>,
 }
 
@@ -30,6 +35,8 @@ impl Reservation {
             of_host,
             of_caller,
             run: None,
+            #[cfg(feature = "metrics")]
+            is_complete: false,
             admission,
         }
     }
@@ -85,6 +92,14 @@ impl Reservation {
         cut
     }
 
+    /// The response is complete.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn complete(&mut self) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            self.admission.complete.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The call has ended.
     pub(crate) fn end_run(&mut self) {
         if let Some(number) = self.run.take() {
@@ -111,6 +126,10 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.end_run();
+        #[cfg(feature = "metrics")]
+        if self.is_complete {
+            self.admission.complete.fetch_sub(1, Ordering::Relaxed);
+        }
         self.give_back(self.share);
     }
 }

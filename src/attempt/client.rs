@@ -77,6 +77,16 @@ impl Client {
         }))
     }
 
+    /// How many connections it has, and how many look-ups are under way: the crate's own client says so.
+    #[cfg(feature = "metrics")]
+    pub(super) fn in_use(&self) -> Option<(usize, usize)> {
+        match self {
+            #[cfg(feature = "client")]
+            Self::Guarded(client) => Some(client.in_use()),
+            Self::Own(_) => None,
+        }
+    }
+
     /// Whether its requests must carry a `Host` header: a user-supplied client sets it itself.
     pub(crate) fn wants_host(&self) -> bool {
         match self {

@@ -31,6 +31,8 @@ pub(crate) struct GuardedClient {
     connector: HttpsConnector<Guard>,
     attempt_timeout: Duration,
     pool: Pool<Connection>,
+    #[cfg(feature = "metrics")]
+    resolver: JudgingResolver,
 }
 
 /// The settings of the guarded client.
@@ -70,7 +72,7 @@ impl GuardedClient {
         let most_lookups = (sockets.lookups / SOCKETS_OF_A_LOOKUP).min(MAX_LOOKUPS);
         let resolver = JudgingResolver::new(resolver, policy.clone(), most_lookups);
         let guard = Guard::new(
-            resolver,
+            resolver.clone(),
             policy.clone(),
             attempt_timeout,
             sockets,
@@ -81,7 +83,15 @@ impl GuardedClient {
             connector: tls(guard, roots),
             attempt_timeout,
             pool: Pool::new(sockets.attempts, attempts_per_host),
+            #[cfg(feature = "metrics")]
+            resolver,
         }
+    }
+
+    /// How many connections there are, and how many look-ups are under way.
+    #[cfg(feature = "metrics")]
+    pub(super) fn in_use(&self) -> (usize, usize) {
+        (self.pool.open(), self.resolver.lookups_under_way())
     }
 
     pub(super) async fn post(

@@ -80,6 +80,12 @@ impl Lookups {
         }
     }
 
+    /// How many are under way.
+    #[cfg(feature = "metrics")]
+    pub(super) fn running(&self) -> usize {
+        lock(&self.line).turns.running()
+    }
+
     /// Looks this name up, or waits for the attempt that does. If that one is cancelled, another
     /// attempt that waits starts over.
     pub(super) async fn addresses(&self, name: &str) -> Addresses {

@@ -75,6 +75,12 @@ impl<C: Idle> Pool<C> {
         }
     }
 
+    /// How many connections are open or being opened.
+    #[cfg(feature = "metrics")]
+    pub(super) fn open(&self) -> usize {
+        self.inner.open.load(Ordering::Relaxed)
+    }
+
     /// Takes the connection that was used last. Whether the receiver has closed it in the meantime
     /// shows only when a request is sent.
     pub(super) fn take(&self, origin: &Origin) -> Option<C> {

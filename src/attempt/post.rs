@@ -57,6 +57,12 @@ impl Post {
         }
     }
 
+    /// How many connections the client has, and how many look-ups are under way, where it says so.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn in_use(&self) -> Option<(usize, usize)> {
+        self.client.in_use()
+    }
+
     #[cfg(feature = "ed25519")]
     pub(crate) fn signing_keys(&self) -> &[SigningKey] {
         &self.signing_keys

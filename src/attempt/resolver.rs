@@ -69,6 +69,11 @@ impl JudgingResolver {
         }
     }
 
+    #[cfg(feature = "metrics")]
+    pub(super) fn lookups_under_way(&self) -> usize {
+        self.lookups.running()
+    }
+
     pub(super) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ConnectError> {
         let Some(addresses) = self.lookups.addresses(name).await else {
             return Err(ConnectError::Unresolved);

@@ -83,6 +83,12 @@ impl Turns {
         }
     }
 
+    /// How many look-ups are under way.
+    #[cfg(feature = "metrics")]
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
     /// This name waits for a turn.
     pub(super) fn join(&mut self, name: &str) -> Ticket {
         let name = domain(name);

@@ -253,6 +253,8 @@ impl Delivery {
         let inner = self.inner_mut();
         if let Some(reservation) = lock(&inner.reservation).as_mut() {
             reservation.end_run();
+            #[cfg(feature = "metrics")]
+            reservation.complete();
             reservation.shrink_to(payload.len() + headers_len);
         }
         inner.parts.payload = payload;

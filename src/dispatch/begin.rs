@@ -18,7 +18,7 @@ use super::{
 use crate::{
     delivery::Delivery,
     error::BoxError,
-    event::{EventKind, FailReason},
+    event::{EventKind, FailReason, OutboxCall},
     id::DeliveryId,
     outbox::{Lease, NewDelivery, Settlement, Verdict},
 };
@@ -121,7 +121,8 @@ async fn begin_all(core: &Arc<Core>, batch: &[Beginning]) -> Result<Vec<Option<L
     let new = |beginning: &Beginning| store.to_new(&beginning.notice, true);
     let batch: Result<Vec<NewDelivery>, _> = batch.iter().map(new).collect();
     let asked = Arc::clone(&store.outbox).begin(batch?);
-    caught(AssertUnwindSafe(asked)).await
+    let asked = caught(AssertUnwindSafe(asked));
+    core.timed(Which::Given, OutboxCall::Begin, asked).await
 }
 
 impl Core {

@@ -1,4 +1,5 @@
 use std::{
+    future::Future,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -25,7 +26,8 @@ use super::{
 use crate::{
     admission::{Admission, Reservation, SharedTally},
     attempt::Post,
-    event::{Events, Refusal},
+    error::BoxError,
+    event::{Events, OutboxCall, Refusal},
     outbox::{Lease, MemoryOutbox, Settlement, Verdict},
     sync::lock,
 };
@@ -132,6 +134,23 @@ impl Core {
         Ok(reservation)
     }
 
+    /// Times what a durable outbox is asked, where there are metrics.
+    pub(super) async fn timed<T>(
+        &self,
+        which: Which,
+        call: OutboxCall,
+        asked: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        let is_timed = self.store(which).limits.is_durable();
+        let Some(metrics) = self.events.metrics().filter(|_| is_timed) else {
+            return asked.await;
+        };
+        let began = Instant::now();
+        let answer = asked.await;
+        metrics.asked_outbox(call, began.elapsed(), answer.is_ok());
+        answer
+    }
+
     pub(super) fn hub(&self) -> MutexGuard<'_, Hub> {
         lock(&self.hub)
     }
@@ -182,6 +201,11 @@ impl Core {
         let mut hub = self.hub();
         let now = Instant::now();
         for job in jobs {
+            #[cfg(feature = "metrics")]
+            let job = Job {
+                due_since: Some(now),
+                ..job
+            };
             let bytes = job.delivery.kept_len();
             let store = hub.store(job.which);
             // It takes the place of its run.

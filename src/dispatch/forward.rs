@@ -31,6 +31,17 @@ pub(super) enum ForwardEnd {
     TooLarge,
 }
 
+impl ForwardEnd {
+    /// Whether it has taken the delivery; `None` where it was not asked.
+    pub(super) fn is_ok(&self) -> Option<bool> {
+        match self {
+            Self::Taken => Some(true),
+            Self::PutOff => Some(false),
+            Self::TooLarge => None,
+        }
+    }
+}
+
 /// How long it may take to take one.
 const PATIENCE: Duration = Duration::from_secs(5);
 

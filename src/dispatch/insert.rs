@@ -20,7 +20,7 @@ use crate::{
     attempt::deadline,
     delivery::Delivery,
     error::BoxError,
-    event::EventKind,
+    event::{EventKind, OutboxCall},
     outbox::{DeliveryFilter, Lease, NewDelivery, Settlement, Verdict},
 };
 
@@ -178,7 +178,8 @@ async fn insert_all(core: &Arc<Core>, batch: &[Insertion]) -> Result<Inserted, B
     let to_new = |(insertion, lease): (&Insertion, bool)| store.to_new(&insertion.delivery, lease);
     let batch: Result<Vec<NewDelivery>, _> = batch.iter().zip(leased).map(to_new).collect();
     let asked = Arc::clone(&store.outbox).insert(batch?);
-    let leases = caught(AssertUnwindSafe(asked)).await?;
+    let asked = caught(AssertUnwindSafe(asked));
+    let leases = core.timed(Which::Given, OutboxCall::Insert, asked).await?;
     Ok(Inserted {
         leases,
         _expected: expected,

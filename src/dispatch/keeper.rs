@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     delivery::Delivery,
-    event::{EventKind, FailReason},
+    event::{EventKind, FailReason, OutboxCall},
     outbox::{DueDeliveries, Lease, Want},
 };
 
@@ -135,7 +135,8 @@ struct FetchRound {
 impl FetchRound {
     async fn run(mut self, want: Want) {
         let outbox = Arc::clone(&self.core.store(self.which).outbox);
-        let fetched = outbox.fetch(want).await;
+        let asked = outbox.fetch(want);
+        let fetched = self.core.timed(self.which, OutboxCall::Fetch, asked).await;
         self.is_over = true;
         match fetched {
             Ok(fetched) => self.take(fetched),
@@ -217,7 +218,8 @@ async fn renew(core: Arc<Core>, link: Arc<RuntimeLink>, leases: Vec<Lease>) {
     let _link = link;
     let guard = RenewRound(&core);
     let outbox = Arc::clone(&core.store(Which::Given).outbox);
-    let lost = outbox.renew(leases).await;
+    let asked = outbox.renew(leases);
+    let lost = core.timed(Which::Given, OutboxCall::Renew, asked).await;
     drop(guard);
     match lost {
         Ok(lost) if lost.is_empty() => {}

@@ -15,6 +15,8 @@ mod core;
 #[cfg(feature = "openapi")]
 mod describe;
 mod forward;
+#[cfg(feature = "metrics")]
+mod gauges;
 mod group;
 mod held;
 mod hub;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     delivery::Delivery,
     error::BoxError,
-    event::{AttemptError, EventKind, Events, Outcome},
+    event::{AttemptError, EventKind, Events, OutboxCall, Outcome},
     outbox::{
         AttemptRecord, Lease, LeasedDelivery, OutboxFuture, SettleOutcome, Settlement, Unreadable,
         Verdict,
@@ -266,7 +266,8 @@ impl Writer {
 
 async fn settle_all(core: &Core, batch: &mut [Conclusion]) -> Result<(), BoxError> {
     let asked = Arc::clone(&core.store(Which::Given).outbox).settle(settlements(batch));
-    match patient(core, Which::Given, batch, asked).await {
+    let asked = patient(core, Which::Given, batch, asked);
+    match core.timed(Which::Given, OutboxCall::Settle, asked).await {
         Ok(settled) => {
             note(core, Which::Given, batch, &Ok(settled));
             Ok(())

@@ -41,6 +41,9 @@ pub(super) struct Job {
     pub(super) which: Which,
     /// Since when it has been put off instead of attempted.
     pub(super) put_off_since: Option<Instant>,
+    /// Since when it waits here to be attempted.
+    #[cfg(feature = "metrics")]
+    pub(super) due_since: Option<Instant>,
 }
 
 impl Store {
@@ -101,6 +104,8 @@ impl Job {
             lease,
             which,
             put_off_since: None,
+            #[cfg(feature = "metrics")]
+            due_since: None,
         }
     }
 
@@ -109,6 +114,11 @@ impl Job {
             attempt: leased.attempt.max(1),
             ..Self::new(delivery, leased.lease, which)
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn due_since(&self) -> Option<Instant> {
+        self.due_since
     }
 }
 

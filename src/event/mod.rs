@@ -1,20 +1,32 @@
-//! What happened to a webhook, for code and for logs.
+//! What happened to a webhook, for code, for logs and for metrics.
 //!
 //! Everything above reports here; an event knows ids and a host, and nothing of how a delivery is
 //! kept or sent.
 
 mod counts;
 mod durability;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod no_metrics;
+mod outbox_call;
 mod outcome;
 mod report;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use self::report::{Events, Subscriber};
+#[cfg(feature = "metrics")]
+pub(crate) use self::metrics::Metrics;
+#[cfg(not(feature = "metrics"))]
+pub(crate) use self::no_metrics::Metrics;
 pub use self::{
     counts::Counts,
     durability::Durability,
     outcome::{AttemptError, Outcome},
+};
+pub(crate) use self::{
+    outbox_call::OutboxCall,
+    report::{Events, Subscriber},
 };
 use crate::id::{DeliveryId, RequestId};
 
@@ -116,6 +128,37 @@ pub enum Refusal {
     OutboxAway,
     /// 508: the request is itself a delivery.
     Loop,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::BadRequest,
+        Self::NoRoom,
+        Self::NoRoomForHost,
+        Self::NoRoomForCaller,
+        Self::OutboxAway,
+        Self::Loop,
+    ];
+
+    /// A short name that stays as it is, for metrics.
+    ///
+    /// ```
+    /// use tower_webhook::event::Refusal;
+    ///
+    /// assert_eq!(Refusal::NoRoomForHost.name(), "no-room-for-host");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NoRoom => "no-room",
+            Self::NoRoomForHost => "no-room-for-host",
+            Self::NoRoomForCaller => "no-room-for-caller",
+            Self::OutboxAway => "outbox-away",
+            Self::Loop => "loop",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -9,7 +9,7 @@ use std::{
 
 use tracing::{Level, level_filters::LevelFilter};
 
-use super::{AttemptError, Counts, Event, EventKind, Outcome, Refusal};
+use super::{AttemptError, Counts, Event, EventKind, Metrics, Outcome, Refusal};
 use crate::{
     endpoint::{Endpoint, Host},
     id::{DeliveryId, RequestId},
@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) type Subscriber = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// Where events go: the counts, the log, and the user's subscribers. Cheap to clone.
+/// Where events go: the counts, the metrics, the log, and the user's subscribers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
     inner: Arc<Inner>,
@@ -26,6 +26,7 @@ pub(crate) struct Events {
 #[derive(Default)]
 struct Inner {
     subscribers: Vec<Subscriber>,
+    metrics: Option<Metrics>,
     refused: AtomicU64,
     accepted: AtomicU64,
     handed_over: AtomicU64,
@@ -38,13 +39,19 @@ struct Inner {
 }
 
 impl Events {
-    pub(crate) fn new(subscribers: Vec<Subscriber>) -> Self {
+    pub(crate) fn new(subscribers: Vec<Subscriber>, metrics: Option<Metrics>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 subscribers,
+                metrics,
                 ..Inner::default()
             }),
         }
+    }
+
+    /// Where they are asked for.
+    pub(crate) fn metrics(&self) -> Option<&Metrics> {
+        self.inner.metrics.as_ref()
     }
 
     /// `reason` is a static sentence: which rule it was.
@@ -111,6 +118,9 @@ impl Events {
         kind: EventKind,
     ) {
         self.count(&kind);
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.happened(delivery_id, &kind);
+        }
         if self.inner.subscribers.is_empty() {
             return;
         }

@@ -1,3 +1,5 @@
+#[cfg(feature = "metrics")]
+use std::time::Duration;
 use std::{
     fmt,
     time::{SystemTime, UNIX_EPOCH},
@@ -42,6 +44,18 @@ impl DeliveryId {
         bytes[6] = 0x70 | high;
         bytes[7] = low;
         Self(Uuid::from_bytes(bytes))
+    }
+
+    /// When it was made; `None` of an id that was not made here, and has no time in it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn made_at(self) -> Option<SystemTime> {
+        let bytes = self.to_bytes();
+        let is_ours = self.0.get_version_num() == 7;
+        let [b0, b1, b2, b3, b4, b5, high, low, ..] = bytes;
+        let ms = u64::from_be_bytes([0, 0, b0, b1, b2, b3, b4, b5]);
+        let fraction = u64::from(u16::from_be_bytes([high & 0x0f, low]));
+        let since = Duration::from_millis(ms) + Duration::from_nanos(fraction * 15_625 / 64);
+        UNIX_EPOCH.checked_add(since).filter(|_| is_ours)
     }
 
     /// Reads the id's text; `None` when it is no UUID.
@@ -94,6 +108,17 @@ mod tests {
         assert!(ids.is_sorted());
         assert!(ids.iter().map(|id| id.to_bytes()).is_sorted());
         assert!(ids.iter().map(|id| id.to_string()).is_sorted());
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn an_id_says_when_it_was_made() {
+        let time = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
+        let made_at = DeliveryId::at(time).made_at().unwrap();
+        let off = time.duration_since(made_at).unwrap();
+        assert!(off < Duration::from_micros(1), "{off:?}");
+        assert_eq!(DeliveryId::from_bytes([0x41; 16]).made_at(), None);
+        assert!(DeliveryId::from_bytes([0x7f; 16]).made_at().is_some());
     }
 
     #[test]

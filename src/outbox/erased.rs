@@ -1,3 +1,5 @@
+#[cfg(feature = "metrics")]
+use std::time::Duration;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{
@@ -17,6 +19,8 @@ pub(crate) trait ErasedOutbox: Send + Sync {
     fn settle(self: Arc<Self>, batch: Vec<Settlement>) -> OutboxFuture<Vec<SettleOutcome>>;
     fn renew(self: Arc<Self>, leases: Vec<Lease>) -> OutboxFuture<Vec<Lease>>;
     fn close(self: Arc<Self>) -> OutboxFuture<Vec<StoredDelivery>>;
+    #[cfg(feature = "metrics")]
+    fn oldest_due(self: Arc<Self>) -> OutboxFuture<Option<Duration>>;
     fn list(
         self: Arc<Self>,
         filter: DeliveryFilter,
@@ -51,6 +55,11 @@ impl<O: Outbox> ErasedOutbox for O {
 
     fn close(self: Arc<Self>) -> OutboxFuture<Vec<StoredDelivery>> {
         Box::pin(async move { Outbox::close(&*self).await })
+    }
+
+    #[cfg(feature = "metrics")]
+    fn oldest_due(self: Arc<Self>) -> OutboxFuture<Option<Duration>> {
+        Box::pin(async move { Outbox::oldest_due(&*self).await })
     }
 
     fn list(

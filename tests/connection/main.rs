@@ -5,9 +5,13 @@ mod authority;
 #[path = "../support/hostile.rs"]
 mod hostile;
 
+#[path = "../support/recorder.rs"]
+mod recorder;
+
 mod addresses;
 mod crowded;
 mod environment;
+mod gauges;
 mod literals;
 mod lookups;
 mod names;

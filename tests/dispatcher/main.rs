@@ -5,9 +5,11 @@ mod away;
 mod dead_letters;
 mod faults;
 mod forwarding;
+mod gauges;
 mod held;
 mod history;
 mod left_to_others;
+mod metrics;
 mod outboxes;
 mod parking;
 mod runtimes;
@@ -15,3 +17,6 @@ mod settling;
 mod shutdown;
 mod waking;
 mod world;
+
+#[path = "../support/recorder.rs"]
+mod recorder;

@@ -17,6 +17,8 @@ use super::{
 };
 #[cfg(feature = "client")]
 use crate::attempt::GuardedSettings;
+#[cfg(feature = "metrics")]
+use crate::event::Metrics;
 use crate::{
     admission::{Admission, Limits},
     attempt::{Client, FixedHeaders, Post},
@@ -50,6 +52,7 @@ use crate::{
 /// | [of one caller](Self::with_max_outstanding_per_caller), where they are told apart | 512 | |
 /// | [attempts under way](Self::with_max_attempts) | 512, and half of the sockets at most | |
 /// | [of one endpoint host](Self::with_max_attempts_per_host) | 64 | |
+/// | metrics (`with_metrics`, feature `metrics`) | none | |
 /// | [sockets](Self::with_max_sockets) | half of the limit of open files, 1,536 at most | `RLIMIT_NOFILE`, the soft limit |
 #[must_use = "a builder does nothing until it is built"]
 pub struct DispatcherBuilder {
@@ -71,6 +74,8 @@ pub struct DispatcherBuilder {
     requires_durability: bool,
     makes_attempts: bool,
     subscribers: Vec<Subscriber>,
+    #[cfg(feature = "metrics")]
+    has_metrics: bool,
     client: Option<Client>,
     #[cfg(feature = "client")]
     guarded: GuardedSettings,
@@ -113,6 +118,8 @@ impl DispatcherBuilder {
             requires_durability: false,
             makes_attempts: true,
             subscribers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            has_metrics: false,
             client: None,
             #[cfg(feature = "client")]
             guarded: GuardedSettings::default(),
@@ -176,6 +183,17 @@ impl DispatcherBuilder {
         self
     }
 
+    /// Counts and times what happens, for the recorder of the `metrics` facade that is installed when the
+    /// dispatcher is [built](Self::build). Default: nothing is recorded.
+    ///
+    /// What there is, with names, units and labels: [`event::metrics`](crate::event::metrics). Gauges are
+    /// written by [`Dispatcher::record_gauges`].
+    #[cfg(feature = "metrics")]
+    pub fn with_metrics(mut self) -> Self {
+        self.has_metrics = true;
+        self
+    }
+
     /// The dispatcher. Nothing runs yet: it starts with the first webhook.
     ///
     /// # Panics
@@ -202,7 +220,11 @@ impl DispatcherBuilder {
                 "the outbox that deliveries are forwarded to does not take the largest body"
             );
         }
-        let events = Events::new(self.subscribers);
+        #[cfg(feature = "metrics")]
+        let metrics = self.has_metrics.then(Metrics::new);
+        #[cfg(not(feature = "metrics"))]
+        let metrics = None;
+        let events = Events::new(self.subscribers, metrics);
         let admission = Arc::new(Admission::new(&self.limits, events.clone()));
         #[cfg(feature = "client")]
         let client = self.client.unwrap_or_else(|| {

@@ -107,6 +107,18 @@ impl StoreState {
         Some(Lease::new(id, token))
     }
 
+    /// How many deliveries of a durable outbox are leased to this process.
+    #[cfg(feature = "metrics")]
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many runs are recorded there.
+    #[cfg(feature = "metrics")]
+    pub(super) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
     /// When there will be something to do for it in this runtime; once the dispatcher is to stop,
     /// nothing is fetched.
     pub(super) fn next_step(&self, id: runtime::Id, may_fetch: bool) -> Option<Instant> {

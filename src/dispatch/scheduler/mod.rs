@@ -220,9 +220,16 @@ impl<J: Due> Scheduler<J> {
         taken
     }
 
-    #[cfg(test)]
-    fn running(&self) -> usize {
+    /// How many attempts are under way.
+    #[cfg(any(test, feature = "metrics"))]
+    pub(super) fn running(&self) -> usize {
         self.running
+    }
+
+    /// All that is due and waits for a permit.
+    #[cfg(feature = "metrics")]
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &J> {
+        self.hosts.values().flat_map(|queue| &queue.due)
     }
 
     fn line_up(&mut self, host: &Host) {

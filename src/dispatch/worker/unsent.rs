@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Permit;
 use crate::{
     dispatch::forward::{FarOutbox, ForwardEnd},
-    event::{AttemptError, EventKind, Outcome},
+    event::{AttemptError, EventKind, OutboxCall, Outcome},
     outbox::Verdict,
 };
 
@@ -36,7 +36,12 @@ impl Permit<'_> {
 
     /// Puts it where others attempt it. Where that takes nothing for now, it is put off.
     pub(super) async fn forward(mut self, far: &FarOutbox) -> Option<Self> {
-        let (outcome, verdict, end) = match far.take(&self.delivery).await {
+        let began = Instant::now();
+        let taken = far.take(&self.delivery).await;
+        if let (Some(metrics), Some(is_ok)) = (self.worker.core.events.metrics(), taken.is_ok()) {
+            metrics.asked_outbox(OutboxCall::Forward, began.elapsed(), is_ok);
+        }
+        let (outcome, verdict, end) = match taken {
             ForwardEnd::Taken => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
             ForwardEnd::PutOff => (
                 Outcome::Failed(AttemptError::Crowded),
