@@ -1,6 +1,7 @@
-//! `--admin`: the console, and whether all is well, on an address of its own.
+//! `--admin`: the console, metrics, and whether all is well, on an address of its own.
 
 mod access;
+mod metrics;
 mod ready;
 
 use std::{convert::Infallible, error::Error, io::Write as _, net::SocketAddr, path::PathBuf};
@@ -20,19 +21,21 @@ use tower_webhook_console::{Access, Console, ConsoleEvents, console};
 
 use self::{
     access::{Gate, Verdict},
+    metrics::Exporter,
     ready::Readiness,
 };
 use crate::connections::{self, FirstRequest, accept};
 
-/// A page for operators, and health for whoever watches.
+/// A page for operators, metrics and health for whoever watches.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Admin")]
 pub(crate) struct AdminArgs {
-    /// Serve a page that shows deliveries here, and /healthz and /readyz; port 0 takes a free one
+    /// Serve a page that shows deliveries here, /metrics for Prometheus, /healthz and /readyz; port 0 takes
+    /// a free one
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
 
-    /// The file with the token that opens the page, as the password of a browser's dialog or as
+    /// The file with the token that opens the page and /metrics, as the password of a browser's dialog or as
     /// `Authorization: Bearer`. Needed on other addresses than loopback
     #[arg(long, value_name = "FILE", requires = "admin")]
     admin_token_file: Option<PathBuf>,
@@ -48,6 +51,7 @@ pub(crate) struct Admin {
     gate: Gate,
     actions: bool,
     events: ConsoleEvents,
+    exporter: Exporter,
 }
 
 /// What answers on that address.
@@ -55,6 +59,8 @@ pub(crate) struct Admin {
 struct Pages {
     gate: Gate,
     console: Console,
+    exporter: Exporter,
+    dispatcher: Dispatcher,
     ready: Readiness,
 }
 
@@ -76,14 +82,15 @@ impl AdminArgs {
             gate,
             actions: self.admin_actions,
             events: ConsoleEvents::new(),
+            exporter: Exporter::install()?,
         }))
     }
 }
 
 impl Admin {
-    /// The builder of a dispatcher that the page hears of.
+    /// The builder of a dispatcher that the page hears of, and that records metrics.
     pub(crate) fn watching(&self, builder: DispatcherBuilder) -> DispatcherBuilder {
-        builder.on_event(self.events.subscriber())
+        builder.on_event(self.events.subscriber()).with_metrics()
     }
 
     /// Serves for as long as the process runs.
@@ -101,8 +108,11 @@ impl Admin {
                 true => console.with_actions(),
                 false => console,
             },
+            exporter: self.exporter.clone(),
+            dispatcher: dispatcher.clone(),
             ready: ready.clone(),
         };
+        tokio::spawn(self.exporter.keep_up());
         tokio::spawn(serve(self.listener, pages));
         ready
     }
@@ -142,14 +152,16 @@ impl Pages {
             _ => None,
         };
         let own = match (is_ready, self.gate.judge(&request)) {
-            (Some(_), _) if !is_read => {
-                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
-                let methods = HeaderValue::from_static("GET, HEAD");
-                answer.headers_mut().insert(ALLOW, methods);
-                answer
-            }
+            (Some(_), _) if !is_read => only_read(),
             (Some(true), _) => text(StatusCode::OK, "ok\n"),
             (Some(false), _) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            (None, Verdict::Open) if request.uri().path() == "/metrics" => match is_read {
+                true => {
+                    let page = self.exporter.page(&self.dispatcher).await;
+                    typed(StatusCode::OK, metrics::CONTENT_TYPE, page)
+                }
+                false => only_read(),
+            },
             (None, Verdict::Open) => {
                 let answer = self.console.oneshot(request).await?;
                 return Ok(answer.map(Either::Left));
@@ -169,11 +181,26 @@ impl Pages {
     }
 }
 
+fn only_read() -> Response<Full<Bytes>> {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+    let methods = HeaderValue::from_static("GET, HEAD");
+    answer.headers_mut().insert(ALLOW, methods);
+    answer
+}
+
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(
+    status: StatusCode,
+    media_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }
 
@@ -188,6 +215,8 @@ mod tests {
         let pages = Pages {
             gate: Gate::new(None).unwrap(),
             console: console(&dispatcher, Access::left_to_others()),
+            exporter: Exporter::idle(),
+            dispatcher: dispatcher.clone(),
             ready: Readiness::new(dispatcher, true),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -13,6 +13,7 @@ mod http2;
 mod keys;
 mod leaving;
 mod messages;
+mod metrics;
 mod nats;
 mod options;
 mod postgres;
@@ -27,6 +28,8 @@ mod world;
 
 #[path = "../../../../tests/support/process.rs"]
 mod process;
+#[path = "../../../../tests/support/promtool.rs"]
+mod promtool;
 
 mod sqlite;
 
