@@ -6,9 +6,11 @@ use std::{convert::Infallible, env, hint::black_box};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tower::{Layer, Service, service_fn};
 use tower_webhook::{
     BoxError, Delivery, Dispatcher, EventKind, Payload, WebhookLayer, dispatch::DispatcherBuilder,
+    event::metrics::BUCKETS,
 };
 
 const BODY: Bytes = Bytes::from_static(&[b'x'; 1_024]);
@@ -34,8 +36,9 @@ fn main() {
             let builder = Dispatcher::builder().with_sink(discard);
             runtime.block_on(calls(builder, ASKED, times));
         }
-        "delivered" => runtime.block_on(delivered(times)),
-        _ => println!("usage: instructions bare|passthrough|captured|delivered TIMES"),
+        "delivered" => runtime.block_on(delivered(Dispatcher::builder(), times)),
+        "measured" => runtime.block_on(measured(times)),
+        _ => println!("usage: instructions bare|passthrough|captured|delivered|measured TIMES"),
     }
 }
 
@@ -63,9 +66,9 @@ async fn calls(builder: DispatcherBuilder, target: &str, times: usize) {
 }
 
 /// So many calls, each with its signed attempt, by a client that only says yes.
-async fn delivered(times: usize) {
+async fn delivered(builder: DispatcherBuilder, times: usize) {
     let (done, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let dispatcher = Dispatcher::builder()
+    let dispatcher = builder
         .with_client(service_fn(|request: Request<Payload>| async {
             black_box(request);
             Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
@@ -81,6 +84,20 @@ async fn delivered(times: usize) {
         call(&mut service, ASKED).await;
         ends.recv().await;
     }
+}
+
+/// The same with metrics, for Prometheus. What an exporter does with them every few seconds counts.
+async fn measured(times: usize) {
+    let mut exporter = PrometheusBuilder::new();
+    for (name, bounds) in BUCKETS {
+        let name = Matcher::Full((*name).to_owned());
+        exporter = exporter
+            .set_buckets_for_metric(name, bounds)
+            .expect("bounds");
+    }
+    let exporter = exporter.install_recorder().expect("no other recorder");
+    delivered(Dispatcher::builder().with_metrics(), times).await;
+    exporter.run_upkeep();
 }
 
 fn service(
