@@ -1,6 +1,7 @@
 const form = $("filters");
 const forInput = (millis) => {
   const date = new Date(Number(millis));
+  if (Number.isNaN(date.getTime())) return "";
   return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 };
 
