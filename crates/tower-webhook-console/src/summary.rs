@@ -14,7 +14,8 @@ use crate::{ConsoleEvents, answer::Refused};
 
 /// Counted so far by state: of more, the page says "more than".
 const COUNTED: usize = 1_000;
-const KEPT_FOR: Duration = Duration::from_secs(5);
+/// Less than a page waits between two looks.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Counting takes one part in so many of the time at most.
 const SHARE: u32 = 20;
 

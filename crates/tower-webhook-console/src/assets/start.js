@@ -97,14 +97,15 @@ setInterval(() => {
   drawPace();
 }, 1000);
 
-// One look at a time, and none where nobody sees it.
-let isDue = true;
+// One look at a time, and none where nobody sees it. After the last change two: counts may be a little older than it.
+const LOOKS = 2;
+let due = LOOKS;
 let isLooking = false;
 let rest = 0;
 async function look() {
-  if (document.hidden || isLooking || --rest > 0 || !isDue) return;
+  if (document.hidden || isLooking || --rest > 0 || !due) return;
   rest = hasEvents ? 2 : 5;
-  isDue = !hasEvents;
+  if (hasEvents) due -= 1;
   isLooking = true;
   try {
     if (!isPaused) await refresh(false);
@@ -114,10 +115,10 @@ async function look() {
     isLooking = false;
   }
 }
-if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { isDue = true; });
+if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { due = LOOKS; });
 setInterval(look, 1000);
 // The plot moves on by itself, and times of retries come.
-setInterval(() => { isDue = true; }, 15000);
+setInterval(() => { due ||= 1; }, 15000);
 
 // Where there is little room the list comes first. Whoever has set a filter sees it.
 if (matchMedia("(max-width: 760px)").matches && !FILTERS.some((name) => readUrl().get(name))) $("filter-box").open = false;
