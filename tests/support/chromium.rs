@@ -13,58 +13,77 @@ use tempfile::TempDir;
 /// A browser that starts for the first time takes its time.
 pub(crate) const STARTING: Duration = Duration::from_secs(180);
 
-/// Ends with the test, and leaves nothing.
+pub(crate) const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+
+/// What a browser is started with, whoever starts it.
+pub(crate) const ARGS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+
+/// A program and all that it starts: they end with the test, and leave nothing.
 pub(crate) struct Chromium {
     child: Child,
-    profile: TempDir,
+    folder: TempDir,
+}
+
+pub(crate) fn is_required() -> bool {
+    std::env::var("TOWER_WEBHOOK_BROWSER").is_ok_and(|value| value == "required")
 }
 
 /// Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails.
-fn program() -> Option<PathBuf> {
+pub(crate) fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = std::env::split_paths(&path);
     let found = folders.find_map(|folder| {
-        let names = ["chromium", "chromium-browser", "google-chrome"];
         let mut files = names.iter().map(|name| folder.join(name));
         files.find(|file| file.is_file())
     });
-    let is_required = std::env::var("TOWER_WEBHOOK_BROWSER").is_ok_and(|value| value == "required");
-    assert!(found.is_some() || !is_required, "no chromium");
+    assert!(found.is_some() || !is_required(), "no {}", names[0]);
     if found.is_none() {
-        eprintln!("SKIPPED: there is no chromium");
+        eprintln!("SKIPPED: there is no {}", names[0]);
     }
     found
 }
 
 impl Chromium {
     /// One that shows this page, where there is one.
+    #[allow(dead_code)] // some tests drive it
     pub(crate) fn open(page: &str) -> Option<Self> {
-        let program = program()?;
-        let profile = tempfile::tempdir().unwrap();
-        let child = Command::new(program)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync"])
-            .args(["--remote-debugging-port=0", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+        let program = program(CHROMIUM)?;
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        command
+            .args(ARGS)
+            .arg("--remote-debugging-port=0")
+            .arg(profile(folder.path()))
             .arg(page)
-            .env("TMPDIR", profile.path())
+            .stdout(Stdio::null());
+        Some(Self::start(command, folder))
+    }
+
+    /// Its files, and those of all that it starts, are in this folder.
+    pub(crate) fn start(mut command: Command, folder: TempDir) -> Self {
+        let child = command
+            .env("TMPDIR", folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
             .process_group(0)
-            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Some(Self { child, profile })
+        Self { child, folder }
     }
 
     #[allow(dead_code)] // not every test drives it
-    pub(crate) fn profile(&self) -> &Path {
-        self.profile.path()
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Sends a signal to all of its processes. Says whether there are any.
@@ -76,6 +95,11 @@ impl Chromium {
             .status();
         sent.is_ok_and(|sent| sent.success())
     }
+}
+
+/// What tells a browser to keep its profile in this folder.
+pub(crate) fn profile(folder: &Path) -> String {
+    format!("--user-data-dir={}", folder.join("profile").display())
 }
 
 impl Drop for Chromium {

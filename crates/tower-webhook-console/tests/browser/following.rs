@@ -1,0 +1,109 @@
+//! When it looks again, and for whom it waits.
+
+use std::time::Duration;
+
+use crate::{
+    browser::Browser,
+    rows, serve,
+    support::{BAD, GOOD, LATER, Scene},
+};
+
+#[tokio::test]
+async fn it_follows_what_happens_and_waits_for_who_reads() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(GOOD, "done").await;
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(1)).await;
+    scene.deliver(GOOD, "done").await;
+    browser.wait_for(&rows(2)).await;
+    browser.press("j").await;
+    scene.deliver(GOOD, "done").await;
+    browser
+        .wait_for("!document.querySelector('#fresh').hidden")
+        .await;
+    assert_eq!(browser.eval(&rows(2)).await, true);
+    browser
+        .eval("document.querySelector('#fresh').click()")
+        .await;
+    browser.wait_for(&rows(3)).await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+/// Whoever sets a filter sees it, also where the list is asked for again before the answer comes.
+#[tokio::test]
+async fn what_was_asked_for_is_shown_although_the_list_is_read() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(GOOD, "done").await;
+    scene.deliver(BAD, "done").await;
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(2)).await;
+    browser.press("j").await;
+    // The first answer never comes.
+    browser
+        .eval(&format!(
+            "(() => {{ const real = fetch; let isFirst = true;
+            window.fetch = (...what) => {{
+                if (!isFirst || !String(what[0]).includes('api/deliveries?')) return real(...what);
+                isFirst = false;
+                return new Promise(() => {{}});
+            }};
+            const form = document.querySelector('#filters');
+            form.elements.host.value = '{BAD}';
+            form.dispatchEvent(new Event('change')); }})()"
+        ))
+        .await;
+    browser
+        .wait_for(&format!("location.search === '?host={BAD}'"))
+        .await;
+    // It looks again.
+    scene.deliver(LATER, "done").await;
+    browser.wait_for(&rows(1)).await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+/// However long an answer takes.
+#[tokio::test]
+async fn it_looks_once_at_a_time() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(GOOD, "done").await;
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(1)).await;
+    browser
+        .eval(
+            "(() => { const real = fetch;
+            window.looks = { now: 0, most: 0, all: 0 };
+            window.fetch = async (...what) => {
+                if (!String(what[0]).includes('api/deliveries?')) return real(...what);
+                looks.now += 1;
+                looks.all += 1;
+                looks.most = Math.max(looks.most, looks.now);
+                await new Promise((resolve) => setTimeout(resolve, 4000));
+                looks.now -= 1;
+                return real(...what);
+            }; })()",
+        )
+        .await;
+    let deliver = async {
+        loop {
+            scene.deliver(GOOD, "done").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        () = browser.wait_for("looks.all >= 3") => {}
+        () = deliver => {}
+    }
+    assert_eq!(browser.eval("looks.most").await, 1);
+}

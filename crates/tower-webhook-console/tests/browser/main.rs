@@ -1,0 +1,32 @@
+//! The page in a real browser: Debian's Chromium, driven by Debian's chromedriver.
+//!
+//! Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails then.
+
+#[path = "../../../../tests/support/axe.rs"]
+mod axe;
+#[path = "../../../../tests/support/browser.rs"]
+mod browser;
+mod following;
+mod hostile;
+mod keyboard;
+mod looks;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::Scene;
+use tokio::net::TcpListener;
+
+const HOSTILE: &str =
+    "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
+
+async fn serve(scene: &Scene) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = scene.app.clone();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/some/webhooks")
+}
+
+fn rows(number: usize) -> String {
+    format!("document.querySelectorAll('#rows tr').length === {number}")
+}
