@@ -85,7 +85,8 @@ impl Lines {
             if line.contains(text) {
                 return line;
             }
-            read = read + &line + "\n";
+            read.push_str(&line);
+            read.push('\n');
         }
         panic!("{text} is not in\n{read}");
     }
@@ -99,7 +100,8 @@ impl Lines {
     pub(crate) async fn rest(&mut self) -> String {
         let mut read = String::new();
         while let Some(line) = within(self.0.recv()).await {
-            read = read + &line + "\n";
+            read.push_str(&line);
+            read.push('\n');
         }
         read
     }
