@@ -5,20 +5,18 @@
 //! stream, the last one of its subject. The alternative, to publish the delivery anew with the next number,
 //! writes the payload once more for each attempt, and for a moment the delivery is there twice.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use tower_webhook::DeliveryId;
 
-use crate::{
-    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine, message::to_ms,
-};
+use crate::{JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, clock, engine::Engine};
 
 /// The next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NextAttempt {
     pub(crate) number: u32,
-    /// By the wall clock, in milliseconds since 1970.
+    /// By the server's clock, in milliseconds since 1970.
     not_before: u64,
 }
 
@@ -28,32 +26,26 @@ impl NextAttempt {
         not_before: 0,
     };
 
-    pub(crate) fn after(number: u32, delay: Duration) -> Self {
-        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            number: number.saturating_add(1),
-            not_before: to_ms(SystemTime::now()).saturating_add(delay),
-        }
+    /// The time until it is due; `None` where it is. The server has waited for the same time: less than its
+    /// tick, and than what its clock is known to, is no time.
+    pub(crate) fn is_early(self, now: u64) -> Option<Duration> {
+        let left = self.not_before.saturating_sub(now);
+        (left > 50).then(|| Duration::from_millis(left))
     }
 
-    /// The time until it is due; `None` where it is. The server has waited for the same time by a clock of
-    /// its own: less than its tick is no time.
-    pub(crate) fn is_early(self) -> Option<Duration> {
-        let left = self.not_before.saturating_sub(to_ms(SystemTime::now()));
-        (left > 20).then(|| Duration::from_millis(left))
-    }
-
-    fn encode(self) -> String {
-        format!("{} {}", self.number, self.not_before)
-    }
-
-    fn decode(text: &[u8]) -> Option<Self> {
-        let (number, not_before) = str::from_utf8(text).ok()?.split_once(' ')?;
+    /// What was noted at that time of the server.
+    fn decode(text: &[u8], at: u64) -> Option<Self> {
+        let (number, delay) = str::from_utf8(text).ok()?.split_once(' ')?;
         Some(Self {
             number: number.parse().ok()?,
-            not_before: not_before.parse().ok()?,
+            not_before: at.saturating_add(delay.parse().ok()?),
         })
     }
+}
+
+/// The next attempt after this one, so long after it is noted.
+fn encode(after: u32, delay: Duration) -> String {
+    format!("{} {}", after.saturating_add(1), delay.as_millis())
 }
 
 impl Engine {
@@ -74,7 +66,10 @@ impl Engine {
             .get_last_raw_message_by_subject(&name.attempts_subject(id))
             .await
         {
-            Ok(message) => Ok(NextAttempt::decode(&message.payload).unwrap_or(NextAttempt::FIRST)),
+            Ok(message) => {
+                let next = NextAttempt::decode(&message.payload, clock::taken_at(&message));
+                Ok(next.unwrap_or(NextAttempt::FIRST))
+            }
             Err(error) => match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => Ok(NextAttempt::FIRST),
                 LastRawMessageErrorKind::JetStream(reason) => {
@@ -86,14 +81,17 @@ impl Engine {
         }
     }
 
+    /// The one after this attempt is due in this time.
     pub(crate) async fn note_attempt(
         &self,
         id: DeliveryId,
-        next: NextAttempt,
+        attempt: u32,
+        delay: Duration,
     ) -> Result<(), JetStreamOutboxError> {
         let subject = self.settings.name.attempts_subject(id);
-        let published = self.publish(subject, None, next.encode().into()).await?;
-        self.acknowledged(published).await
+        let next = encode(attempt, delay).into();
+        let published = self.publish(subject, None, next).await?;
+        self.acknowledged(published).await.map(drop)
     }
 
     /// Its delivery has ended. What is missed is gone after a month.
@@ -117,14 +115,15 @@ mod tests {
 
     #[test]
     fn it_comes_back_as_it_was() {
-        let next = NextAttempt::after(2, Duration::from_secs(60));
+        let minute = Duration::from_secs(60);
+        let next = NextAttempt::decode(encode(2, minute).as_bytes(), 5_000).unwrap();
         assert_eq!(next.number, 3);
-        assert_eq!(NextAttempt::decode(next.encode().as_bytes()), Some(next));
-        let left = next.is_early().unwrap();
-        assert!(left <= Duration::from_secs(60) && left > Duration::from_secs(30));
-        assert_eq!(NextAttempt::after(1, Duration::ZERO).is_early(), None);
+        assert_eq!(next.is_early(5_000), Some(minute));
+        assert_eq!(next.is_early(65_000), None);
+        let now = NextAttempt::decode(encode(1, Duration::ZERO).as_bytes(), 5_000);
+        assert_eq!(now.unwrap().is_early(5_000), None);
         for text in ["", "1", "1 ", "a b", "1 2 3", "-1 2"] {
-            assert_eq!(NextAttempt::decode(text.as_bytes()), None, "{text:?}");
+            assert_eq!(NextAttempt::decode(text.as_bytes(), 0), None, "{text:?}");
         }
     }
 }

@@ -69,7 +69,9 @@ pub(crate) async fn connect(settings: ConnectSettings) -> Result<Engine, JetStre
         return Err(JetStreamOutboxError::new(kind).with_source(error));
     }
     let consumer = streams::set_up(&context, &settings.engine).await?;
-    Ok(Engine::new(client, context, consumer, settings.engine))
+    let engine = Engine::new(client, context, consumer, settings.engine);
+    engine.look_at_the_clock().await?;
+    Ok(engine)
 }
 
 async fn open(settings: &ConnectSettings) -> Result<Client, JetStreamOutboxError> {

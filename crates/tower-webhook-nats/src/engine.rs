@@ -17,6 +17,7 @@ use tower_webhook::{
 };
 
 use crate::{
+    clock::{self, ServerClock},
     leases::Leases,
     names::Name,
     parked::Parked,
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) context: Context,
     pub(crate) settings: Settings,
     pub(crate) leases: Leases,
+    pub(crate) clock: ServerClock,
+    looked_at_clock: Mutex<Instant>,
     consumer: Mutex<PullConsumer>,
     /// Whoever has it pulls, and nobody else: what was pulled and is not handed out lies in it.
     pub(crate) pulling: tokio::sync::Mutex<Pulling>,
@@ -79,6 +82,8 @@ impl Engine {
             client,
             context,
             leases: Leases::new(settings.lease),
+            clock: ServerClock::default(),
+            looked_at_clock: Instant::now().into(),
             settings,
             consumer: Mutex::new(consumer),
             pulling: pulling.into(),
@@ -161,10 +166,24 @@ impl Engine {
     /// What nobody has asked for in time goes back, and leases that have run out are forgotten.
     pub(crate) async fn tidy(&self) {
         self.leases.sweep();
+        if self.is_time_for_the_clock()
+            && let Err(error) = self.look_at_the_clock().await
+        {
+            tracing::debug!(%error, "the server's clock could not be looked at");
+        }
         if let Ok(mut pulling) = self.pulling.try_lock() {
             self.hand_back_older_than(self.settings.lease / 3, &mut pulling)
                 .await;
         }
+    }
+
+    fn is_time_for_the_clock(&self) -> bool {
+        let mut looked = lock(&self.looked_at_clock);
+        let is_time = looked.elapsed() >= clock::LOOK;
+        if is_time {
+            *looked = Instant::now();
+        }
+        is_time
     }
 
     /// What lies ready, and would have too little left of its lease. What has nothing left of it, as this

@@ -155,7 +155,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        if let Some(left) = next.is_early() {
+        if let Some(left) = next.is_early(self.clock.now()) {
             let back = AckKind::Nak(Some(left.min(crate::settle::LONGEST_DELAY)));
             self.hint(pulled.reply, back).await;
             return Ok(None);

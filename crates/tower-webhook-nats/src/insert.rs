@@ -115,16 +115,14 @@ impl Engine {
             1 => Ok(NextAttempt::FIRST),
             _ => self.next_attempt(pulled.stored.id).await,
         };
-        match next {
-            Ok(next) if next.is_early().is_none() => Some(self.lease(&pulled, next.number)),
-            Ok(next) => {
-                self.hint(pulled.reply, AckKind::Nak(next.is_early())).await;
-                None
-            }
-            Err(_) => {
-                self.hint(pulled.reply, AckKind::Nak(None)).await;
-                None
-            }
-        }
+        let back = match next {
+            Ok(next) => match next.is_early(self.clock.now()) {
+                None => return Some(self.lease(&pulled, next.number)),
+                early => early,
+            },
+            Err(_) => None,
+        };
+        self.hint(pulled.reply, AckKind::Nak(back)).await;
+        None
     }
 }

@@ -80,7 +80,7 @@
 //! | stream | subject | what is in it |
 //! | --- | --- | --- |
 //! | `webhooks` | `webhooks.due` | each delivery until it is settled: a work queue in files |
-//! | `webhooks-attempts` | `webhooks.attempt.ID` | the number of the next attempt, for deliveries that have had one |
+//! | `webhooks-attempts` | `webhooks.attempt.ID` | the number of the next attempt and its delay, for deliveries that have had one |
 //! | `webhooks-dead` | `webhooks.dead` | dead letters |
 //!
 //! They begin with the outbox's [name](JetStreamOutboxBuilder::with_name). All processes share the pull
@@ -116,6 +116,9 @@
 //! to publish the delivery anew with the next number, writes the payload for each attempt, and has
 //! the delivery in the stream twice for a moment.
 //!
+//! What is due is so by the server's clock, at which each process looks once a minute: clocks of processes may
+//! differ.
+//!
 //! A stream cannot skip a host. Of what comes for a host without a permit, this process keeps some, so that it
 //! need not come from the stream again once there is a permit: 128 of a host and 1,024 in all, with 64 MiB of
 //! payloads, which count in no [bound](tower_webhook::dispatch::DispatcherBuilder::with_payload_memory) of the
@@ -134,6 +137,7 @@
 
 mod attempts;
 mod builder;
+mod clock;
 mod connect;
 mod dead;
 mod engine;

@@ -120,7 +120,7 @@ impl Engine {
             Ok(info) => (info.stream_sequence, info.delivered, info.published),
             Err(_) => return None,
         };
-        let age = message::to_ms(std::time::SystemTime::now()).saturating_sub(
+        let age = self.clock.now().saturating_sub(
             u64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
         );
         let message = message.message;

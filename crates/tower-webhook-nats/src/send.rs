@@ -32,13 +32,13 @@ impl Engine {
         }
     }
 
-    /// Waits until the streams' servers have it.
+    /// Waits until the streams' servers have it. Its number in the stream.
     pub(crate) async fn acknowledged(
         &self,
         published: PublishAckFuture,
-    ) -> Result<(), JetStreamOutboxError> {
+    ) -> Result<u64, JetStreamOutboxError> {
         match timeout(self.settings.timeout, published.into_future()).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(taken)) => Ok(taken.sequence),
             Ok(Err(error)) => Err(publish_error(error)),
             Err(_) => Err(Kind::TimedOut.into()),
         }

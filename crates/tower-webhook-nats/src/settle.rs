@@ -12,7 +12,6 @@ use tower_webhook::outbox::{Lease, SettleOutcome, Settlement, Verdict};
 
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
-    attempts::NextAttempt,
     dead::{self, Death},
     engine::{Engine, Settings},
     leases::{Found, Held},
@@ -52,8 +51,8 @@ impl Engine {
             Verdict::Released => self.answer(&held.reply, AckKind::Nak(None)).await?,
             Verdict::AgainIn(delay) => {
                 // In this order: what is handed back without its number would be the same attempt again.
-                let next = NextAttempt::after(held.attempt, delay);
-                self.note_attempt(lease.delivery, next).await?;
+                self.note_attempt(lease.delivery, held.attempt, delay)
+                    .await?;
                 let delay = Some(delay.min(LONGEST_DELAY)).filter(|delay| !delay.is_zero());
                 self.answer(&held.reply, AckKind::Nak(delay)).await?;
             }

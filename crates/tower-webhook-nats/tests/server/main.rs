@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod clocks;
 mod cluster;
 mod hanging;
 mod kill;

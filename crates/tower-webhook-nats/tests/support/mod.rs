@@ -1,6 +1,8 @@
 //! What the tests share: a NATS server of their own, and outboxes in it.
 
 pub(crate) mod cluster;
+#[path = "../../../../tests/support/faketime.rs"]
+pub(crate) mod faketime;
 pub(crate) mod server;
 
 use std::{
