@@ -38,7 +38,13 @@ async fn a_failover_to_a_synchronous_standby_loses_nothing() {
     drop(sql);
 
     let at = format!("127.0.0.1:{},127.0.0.1:{}", primary.port(), standby.port());
-    let fleet = Fleet::at(Engine::Postgres(standby), postgres_url(&at), Front::Server).await;
+    let fleet = Fleet::at(
+        Engine::Postgres(standby),
+        postgres_url(&at),
+        Front::Server,
+        Vec::new(),
+    )
+    .await;
     let mut load = Load::on(&fleet.proxies()).await;
     load.record.more_answers(500).await;
     primary.kill();

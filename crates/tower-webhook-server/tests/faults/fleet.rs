@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     workers: Vec<Process>,
     addresses: Addresses,
     front: Front,
+    /// What the second proxy and the second worker have in their environment.
+    of_second: Vec<(&'static str, String)>,
     turn: usize,
 }
 
@@ -53,11 +55,25 @@ impl Fleet {
     /// Before this server.
     pub(crate) async fn before(engine: Engine, front: Front) -> Self {
         let url = engine.url();
-        Self::at(engine, url, front).await
+        Self::at(engine, url, front, Vec::new()).await
+    }
+
+    /// One proxy and one worker have this in their environment.
+    pub(crate) async fn with_others(
+        engine: Engine,
+        of_second: Vec<(&'static str, String)>,
+    ) -> Self {
+        let url = engine.url();
+        Self::at(engine, url, Front::Server, of_second).await
     }
 
     /// Before this server, which is found so.
-    pub(crate) async fn at(engine: Engine, url: String, front: Front) -> Self {
+    pub(crate) async fn at(
+        engine: Engine,
+        url: String,
+        front: Front,
+        of_second: Vec<(&'static str, String)>,
+    ) -> Self {
         let service = Router::new().route("/run", post(|body: Bytes| async { body }));
         let mut fleet = Self {
             engine,
@@ -68,13 +84,14 @@ impl Fleet {
             workers: Vec::new(),
             addresses: Addresses(Arc::default()),
             front,
+            of_second,
             turn: 0,
         };
         for number in 0..2 {
             let (proxy, address) = fleet.proxy(number).await;
             fleet.proxies.push(proxy);
             fleet.addresses.0.lock().unwrap().push(address);
-            let worker = fleet.worker().await;
+            let worker = fleet.worker(number).await;
             fleet.workers.push(worker);
         }
         fleet
@@ -109,15 +126,22 @@ impl Fleet {
         args.extend(["--listen", "127.0.0.1:0", "--upstream", &self.upstream]);
         args.push("--insecure-private-endpoints");
         args.extend(outbox.iter().map(String::as_str));
-        let (proxy, line) = start(&args).await;
+        let (proxy, line) = start(&args, self.environment(number)).await;
         (proxy, line.rsplit('/').next().unwrap().parse().unwrap())
     }
 
-    async fn worker(&self) -> Process {
+    fn environment(&self, number: usize) -> Vec<(&str, &str)> {
+        let quiet = ("RUST_LOG", "error");
+        let more = self.of_second.iter().filter(|_| number == 1);
+        let more = more.map(|(name, value)| (*name, value.as_str()));
+        std::iter::once(quiet).chain(more).collect()
+    }
+
+    async fn worker(&self, number: usize) -> Process {
         let outbox = self.outbox("outbox");
         let mut args = vec!["worker", "--insecure-private-endpoints"];
         args.extend(outbox.iter().map(String::as_str));
-        start(&args).await.0
+        start(&args, self.environment(number)).await.0
     }
 
     /// Kills something, in turn, and starts it again.
@@ -139,7 +163,7 @@ impl Fleet {
             _ => {
                 self.workers[which].signal("KILL");
                 self.workers[which].exit().await;
-                self.workers[which] = self.worker().await;
+                self.workers[which] = self.worker(which).await;
             }
         }
     }
@@ -147,10 +171,10 @@ impl Fleet {
 
 /// With the first line that it prints. One that cannot open its outbox yet ends, and is started again, as an
 /// init system does: servers of a cluster need seconds to find each other.
-async fn start(args: &[&str]) -> (Process, String) {
+async fn start(args: &[&str], environment: Vec<(&str, &str)>) -> (Process, String) {
     let began = Instant::now();
     loop {
-        let mut process = Process::start(BINARY, args, &[("RUST_LOG", "error")]);
+        let mut process = Process::start(BINARY, args, &environment);
         if let Some(line) = process.stdout.next().await {
             return (process, line);
         }

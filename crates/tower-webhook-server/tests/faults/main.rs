@@ -10,6 +10,8 @@
 
 #![cfg(unix)]
 
+#[path = "../../../../tests/support/faketime.rs"]
+mod faketime;
 mod nats_support;
 #[path = "../../../tower-webhook-postgres/tests/support/mod.rs"]
 mod postgres_support;
@@ -37,7 +39,11 @@ fn time() -> Duration {
 }
 
 async fn kill_again_and_again(engine: Engine, what: &str) {
-    let mut fleet = Fleet::before(engine, Front::Server).await;
+    let fleet = Fleet::before(engine, Front::Server).await;
+    kill_parts_of(fleet, what).await;
+}
+
+async fn kill_parts_of(mut fleet: Fleet, what: &str) {
     let mut load = Load::on(&fleet.proxies()).await;
     let began = Instant::now();
     let mut kills = 0;
@@ -74,5 +80,19 @@ async fn nothing_that_was_answered_is_lost_with_a_cluster_of_nats_servers() {
     }
     if let Some(engine) = Engine::nats_cluster() {
         kill_again_and_again(engine, "three NATS servers").await;
+    }
+}
+
+/// Half of the fleet has a clock that is an hour behind, or ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_answered_is_lost_where_clocks_differ() {
+    for off_by in ["-1h", "+1h"] {
+        let Some(environment) = faketime::environment(off_by) else {
+            return;
+        };
+        for engine in [Engine::postgres(), Engine::nats()].into_iter().flatten() {
+            let fleet = Fleet::with_others(engine, environment.to_vec()).await;
+            kill_parts_of(fleet, &format!("clocks differ by {off_by}")).await;
+        }
     }
 }
