@@ -13,6 +13,7 @@ mod throughput {
     pub(crate) mod deliveries;
     pub(crate) mod endpoints;
     pub(crate) mod latency;
+    pub(crate) mod measured;
     pub(crate) mod memory;
     pub(crate) mod peer;
     mod preemption;
@@ -22,7 +23,7 @@ mod throughput {
 }
 
 use support::{args::Args, report::Report};
-use throughput::{deliveries, latency, memory, receiver, signing};
+use throughput::{deliveries, latency, measured, memory, receiver, signing};
 
 fn main() {
     let args = Args::read();
@@ -45,6 +46,7 @@ fn main() {
     runtime.block_on(async {
         deliveries::measure(&args, &mut report).await;
         latency::measure(&args, &mut report).await;
+        measured::measure(&args, &mut report).await;
     });
     report.finish();
 }

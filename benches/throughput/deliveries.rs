@@ -111,7 +111,7 @@ async fn against_peers(args: &Args, report: &mut Report, sharing: &Sharing) {
     }
 }
 
-fn load(args: &Args, outstanding: usize) -> Load {
+pub(super) fn load(args: &Args, outstanding: usize) -> Load {
     Load {
         number: args.pick(4_096, 128),
         outstanding,
@@ -274,7 +274,7 @@ async fn by_outstanding(args: &Args, report: &mut Report) {
 }
 
 /// A row for each peer: what it is, and which peer it is measured against.
-fn table(
+pub(super) fn table(
     report: &Report,
     title: &str,
     peers: &[&mut dyn Peer],
