@@ -146,3 +146,33 @@ impl Metrics {
         self.outbox.record(call, took, is_ok);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_counted_as_itself() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = Metrics::new();
+            for refusal in Refusal::ALL {
+                metrics.happened(None, &EventKind::Refused(*refusal));
+            }
+        });
+        let page = recorder.handle().render();
+        for refusal in Refusal::ALL {
+            let line = format!("webhook_refused{{reason=\"{}\"}} 1\n", refusal.name());
+            assert!(page.contains(&line), "{page}");
+        }
+    }
+
+    #[test]
+    fn without_a_recorder_nothing_happens() {
+        let metrics = Metrics::new();
+        metrics.happened(Some(DeliveryId::fresh()), &EventKind::HandedOver);
+        metrics.asked_outbox(OutboxCall::Fetch, Duration::ZERO, true);
+    }
+}

@@ -11,7 +11,7 @@ use super::support::place::{self, Place};
 use crate::{
     PostgresOutbox, bounds, claim,
     fetch::{self, HOSTS_AT_ONCE, ROWS},
-    lease, settle,
+    lease, read, settle,
     transaction::Param,
     value::{SqlId, to_i64},
 };
@@ -122,6 +122,9 @@ async fn assert_bounded(sql: &Client) {
     let due = Plan::of(sql, fetch::DUE, &params).await;
     // Without a visibility map, each row costs a heap page.
     due.assert_bounded(3 * ROWS);
+
+    let oldest = Plan::of(sql, read::OLDEST_DUE, &[]).await;
+    oldest.assert_bounded(10);
 
     let (after, at_once) = ("", to_i64(HOSTS_AT_ONCE));
     let params: [Param<'_>; 6] = [
