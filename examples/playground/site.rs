@@ -11,7 +11,7 @@ use axum::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS,
         },
     },
-    middleware::{from_fn, map_response},
+    middleware::{Next, from_fn, map_response},
     response::{IntoResponse, Response, Sse, sse::KeepAlive},
     routing::{get, post},
 };
@@ -49,16 +49,20 @@ pub(crate) fn with(
         .route("/journal", journal)
         .merge(api)
         .merge(console)
-        .layer(from_fn(
-            move |request: Request, next: axum::middleware::Next| async move {
-                // A name of another site that leads to this address is not this site.
-                let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
-                match host == Some(address.to_string().as_bytes()) {
-                    true => next.run(request).await,
-                    false => StatusCode::MISDIRECTED_REQUEST.into_response(),
-                }
-            },
-        ))
+        .layer(from_fn(move |request: Request, next: Next| async move {
+            match is_own(&request, address) {
+                true => next.run(request).await,
+                false => StatusCode::MISDIRECTED_REQUEST.into_response(),
+            }
+        }))
+}
+
+/// A name of another site that leads to this address is not this site.
+fn is_own(request: &Request, address: SocketAddr) -> bool {
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let own = [address.to_string(), format!("localhost:{}", address.port())];
+    own.iter().any(|own| host == Some(own))
 }
 
 /// The API. It knows nothing of webhooks.

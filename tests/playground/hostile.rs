@@ -119,6 +119,9 @@ async fn nobody_else_gets_at_it() {
     // By a name of another site's that leads here.
     let renamed = client.get(&url).header(HOST, "another.example.com");
     assert_eq!(within(renamed.send()).await.unwrap().status(), 421);
+    let port = url.rsplit(':').next().unwrap();
+    let local = client.get(&url).header(HOST, format!("localhost:{port}"));
+    assert_eq!(within(local.send()).await.unwrap().status(), 200);
     // In another site's frame.
     for (path, ancestors) in [("/", "'none'"), ("/console/", "'self'")] {
         let answer = within(client.get(format!("{url}{path}")).send())
