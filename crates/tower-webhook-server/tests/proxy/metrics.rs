@@ -7,7 +7,13 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::{
-    process::within, promtool::promtool, raw::echo, scene::Folder, sqlite::outbox, world::World,
+    BINARY,
+    process::{Process, within},
+    promtool::promtool,
+    raw::echo,
+    scene::Folder,
+    sqlite::outbox,
+    world::World,
 };
 
 const PRIVATE: &str = "--insecure-private-endpoints";
@@ -124,6 +130,29 @@ async fn metrics_are_behind_the_same_gate_as_the_page() {
         .body("the service's")
         .send();
     assert_eq!(calls.await.unwrap().text().await.unwrap(), "the service's");
+}
+
+#[tokio::test]
+async fn a_worker_has_them_too() {
+    let folder = Folder::new();
+    let outbox = outbox(&folder);
+    let args = ["worker", "--outbox", &outbox, "--admin", "127.0.0.1:0"];
+    let mut worker = Process::start(BINARY, &args, &[]);
+    let line = worker.stdout.line_with("admin on http://").await;
+    let admin = line.rsplit('/').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = async || {
+        let asked = client.get(format!("http://{admin}/metrics")).send().await;
+        asked.unwrap().text().await.unwrap()
+    };
+    let fetched = "webhook_outbox_duration_seconds_count{operation=\"fetch\",outcome=\"ok\"}";
+    within(async { while !page().await.contains(fetched) {} }).await;
+    let page = page().await;
+    for line in ["webhook_accepted_total 0", "webhook_oldest_age_seconds 0"] {
+        assert!(page.lines().any(|found| found == line), "{line}: {page}");
+    }
+    worker.signal("TERM");
+    assert!(worker.exit().await.success());
 }
 
 /// Those that a text names.
