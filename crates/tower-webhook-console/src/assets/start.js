@@ -7,7 +7,9 @@ const forInput = (millis) => {
 
 function fillForm() {
   const url = readUrl();
-  const isBetween = Boolean(url.get("from") || url.get("to"));
+  // Whoever has chosen it has still to say between what.
+  const isChosen = form.elements.last.value === "between" && !url.get("last");
+  const isBetween = Boolean(isChosen || url.get("from") || url.get("to"));
   for (const name of ["state", "host", "id"]) {
     if (document.activeElement !== form.elements[name]) form.elements[name].value = url.get(name) ?? "";
   }

@@ -6,6 +6,7 @@
 mod axe;
 #[path = "../../../../tests/support/browser.rs"]
 mod browser;
+mod features;
 mod following;
 mod hostile;
 mod keyboard;
