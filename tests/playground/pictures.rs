@@ -67,9 +67,10 @@ async fn pictures_of_the_console() {
     let ready = "document.querySelectorAll('#rows tr').length >= 40";
     browser.wait_for(ready).await;
     take(&browser, "console", url, ready).await;
-    let retried = "document.querySelector('#rows tr:has(.of-waiting) .aside:not(:empty)')";
+    let retried = "[...document.querySelectorAll('#rows tr:has(.of-waiting) .aside')]
+        .find((one) => one.textContent.includes('50'))";
     browser.wait_for(retried).await;
-    let one = format!("{retried}.closest('tr').querySelector('a').href");
+    let one = format!("{retried}?.closest('tr').querySelector('a').href");
     let one = browser.eval(&one).await;
     let one = one.as_str().unwrap();
     let opened = "document.querySelector('#detail')?.open && document.querySelector('#rows tr')";

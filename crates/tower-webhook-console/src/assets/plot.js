@@ -27,17 +27,15 @@ function bars(minutes, most) {
 function lines(minutes, longest) {
   const drawn = svg("svg", { viewBox: "0 0 600 100", preserveAspectRatio: "none", "aria-hidden": "true" });
   for (const name of ["p95", "p50"]) {
-    let path = "";
-    let last = null;
-    for (const minute of minutes) {
-      if (minute[name] === null) continue;
+    const known = minutes.filter((minute) => minute[name] !== null);
+    // A gap is a gap, and a minute by itself is a dash.
+    const steps = known.map((minute, index) => {
       const x = (59 - minute.ago) * MINUTE + MINUTE / 2;
       const y = 98 - (minute[name] / longest) * 94;
-      // A gap is a gap, and a minute by itself is a dot.
-      path += last === minute.ago + 1 ? `L${x} ${y}` : `M${x} ${y}h.1`;
-      last = minute.ago;
-    }
-    drawn.append(svg("path", { class: name, d: path }));
+      if (known[index - 1]?.ago === minute.ago + 1) return `L${x} ${y}`;
+      return known[index + 1]?.ago === minute.ago - 1 ? `M${x} ${y}` : `M${x - 4} ${y}h8`;
+    });
+    drawn.append(svg("path", { class: name, d: steps.join("") }));
   }
   drawn.append(svg("line", { class: "base", x1: 0, x2: 600, y1: 100, y2: 100 }));
   return drawn;
