@@ -21,6 +21,11 @@ pub(crate) fn of_deliveries(filter: &DeliveryFilter) -> Condition {
     with_state(filter, "request_id = ?", state)
 }
 
+/// Of those that are in one state only.
+pub(crate) fn of_state(filter: &DeliveryFilter, state: &'static str) -> Condition {
+    with_state(filter, "request_id = ?", Some(state))
+}
+
 /// Over the table of what has ended.
 pub(crate) fn of_history(filter: &DeliveryFilter) -> Condition {
     let state = filter.state().map(|state| match state {

@@ -129,6 +129,7 @@ mod log;
 mod open_files;
 mod outbox;
 mod owner;
+mod parts;
 mod read;
 mod room;
 mod schema;

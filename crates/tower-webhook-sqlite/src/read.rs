@@ -19,7 +19,11 @@ use tower_webhook::{
 };
 
 use crate::{
-    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind, clock::from_ms, filter, schema,
+    SqliteOutbox, SqliteOutboxError, SqliteOutboxErrorKind,
+    clock::from_ms,
+    filter,
+    parts::{self, Part},
+    schema,
     text::outcome_from,
 };
 
@@ -51,16 +55,23 @@ pub(crate) fn list(
 ) -> rusqlite::Result<Vec<DeliveryRecord>> {
     // One view of the file for all tables.
     let view = conn.unchecked_transaction()?;
-    let deliveries = filter::of_deliveries(filter);
-    let mut records = read_page(&view, "delivery", "state, run, seq", deliveries, page)?;
+    let mut records = Vec::new();
+    for Part { index, condition } in parts::of_deliveries(&view, filter)? {
+        let table = match index {
+            Some(index) => format!("delivery INDEXED BY {index}"),
+            None => "delivery".to_owned(),
+        };
+        records.extend(read_page(
+            &view,
+            &table,
+            "state, run, seq",
+            condition,
+            page,
+        )?);
+    }
     let ended = filter::of_history(filter);
-    records.extend(read_page(
-        &view,
-        "history",
-        "'ended', 0, attempts",
-        ended,
-        page,
-    )?);
+    let columns = "'ended', 0, attempts";
+    records.extend(read_page(&view, "history", columns, ended, page)?);
     records.sort_by_key(|record| Reverse(record.id));
     // What was delivered twice is listed once.
     records.dedup_by_key(|record| record.id);

@@ -17,7 +17,7 @@ use crate::{
 /// "twhk", in the file's header.
 const APPLICATION_ID: i64 = 0x7477_686b;
 /// Another one with each change of a word in [`SQL`]: a file has to agree with it to the letter.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 pub(crate) const SQL: &str = include_str!("schema.sql");
 
 /// Up to this size the whole file is checked when it is opened.

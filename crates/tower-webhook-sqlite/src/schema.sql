@@ -27,6 +27,8 @@ CREATE INDEX delivery_due ON delivery (due_at, host, payload_len) WHERE state = 
 CREATE INDEX delivery_host ON delivery (host, due_at, payload_len) WHERE state = 'waiting';
 CREATE INDEX delivery_owner ON delivery (owner) WHERE state = 'leased';
 CREATE INDEX delivery_dead ON delivery (died_at, payload_len) WHERE state = 'dead';
+CREATE INDEX delivery_dead_id ON delivery (id) WHERE state = 'dead';
+CREATE INDEX delivery_dead_host ON delivery (host, id) WHERE state = 'dead';
 
 -- Apart, so that leasing a delivery does not write its payload again.
 CREATE TABLE payload (
