@@ -170,7 +170,7 @@ async fn settings_that_do_not_fit_are_named_and_passwords_are_not() {
             "cannot be reached",
         ),
         (
-            &["--outbox", "sqlite:a", "--outbox-ca-file", &key],
+            &["--outbox", "sqlite:/nowhere/a", "--outbox-ca-file", &key],
             "goes with --outbox postgres",
         ),
         (

@@ -167,9 +167,9 @@ async fn what_does_not_go_together_is_refused() {
             &[
                 "worker",
                 "--outbox",
-                "sqlite:a",
+                "sqlite:/nowhere/a",
                 "--forward",
-                "sqlite:b",
+                "sqlite:/nowhere/b",
                 "--keep-payloads",
             ],
             "cannot be used with",
