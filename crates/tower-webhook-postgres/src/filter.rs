@@ -34,6 +34,11 @@ impl Condition {
         Self::new(filter, state, first)
     }
 
+    /// The same, in whatever state.
+    pub(crate) fn of_any_state(filter: &DeliveryFilter, first: usize) -> Self {
+        Self::new(filter, None, first)
+    }
+
     /// Over the table of what has ended.
     pub(crate) fn of_history(filter: &DeliveryFilter, first: usize) -> Self {
         let state = filter.state().map(|state| match state {

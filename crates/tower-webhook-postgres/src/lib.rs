@@ -137,6 +137,7 @@ mod loops;
 mod migrations;
 mod name;
 mod outbox;
+mod parts;
 mod read;
 mod settle;
 mod sweep;

@@ -15,45 +15,79 @@ use crate::{
     claim::{failure_from, status_from},
     filter::Condition,
     migrations::first,
+    parts,
     transaction::{Mode, Param, Statement, Transactions},
     value::{SqlId, to_i64},
 };
 
-/// Reads both tables with one statement, so that a delivery that moves between them is seen exactly once.
+/// One page of the list.
+pub(crate) struct ListQuery {
+    pub(crate) sql: String,
+    most: i64,
+    before: Option<SqlId>,
+    deliveries: Condition,
+    history: Condition,
+}
+
+impl ListQuery {
+    /// Reads both tables with one statement, so that a delivery that moves between them is seen exactly once.
+    pub(crate) fn new(filter: &DeliveryFilter, page: Page) -> Self {
+        let most = to_i64(page.at_most());
+        let before = page.before().map(SqlId);
+        let deliveries = Condition::of_any_state(filter, 3);
+        let history = Condition::of_history(filter, 3 + deliveries.len());
+        let page = match before {
+            Some(_) => "id < $2",
+            None => "$2::uuid IS NULL",
+        };
+        let columns = "id, request_id, host, status, failure, payload_len, accepted_at, attempts";
+        let of_deliveries: String = parts::of_deliveries(filter)
+            .iter()
+            .map(|part| {
+                let rows = part.rows(&format!("{} AND {page}", deliveries.sql));
+                format!(
+                    "(SELECT {columns}, state, run, NULL::bytea AS envelope
+                      FROM {rows} ORDER BY id DESC LIMIT $1) UNION ALL "
+                )
+            })
+            .collect();
+        let sql = format!(
+            "SELECT {columns}, state, run, coalesce(envelope,
+                 CASE WHEN state <> 'ended' THEN (SELECT envelope FROM payload WHERE id = r.id) END)
+             FROM (
+                 SELECT * FROM (
+                     {of_deliveries}
+                     (SELECT {columns}, 'ended' AS state, false AS run, envelope
+                      FROM history WHERE {} AND {page} ORDER BY id DESC LIMIT $1)
+                 ) AS all_parts ORDER BY id DESC, state = 'ended' LIMIT $1
+             ) AS r ORDER BY id DESC, state = 'ended'",
+            history.sql
+        );
+        Self {
+            sql,
+            most,
+            before,
+            deliveries,
+            history,
+        }
+    }
+
+    pub(crate) fn params(&self) -> Vec<Param<'_>> {
+        let mut params: Vec<Param<'_>> = vec![(&self.most, Type::INT8), (&self.before, Type::UUID)];
+        params.extend(self.deliveries.params());
+        params.extend(self.history.params());
+        params
+    }
+}
+
 pub(crate) async fn list(
     transactions: &Transactions,
     filter: &DeliveryFilter,
     page: Page,
 ) -> Result<Vec<DeliveryRecord>, PostgresOutboxError> {
-    let most = to_i64(page.at_most());
-    let before = page.before().map(SqlId);
-    let deliveries = Condition::of_deliveries(filter, 3);
-    let history = Condition::of_history(filter, 3 + deliveries.len());
-    let mut params: Vec<Param<'_>> = vec![(&most, Type::INT8), (&before, Type::UUID)];
-    params.extend(deliveries.params());
-    params.extend(history.params());
-    let page = match before {
-        Some(_) => "id < $2",
-        None => "$2::uuid IS NULL",
-    };
-    let sql = format!(
-        "SELECT r.id, request_id, host, status, failure, payload_len, accepted_at, attempts, state, run,
-                coalesce(r.envelope, p.envelope)
-         FROM (
-            (SELECT id, request_id, host, status, failure, payload_len, accepted_at, attempts, state,
-                    run, NULL::bytea AS envelope
-             FROM delivery WHERE {} AND {page} ORDER BY id DESC LIMIT $1)
-            UNION ALL
-            (SELECT id, request_id, host, status, failure, payload_len, accepted_at, attempts, 'ended',
-                    false, envelope
-             FROM history WHERE {} AND {page} ORDER BY id DESC LIMIT $1)
-         ) AS r LEFT JOIN payload p ON p.id = r.id AND r.state <> 'ended'
-         ORDER BY r.id DESC, r.state = 'ended' LIMIT $1",
-        deliveries.sql, history.sql
-    );
-    let found = transactions
-        .run(Mode::Read, &[Statement::new(&sql, params)])
-        .await?;
+    let query = ListQuery::new(filter, page);
+    let listing = Statement::new(&query.sql, query.params());
+    let found = transactions.run(Mode::Read, &[listing]).await?;
     let mut records = Vec::new();
     for row in found.iter().flatten() {
         match record(row)? {

@@ -196,11 +196,12 @@ fn begin(mode: Mode, schema: &SchemaName, timeout: Duration) -> String {
         Mode::Look | Mode::Read => "; SET TRANSACTION READ ONLY",
     };
     // Statistics of a queue table are often stale, so plans are constrained. Sequential scans are never right
-    // here. Writes look rows up by `id = ANY (…)` and hash-join them with their arrays: a nested loop would
+    // here, nor are bitmaps of all that waits, which have to be sorted: an index has the order already. Writes look rows up by `id = ANY (…)` and hash-join them with their arrays: a nested loop would
     // compare each with each.
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = {schema}, pg_temp; SET LOCAL statement_timeout = {ms};
          SET LOCAL idle_in_transaction_session_timeout = {ms}; SET LOCAL enable_seqscan = off;
+         SET LOCAL enable_bitmapscan = off;
          SET LOCAL jit = off{more}"
     )
 }

@@ -33,6 +33,8 @@ CREATE INDEX delivery_due ON delivery (due_at, host, payload_len, id) WHERE stat
 CREATE INDEX delivery_host ON delivery (host, due_at, payload_len, id) WHERE state = 'waiting';
 CREATE INDEX delivery_leased ON delivery (owner) WHERE state = 'leased';
 CREATE INDEX delivery_dead ON delivery (died_at, id, payload_len) WHERE state = 'dead';
+CREATE INDEX delivery_dead_id ON delivery (id) WHERE state = 'dead';
+CREATE INDEX delivery_dead_host ON delivery (host, id) WHERE state = 'dead';
 
 CREATE TABLE payload (
     id       uuid PRIMARY KEY,

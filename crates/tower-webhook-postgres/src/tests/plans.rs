@@ -4,14 +4,16 @@
 use tokio_postgres::{Client, types::Type};
 use tower_webhook::{
     endpoint::Host,
-    outbox::{Outbox, Want},
+    outbox::{DeliveryFilter, DeliveryState, Outbox, Page, Want},
 };
 
 use super::support::place::{self, Place};
 use crate::{
     PostgresOutbox, bounds, claim,
     fetch::{self, HOSTS_AT_ONCE, ROWS},
-    lease, read, settle,
+    lease,
+    read::{self, ListQuery},
+    settle,
     transaction::Param,
     value::{SqlId, to_i64},
 };
@@ -49,7 +51,7 @@ async fn fill(place: &Place) -> (PostgresOutbox, Client) {
          SELECT gen_random_uuid(), 'a', 'dead', 'dead.example', 1024, now(), now(), now()
          FROM generate_series(1, {rows}) AS n;
          INSERT INTO payload SELECT id, '', 'x' FROM delivery;
-         SET enable_seqscan = off; SET jit = off"
+         SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
     ))
     .await
     .unwrap();
@@ -105,6 +107,24 @@ async fn no_plan_reads_past_all_that_is_parked_with_or_without_statistics() {
             sql.batch_execute(statement).await.unwrap();
         }
         assert_bounded(&sql).await;
+        assert_lists_bounded(&sql).await;
+    }
+}
+
+/// A page of the list, of all and of what is rare among all the others. Whether what waits is rare, statistics
+/// alone can tell.
+async fn assert_lists_bounded(sql: &Client) {
+    let filter = DeliveryFilter::new;
+    for filter in [
+        filter(),
+        filter().with_state(DeliveryState::Running),
+        filter().with_state(DeliveryState::Dead),
+        filter().with_endpoint_host("h7.example"),
+        filter().with_endpoint_host("nowhere.example"),
+    ] {
+        let query = ListQuery::new(&filter, Page::first(50));
+        let list = Plan::of(sql, &query.sql, &query.params()).await;
+        list.assert_bounded(50 * 20);
     }
 }
 
