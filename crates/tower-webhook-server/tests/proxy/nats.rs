@@ -157,7 +157,12 @@ async fn settings_that_do_not_fit_are_named() {
             "cannot be looked up",
         ),
         (
-            &["--outbox", "sqlite:/nowhere/a", "--outbox-credentials-file", key],
+            &[
+                "--outbox",
+                "sqlite:/nowhere/a",
+                "--outbox-credentials-file",
+                key,
+            ],
             "goes with --outbox nats",
         ),
     ] {
