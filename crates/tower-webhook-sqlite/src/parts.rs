@@ -39,7 +39,11 @@ pub(crate) fn of_deliveries(
             Some(_) => "delivery_host",
             None => "delivery_due",
         };
-        add(few_wait(conn, host)?.then_some(index), "state = 'waiting'");
+        match few_wait(conn, host)? {
+            true => add(Some(index), "state = 'waiting'"),
+            // With the plus it is read in the order of ids: no index of what waits is used, and sorted.
+            false => add(None, "+state = 'waiting'"),
+        }
         add(Some("delivery_owner"), "state = 'leased' AND run = 0");
     }
     if is_wanted(DeliveryState::Running) {
