@@ -1,16 +1,17 @@
 //! One path, so many times, for a tool that counts instructions: `.ci/instructions` runs it under
 //! callgrind and compares the counts with those in `benches/instructions.txt`.
 
+#[path = "support/exporter.rs"]
+mod exporter;
+
 use std::{convert::Infallible, env, hint::black_box};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tower::{Layer, Service, service_fn};
 use tower_webhook::{
     BoxError, Delivery, Dispatcher, EventKind, Payload, WebhookLayer, dispatch::DispatcherBuilder,
-    event::metrics::BUCKETS,
 };
 
 const BODY: Bytes = Bytes::from_static(&[b'x'; 1_024]);
@@ -88,14 +89,7 @@ async fn delivered(builder: DispatcherBuilder, times: usize) {
 
 /// The same with metrics, for Prometheus. What an exporter does with them every few seconds counts.
 async fn measured(times: usize) {
-    let mut exporter = PrometheusBuilder::new();
-    for (name, bounds) in BUCKETS {
-        let name = Matcher::Full((*name).to_owned());
-        exporter = exporter
-            .set_buckets_for_metric(name, bounds)
-            .expect("bounds");
-    }
-    let exporter = exporter.install_recorder().expect("no other recorder");
+    let exporter = exporter::install();
     delivered(Dispatcher::builder().with_metrics(), times).await;
     exporter.run_upkeep();
 }

@@ -6,6 +6,8 @@
 //! Not on criterion or divan: they measure one thing after the other, and what counts here is two
 //! things side by side, in turns, on a machine that may have other work to do.
 
+#[path = "support/exporter.rs"]
+mod exporter;
 mod support;
 
 /// The measurements, and what they are measured against.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tower_webhook::event::metrics::BUCKETS;
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::{
     deliveries::{load, table},
@@ -11,7 +10,10 @@ use super::{
     peer::{Layered, Peer, compare, plain},
     receiver::Receiver,
 };
-use crate::support::{args::Args, report::Report};
+use crate::{
+    exporter,
+    support::{args::Args, report::Report},
+};
 
 const VS_NONE: &str = "metrics_vs_none";
 const OUTSTANDING: usize = 256;
@@ -20,7 +22,7 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) {
     if !args.wants(&[VS_NONE]) {
         return;
     }
-    let upkeep = tokio::spawn(keep_up(exporter()));
+    let upkeep = tokio::spawn(keep_up(exporter::install()));
     let receiver = Receiver::start();
     let to = vec![endpoint("http", 0, receiver.http)];
     let mut with = Layered::new(dispatcher().with_metrics(), to.clone(), plain);
@@ -32,17 +34,6 @@ pub(crate) async fn measure(args: &Args, report: &mut Report) {
     table(report, title, peers, &compared, &rows);
     report.figure(VS_NONE, compared.rates.ratio(0, 1));
     upkeep.abort();
-}
-
-fn exporter() -> PrometheusHandle {
-    let mut exporter = PrometheusBuilder::new();
-    for (name, bounds) in BUCKETS {
-        let name = Matcher::Full((*name).to_owned());
-        exporter = exporter
-            .set_buckets_for_metric(name, bounds)
-            .expect("bounds");
-    }
-    exporter.install_recorder().expect("no other recorder")
 }
 
 /// As an exporter does, more often.

@@ -9,33 +9,24 @@
 //! measured in turn: without a console, with one at which nobody looks, and with twenty people who do. The
 //! dispatcher's client responds immediately: HTTP to receivers is not measured.
 
+#[path = "../../../benches/support/callers.rs"]
+mod callers;
+
 use std::{
-    convert::Infallible,
-    env,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use axum::Router;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
+use callers::{leave, median, setting};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
-use tower::service_fn;
-use tower_webhook::{
-    Dispatcher, EndpointPolicy, Payload, delivery::DeliveryParts, dispatch::DispatcherBuilder,
-    outbox::SealingKey,
-};
+use tower_webhook::{Dispatcher, dispatch::DispatcherBuilder, outbox::SealingKey};
 use tower_webhook_console::{Access, ConsoleEvents, console};
 use tower_webhook_sqlite::SqliteOutbox;
 
-const CALLERS: usize = 64;
 const PEOPLE: usize = 20;
 
 /// What is measured.
@@ -51,7 +42,7 @@ async fn main() {
     let waiting = setting("TOWER_WEBHOOK_BENCH_WAITING", 10_000);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("webhooks.db");
-    leave(&file, waiting).await;
+    leave(dispatcher(&file, &Arc::default()), waiting).await;
     println!("figure waiting {waiting}");
     pages(&file).await;
 
@@ -74,59 +65,11 @@ async fn main() {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |number| number.parse().expect("a number"))
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// Over this file. What waits for the dead host is attempted for ever.
 fn dispatcher(file: &Path, delivered: &Arc<AtomicU64>) -> DispatcherBuilder {
     let key = SealingKey::from_bytes([7; 32]);
     let outbox = SqliteOutbox::builder(file).with_key(key).open();
-    let delivered = Arc::clone(delivered);
-    let client = service_fn(move |request: Request<Payload>| {
-        let is_dead = request.uri().host() == Some("dead.example");
-        delivered.fetch_add(u64::from(!is_dead), Ordering::Relaxed);
-        async move {
-            if is_dead {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-        }
-    });
-    Dispatcher::builder_with_client(client)
-        .with_max_outstanding(8_192)
-        .with_max_outstanding_per_host(8_192)
-        .with_outbox(outbox.expect("it opens"))
-}
-
-async fn deliver(dispatcher: &Dispatcher, endpoint: &str) {
-    let endpoint = EndpointPolicy::public().check(endpoint);
-    let payload = Payload::from(Bytes::from_static(&[b'x'; 1_024]));
-    let parts = DeliveryParts::new(endpoint.expect("it is an endpoint"), payload);
-    dispatcher.deliver(parts).await.expect("it is accepted");
-}
-
-/// Leaves so many in the file.
-async fn leave(file: &Path, number: u64) {
-    let builder = dispatcher(file, &Arc::default()).without_attempts();
-    let dispatcher = builder.build();
-    let mut callers = JoinSet::new();
-    for caller in 0..1_024 {
-        let dispatcher = dispatcher.clone();
-        let number = number / 1_024 + u64::from(caller < number % 1_024);
-        callers.spawn(async move {
-            for _ in 0..number {
-                deliver(&dispatcher, "https://dead.example/hook").await;
-            }
-        });
-    }
-    callers.join_all().await;
-    dispatcher.shutdown(Duration::from_secs(5)).await;
+    callers::builder(delivered).with_outbox(outbox.expect("it opens"))
 }
 
 async fn serve(dispatcher: &Dispatcher, events: &ConsoleEvents) -> String {
@@ -206,14 +149,10 @@ async fn rate(file: &Path, console: Console, time: Duration) -> f64 {
             (0..PEOPLE).for_each(|_| drop(people.spawn(look(page.clone()))));
         }
     }
-    load(&dispatcher, time / 4).await;
-    let (before, began) = (delivered.load(Ordering::Relaxed), Instant::now());
-    load(&dispatcher, time).await;
-    let number = delivered.load(Ordering::Relaxed) - before;
-    let rate = number as f64 / began.elapsed().as_secs_f64();
+    let rates = callers::rates(&dispatcher, &delivered, time).await;
     people.abort_all();
     dispatcher.shutdown(Duration::from_millis(100)).await;
-    rate
+    rates.delivered
 }
 
 /// As the page does while something happens: the event stream, and every two seconds the list and the summary.
@@ -232,18 +171,4 @@ async fn look(page: String) {
             }
         }
     }
-}
-
-async fn load(dispatcher: &Dispatcher, time: Duration) {
-    let began = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..CALLERS {
-        let dispatcher = dispatcher.clone();
-        callers.spawn(async move {
-            while began.elapsed() < time {
-                deliver(&dispatcher, "https://a.example/hook").await;
-            }
-        });
-    }
-    callers.join_all().await;
 }

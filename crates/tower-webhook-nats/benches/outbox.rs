@@ -12,13 +12,13 @@
 //!
 //! `TOWER_WEBHOOK_BENCH_MS` is the time of one round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number.
 
+#[path = "../../../benches/support/callers.rs"]
+mod callers;
 #[allow(dead_code)]
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::{
-    convert::Infallible,
-    env,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -31,22 +31,18 @@ use async_nats::jetstream::{
     stream::{Config, RetentionPolicy},
 };
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
 use tokio::task::JoinSet;
-use tower::service_fn;
 use tower_webhook::{
-    DeliveryId, Dispatcher, EndpointPolicy, Payload, RequestId,
-    delivery::DeliveryParts,
+    DeliveryId, RequestId,
     dispatch::DispatcherBuilder,
     endpoint::Host,
     outbox::{Envelope, NewDelivery, Outbox, Settlement, StoredDelivery, Verdict, Want},
 };
 use tower_webhook_nats::JetStreamOutbox;
 
+use callers::{ALIVE, Rates, deliver, leave, load, median, setting};
 use support::{fresh_name, open, server::Server};
 
-const CALLERS: usize = 64;
 const LEASE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
@@ -64,16 +60,12 @@ async fn main() {
         figures[2].push(delivered(&outbox, time).await);
         let alone = whole(&server, time, 0).await;
         let beside = whole(&server, time, waiting).await;
-        figures[3].push(alone.accepted);
-        figures[4].push(alone.delivered);
+        figures[3].push(alone.rates.accepted);
+        figures[4].push(alone.rates.delivered);
         figures[5].push(beside.first.as_secs_f64());
-        figures[6].push(beside.delivered / alone.delivered);
+        figures[6].push(beside.rates.delivered / alone.rates.delivered);
     }
-    let [published, taken, delivered, accepted, made, first, beside] =
-        figures.map(|mut figures| {
-            figures.sort_by(f64::total_cmp);
-            figures[figures.len() / 2]
-        });
+    let [published, taken, delivered, accepted, made, first, beside] = figures.map(median);
     println!("figure bare_published_per_s {published:.0}");
     println!("figure nats_accepted_per_s {taken:.0}");
     println!("figure nats_delivered_per_s {delivered:.0}");
@@ -88,14 +80,9 @@ async fn main() {
     println!("figure delivered_beside_those_ratio {beside:.2}");
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |number| number.parse().expect("a number"))
-}
-
 /// What a dispatcher does with it.
 struct Whole {
-    accepted: f64,
-    delivered: f64,
+    rates: Rates,
     /// From the start to the first delivery.
     first: Duration,
 }
@@ -104,79 +91,24 @@ async fn whole(server: &Server, time: Duration, waiting: u64) -> Whole {
     let name = fresh_name();
     let number = Arc::new(AtomicU64::new(0));
     if waiting > 0 {
-        leave(server, &name, waiting).await;
+        leave(dispatcher(server, &name, &number).await, waiting).await;
     }
     let dispatcher = dispatcher(server, &name, &number).await.build();
-    deliver(&dispatcher, "https://a.example/").await;
+    assert!(deliver(dispatcher.clone(), ALIVE).await, "there is room");
     dispatcher.start();
     let began = Instant::now();
     while number.load(Ordering::Relaxed) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let first = began.elapsed();
-    let call = {
-        let dispatcher = dispatcher.clone();
-        move || {
-            let dispatcher = dispatcher.clone();
-            async move { deliver(&dispatcher, "https://a.example/").await }
-        }
-    };
-    load(time / 4, call.clone()).await;
-    let (before, began) = (number.load(Ordering::Relaxed), Instant::now());
-    let accepted = load(time, call).await;
-    let delivered = number.load(Ordering::Relaxed) - before;
-    let delivered = delivered as f64 / began.elapsed().as_secs_f64();
+    let rates = callers::rates(&dispatcher, &number, time).await;
     dispatcher.shutdown(Duration::from_millis(100)).await;
-    Whole {
-        accepted,
-        delivered,
-        first,
-    }
+    Whole { rates, first }
 }
 
-/// Its client counts and responds immediately, except for the dead host.
 async fn dispatcher(server: &Server, name: &str, number: &Arc<AtomicU64>) -> DispatcherBuilder {
-    let number = Arc::clone(number);
-    let client = service_fn(move |request: Request<Payload>| {
-        let is_dead = request.uri().host() == Some("dead.example");
-        number.fetch_add(u64::from(!is_dead), Ordering::Relaxed);
-        async move {
-            if is_dead {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-        }
-    });
     let outbox = open(&server.address(), name, LEASE).await;
-    Dispatcher::builder_with_client(client)
-        .with_max_outstanding(8_192)
-        .with_max_outstanding_per_host(8_192)
-        .with_outbox(outbox)
-}
-
-async fn deliver(dispatcher: &Dispatcher, endpoint: &str) {
-    let endpoint = EndpointPolicy::public().check(endpoint);
-    let payload = Payload::from(Bytes::from_static(&[b'x'; 1_024]));
-    let parts = DeliveryParts::new(endpoint.expect("it is an endpoint"), payload);
-    dispatcher.deliver(parts).await.expect("it is accepted");
-}
-
-/// Leaves so many for the dead host.
-async fn leave(server: &Server, name: &str, waiting: u64) {
-    let builder = dispatcher(server, name, &Arc::default()).await;
-    let dispatcher = builder.without_attempts().build();
-    let mut callers = JoinSet::new();
-    for caller in 0..1_024 {
-        let dispatcher = dispatcher.clone();
-        let number = waiting / 1_024 + u64::from(caller < waiting % 1_024);
-        callers.spawn(async move {
-            for _ in 0..number {
-                deliver(&dispatcher, "https://dead.example/").await;
-            }
-        });
-    }
-    callers.join_all().await;
-    dispatcher.shutdown(Duration::from_secs(5)).await;
+    callers::builder(number).with_outbox(outbox)
 }
 
 /// Each caller publishes, waits, and publishes again.
@@ -197,6 +129,7 @@ async fn published(server: &Server, time: Duration) -> f64 {
             let published = context.publish(name, payload).await;
             let published = published.expect("it is published").await;
             published.expect("it is acknowledged");
+            true
         }
     })
     .await
@@ -209,6 +142,7 @@ async fn taken(outbox: &Arc<JetStreamOutbox>, time: Duration) -> f64 {
         async move {
             let taken = outbox.insert(vec![NewDelivery::new(stored(), false)]).await;
             taken.expect("it is taken");
+            true
         }
     })
     .await
@@ -250,27 +184,4 @@ async fn delivered(outbox: &Arc<JetStreamOutbox>, time: Duration) -> f64 {
     }
     while workers.join_next().await.is_some() {}
     number.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
-/// What so many callers do a second.
-async fn load<F, C>(time: Duration, call: F) -> f64
-where
-    F: Fn() -> C + Clone + Send + 'static,
-    C: Future<Output = ()> + Send,
-{
-    let began = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..CALLERS {
-        let call = call.clone();
-        callers.spawn(async move {
-            let mut number: u64 = 0;
-            while began.elapsed() < time {
-                call().await;
-                number += 1;
-            }
-            number
-        });
-    }
-    let number: u64 = callers.join_all().await.into_iter().sum();
-    number as f64 / began.elapsed().as_secs_f64()
 }

@@ -12,45 +12,30 @@
 //! `TOWER_WEBHOOK_BENCH_MS` is the duration of a round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number. The last figure is the delivery rate while
 //! `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a dead host, relative to the rate without them.
 
+#[path = "../../../benches/support/callers.rs"]
+mod callers;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::{
-    convert::Infallible,
-    env,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{
     Client,
     types::{ToSql, Type},
 };
-use tower::service_fn;
-use tower_webhook::{
-    DeliveryId, Dispatcher, Payload, delivery::DeliveryParts, dispatch::DispatcherBuilder,
-};
+use tower_webhook::{DeliveryId, dispatch::DispatcherBuilder};
 use tower_webhook_postgres::PostgresOutbox;
 
-use crate::support::{place::Place, scene::policy, server::Server};
+use crate::{
+    callers::{ALIVE, DEAD, Rates, SIZE, deliver, load, setting},
+    support::{place::Place, server::Server},
+};
 
-const CALLERS: usize = 64;
-const SIZE: usize = 1_024;
 const INSERT: &str = include_str!("../src/insert.sql");
-
-fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |number| number.parse().expect("a number"))
-}
 
 #[tokio::main]
 async fn main() {
@@ -63,16 +48,13 @@ async fn main() {
     for _ in 0..setting("TOWER_WEBHOOK_BENCH_ROUNDS", 5) {
         bare.push(bare_loop(&server.place(), time).await);
         alone.push(accepting_alone(&server.place(), time).await);
-        let (taken, made) = outbox(&server.place(), time, 0).await;
-        accepted.push(taken);
-        delivered.push(made);
-        beside.push(outbox(&server.place(), time, waiting).await.1);
+        let without = rates_beside(&server.place(), time, 0).await;
+        accepted.push(without.accepted);
+        delivered.push(without.delivered);
+        let with = rates_beside(&server.place(), time, waiting).await;
+        beside.push(with.delivered);
     }
-    let median = |rates: &[f64]| {
-        let mut rates = rates.to_vec();
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
+    let median = |rates: &[f64]| callers::median(rates.to_vec());
     let ratio = |rates: &[f64], of: &[f64]| {
         let ratios: Vec<_> = rates.iter().zip(of).map(|(rate, of)| rate / of).collect();
         median(&ratios)
@@ -100,38 +82,13 @@ async fn main() {
     );
 }
 
-/// Runs callers in a closed loop; successful calls per second.
-async fn load<C, F>(time: Duration, call: C) -> f64
-where
-    C: Fn() -> F + Clone + Send + 'static,
-    F: Future<Output = bool> + Send,
-{
-    let began = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..CALLERS {
-        let call = call.clone();
-        callers.spawn(async move {
-            let mut answered = 0_u64;
-            while began.elapsed() < time {
-                match call().await {
-                    true => answered += 1,
-                    false => tokio::task::yield_now().await,
-                }
-            }
-            answered
-        });
-    }
-    let answered: u64 = callers.join_all().await.into_iter().sum();
-    answered as f64 / began.elapsed().as_secs_f64()
-}
-
 /// Accepted per second by a process that delivers nothing.
 async fn accepting_alone(place: &Place, time: Duration) -> f64 {
     let builder = dispatcher(place, &Arc::default()).await;
     let dispatcher = builder.without_attempts().build();
     let deliver = {
         let dispatcher = dispatcher.clone();
-        move || deliver(dispatcher.clone(), "https://a.example/hook")
+        move || deliver(dispatcher.clone(), ALIVE)
     };
     load(time / 4, deliver.clone()).await;
     let accepted = load(time, deliver).await;
@@ -139,59 +96,32 @@ async fn accepting_alone(place: &Place, time: Duration) -> f64 {
     accepted
 }
 
-/// Accepted and delivered per second.
-async fn outbox(place: &Place, time: Duration, waiting: u64) -> (f64, f64) {
+/// While so many wait for the dead host.
+async fn rates_beside(place: &Place, time: Duration, waiting: u64) -> Rates {
     if waiting > 0 {
         leave(place, waiting).await;
     }
     let number = Arc::new(AtomicU64::new(0));
     let dispatcher = dispatcher(place, &number).await.build();
     dispatcher.start();
-    let deliver = {
-        let dispatcher = dispatcher.clone();
-        move || deliver(dispatcher.clone(), "https://a.example/hook")
-    };
-    load(time / 4, deliver.clone()).await;
-    let (before, began) = (number.load(Ordering::Relaxed), Instant::now());
-    let accepted = load(time, deliver).await;
-    let delivered = number.load(Ordering::Relaxed) - before;
-    let delivered = delivered as f64 / began.elapsed().as_secs_f64();
+    let rates = callers::rates(&dispatcher, &number, time).await;
     dispatcher.shutdown(Duration::from_millis(100)).await;
-    (accepted, delivered)
+    rates
 }
 
-/// Its client counts and responds immediately, except for the dead host.
 async fn dispatcher(place: &Place, number: &Arc<AtomicU64>) -> DispatcherBuilder {
     // In plaintext, because one envelope is copied to all waiting rows.
     let outbox = PostgresOutbox::builder(&place.url)
         .with_schema(&place.schema)
         .with_insecure_plaintext();
-    let number = Arc::clone(number);
-    let client = service_fn(move |request: Request<Payload>| {
-        let is_dead = request.uri().host() == Some("dead.example");
-        number.fetch_add(u64::from(!is_dead), Ordering::Relaxed);
-        async move {
-            if is_dead {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-        }
-    });
-    Dispatcher::builder_with_client(client).with_outbox(outbox.open().await.expect("it opens"))
-}
-
-/// Whether it was accepted.
-async fn deliver(dispatcher: Dispatcher, endpoint: &str) -> bool {
-    let endpoint = policy().check(endpoint).expect("it is an endpoint");
-    let payload = Payload::from(Bytes::from_static(&[b'x'; SIZE]));
-    let parts = DeliveryParts::new(endpoint, payload);
-    dispatcher.deliver(parts).await.is_ok()
+    let outbox = outbox.open().await.expect("it opens");
+    callers::builder(number).with_outbox(outbox)
 }
 
 /// Creates due deliveries for the dead host.
 async fn leave(place: &Place, waiting: u64) {
     let dispatcher = dispatcher(place, &Arc::default()).await.build();
-    assert!(deliver(dispatcher.clone(), "https://dead.example/").await);
+    assert!(deliver(dispatcher.clone(), DEAD).await);
     dispatcher.shutdown(Duration::from_millis(100)).await;
     let sql = place.sql().await;
     sql.batch_execute(&format!(
@@ -210,7 +140,7 @@ async fn leave(place: &Place, waiting: u64) {
 async fn bare_loop(place: &Place, time: Duration) -> f64 {
     drop(place.outbox().await);
     let sql = place.sql().await;
-    let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(CALLERS);
+    let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(64);
     let writer = tokio::spawn(async move {
         let mut group = Vec::new();
         while waiting.recv_many(&mut group, 1_024).await > 0 {
