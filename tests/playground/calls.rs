@@ -70,7 +70,7 @@ async fn a_call_its_webhook_and_its_retries_are_shown_by_keyboard_alone() {
     browser
         .wait_for("frames[0].document.querySelector('#detail')?.open && frames[0].document.querySelectorAll('#detail .line li').length === 3")
         .await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn each_failure_of_the_receiver_is_shown_as_what_it_is() {
         .wait_for(&shows("The call had no secret, so there is no signature."))
         .await;
     browser.wait_for(&shows("delivered")).await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }
 
 #[tokio::test]

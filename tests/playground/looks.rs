@@ -23,16 +23,10 @@ async fn it_fits_every_width_in_both_schemes_and_axe_finds_nothing() {
             browser
                 .run("for (const one of document.querySelectorAll('details')) one.open = true")
                 .await;
-            let too_wide = browser
-                .eval("document.documentElement.scrollWidth - innerWidth")
-                .await;
-            assert!(
-                too_wide.as_i64().unwrap() <= 0,
-                "{scheme} {width}: {too_wide}"
-            );
+            browser.assert_fits(&format!("{scheme} {width}")).await;
             assert_eq!(axe.findings(&browser).await, "", "{scheme} {width}");
         }
     }
     axe.finds_what_is_planted(&browser).await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }

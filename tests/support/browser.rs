@@ -121,6 +121,38 @@ impl Browser {
             .collect()
     }
 
+    pub(crate) async fn assert_no_complaints(&self) {
+        assert_eq!(self.complaints().await, Vec::<String>::new());
+    }
+
+    /// No script and no handler runs that was put into the page, and the policy says so.
+    pub(crate) async fn assert_policy_holds(&self) {
+        self.assert_no_complaints().await;
+        let injected = "(() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.ran = true';
+            document.body.append(script);
+            const button = document.createElement('button');
+            button.setAttribute('onclick', 'window.ran = true');
+            document.body.append(button);
+            button.click();
+            return window.ran === true;
+        })()";
+        assert_eq!(self.eval(injected).await, false);
+        let complaints = self.complaints().await;
+        assert_eq!(complaints.len(), 2, "{complaints:#?}");
+        let is_policy = |complaint: &String| complaint.contains("Content Security Policy");
+        assert!(complaints.iter().all(is_policy), "{complaints:#?}");
+    }
+
+    /// Nothing has to be scrolled sideways.
+    pub(crate) async fn assert_fits(&self, what: &str) {
+        let too_wide = self
+            .eval("document.documentElement.scrollWidth - innerWidth")
+            .await;
+        assert!(too_wide.as_i64().unwrap() <= 0, "{what}: {too_wide}");
+    }
+
     pub(crate) async fn hide_scrollbars(&self) {
         let hidden = json!({ "hidden": true });
         self.ask("Emulation.setScrollbarsHidden", hidden).await;

@@ -4,7 +4,7 @@ use tower_webhook::outbox::DeliveryState;
 
 use crate::{
     browser::Browser,
-    rows, serve,
+    open, rows, serve,
     support::{BAD, GOOD, LATER, Scene},
 };
 
@@ -22,10 +22,6 @@ async fn set(browser: &Browser, name: &str, value: &str) {
 async fn click(browser: &Browser, selector: &str) {
     let script = format!("document.querySelector('{selector}').click()");
     browser.run(&script).await;
-}
-
-async fn none_complained(browser: &Browser) {
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -78,7 +74,7 @@ async fn pages_and_filters_by_id_and_time_live_in_the_url() {
     browser.wait_for(&rows(50)).await;
     browser.run("history.back()").await;
     browser.wait_for(&rows(1)).await;
-    none_complained(&browser).await;
+    browser.assert_no_complaints().await;
 }
 
 #[tokio::test]
@@ -119,7 +115,7 @@ async fn all_that_match_are_counted_warned_of_and_acted_on() {
     browser.wait_for(&rows(2)).await;
     let left = scene.dispatcher.delivery(waiting).await.unwrap();
     assert!(left.is_none(), "{left:?}");
-    none_complained(&browser).await;
+    browser.assert_no_complaints().await;
 }
 
 #[tokio::test]
@@ -168,19 +164,14 @@ async fn a_delivery_has_its_time_line_and_its_payload_in_three_forms() {
     browser
         .wait_for("document.querySelectorAll('#plot svg').length === 2")
         .await;
-    none_complained(&browser).await;
+    browser.assert_no_complaints().await;
 }
 
 #[tokio::test]
 async fn a_list_that_is_paused_stays_as_it_is() {
-    let Some(browser) = Browser::open().await else {
+    let Some((scene, browser)) = open(&[GOOD]).await else {
         return;
     };
-    let scene = Scene::in_memory();
-    scene.deliver(GOOD, "done").await;
-    let page = serve(&scene).await;
-    browser.go(&page).await;
-    browser.wait_for(&rows(1)).await;
     click(&browser, "#pause").await;
     browser
         .wait_for("document.querySelector('#pace').textContent === 'Paused'")
@@ -193,5 +184,5 @@ async fn a_list_that_is_paused_stays_as_it_is() {
     assert_eq!(browser.eval(&rows(1)).await, true);
     click(&browser, "#pause").await;
     browser.wait_for(&rows(2)).await;
-    none_complained(&browser).await;
+    browser.assert_no_complaints().await;
 }

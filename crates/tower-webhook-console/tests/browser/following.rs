@@ -3,21 +3,15 @@
 use std::time::Duration;
 
 use crate::{
-    browser::Browser,
-    rows, serve,
-    support::{BAD, GOOD, LATER, Scene},
+    open, rows,
+    support::{BAD, GOOD, LATER},
 };
 
 #[tokio::test]
 async fn it_follows_what_happens_and_waits_for_who_reads() {
-    let Some(browser) = Browser::open().await else {
+    let Some((scene, browser)) = open(&[GOOD]).await else {
         return;
     };
-    let scene = Scene::in_memory();
-    scene.deliver(GOOD, "done").await;
-    let page = serve(&scene).await;
-    browser.go(&page).await;
-    browser.wait_for(&rows(1)).await;
     scene.deliver(GOOD, "done").await;
     browser.wait_for(&rows(2)).await;
     browser.press("j").await;
@@ -30,21 +24,15 @@ async fn it_follows_what_happens_and_waits_for_who_reads() {
         .eval("document.querySelector('#fresh').click()")
         .await;
     browser.wait_for(&rows(3)).await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }
 
 /// Whoever sets a filter sees it, also where the list is asked for again before the answer comes.
 #[tokio::test]
 async fn what_was_asked_for_is_shown_although_the_list_is_read() {
-    let Some(browser) = Browser::open().await else {
+    let Some((scene, browser)) = open(&[GOOD, BAD]).await else {
         return;
     };
-    let scene = Scene::in_memory();
-    scene.deliver(GOOD, "done").await;
-    scene.deliver(BAD, "done").await;
-    let page = serve(&scene).await;
-    browser.go(&page).await;
-    browser.wait_for(&rows(2)).await;
     browser.press("j").await;
     // The first answer never comes.
     browser
@@ -66,20 +54,15 @@ async fn what_was_asked_for_is_shown_although_the_list_is_read() {
     // It looks again.
     scene.deliver(LATER, "done").await;
     browser.wait_for(&rows(1)).await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }
 
 /// However long an answer takes.
 #[tokio::test]
 async fn it_looks_once_at_a_time() {
-    let Some(browser) = Browser::open().await else {
+    let Some((scene, browser)) = open(&[GOOD]).await else {
         return;
     };
-    let scene = Scene::in_memory();
-    scene.deliver(GOOD, "done").await;
-    let page = serve(&scene).await;
-    browser.go(&page).await;
-    browser.wait_for(&rows(1)).await;
     browser
         .eval(
             "(() => { const real = fetch;

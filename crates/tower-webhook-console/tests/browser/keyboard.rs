@@ -121,5 +121,5 @@ async fn the_page_shows_filters_and_acts_by_keyboard_alone() {
         .wait_for("!document.querySelector('#confirm').open")
         .await;
     scene.wait_for(dead, DeliveryState::Dead, 3).await;
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }

@@ -27,13 +27,7 @@ async fn it_fits_every_width_in_both_schemes_and_can_be_read() {
                 .wait_for("document.querySelector('#detail')?.open")
                 .await;
             browser.wait_for(&rows(2)).await;
-            let too_wide = browser
-                .eval("document.documentElement.scrollWidth - innerWidth")
-                .await;
-            assert!(
-                too_wide.as_i64().unwrap() <= 0,
-                "{scheme} {width}: {too_wide}"
-            );
+            browser.assert_fits(&format!("{scheme} {width}")).await;
             assert_eq!(browser.eval(&contrast()).await, "", "{scheme} {width}");
             assert_eq!(axe.findings(&browser).await, "", "{scheme} {width}");
             assert_eq!(browser.eval(NAMELESS).await, 0, "{scheme} {width}");
@@ -70,7 +64,7 @@ async fn it_fits_every_width_in_both_schemes_and_can_be_read() {
             }
         );
     }
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.assert_no_complaints().await;
 }
 
 /// Controls that a screen reader would call nothing.

@@ -14,6 +14,7 @@ mod looks;
 #[path = "../support/mod.rs"]
 mod support;
 
+use browser::Browser;
 use support::Scene;
 use tokio::net::TcpListener;
 
@@ -26,6 +27,19 @@ async fn serve(scene: &Scene) -> String {
     let app = scene.app.clone();
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("http://{address}/some/webhooks")
+}
+
+/// The page, which lists a delivery to each of these hosts, where there is a browser.
+async fn open(hosts: &[&str]) -> Option<(Scene, Browser)> {
+    let browser = Browser::open().await?;
+    let scene = Scene::in_memory();
+    for host in hosts {
+        scene.deliver(host, "done").await;
+    }
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(hosts.len())).await;
+    Some((scene, browser))
 }
 
 fn rows(number: usize) -> String {
