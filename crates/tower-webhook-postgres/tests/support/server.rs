@@ -37,7 +37,7 @@ pub(crate) fn shared() -> Option<&'static Server> {
 /// A folder of that user's.
 fn new_folder() -> PathBuf {
     let made = as_user(Path::new("mktemp"))
-        .args(["-d", "-t", "webhook-postgres.XXXXXX"])
+        .args(["-d", "--suffix=.webhook-postgres"])
         .current_dir("/")
         .output()
         .unwrap();
