@@ -248,8 +248,8 @@ impl Drop for RenewRound<'_> {
     fn drop(&mut self) {
         let mut hub = self.0.hub();
         hub.given.end_renewal();
-        // While it lasted, none of them knew when the next one is.
-        let keepers = hub.keepers_to_wake(None, Instant::now());
+        // While it lasted, none of them knew when the next one is: it may be time for that already.
+        let keepers = hub.other_keepers(None);
         drop(hub);
         wake(keepers);
         self.0.has_ended_some.notify_waiters();

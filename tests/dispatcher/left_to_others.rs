@@ -56,7 +56,17 @@ async fn what_is_accepted_without_attempts_others_deliver() {
 /// Nothing else happens in the process meanwhile: no poll, and no other delivery.
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_a_call_that_runs_is_renewed() {
-    let outbox = Faulty::durable();
+    is_renewed(Duration::ZERO, 15).await;
+}
+
+/// So long that it is time for the next one when it ends.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_again_after_a_renewal_that_took_long() {
+    is_renewed(Duration::from_secs(4), 10).await;
+}
+
+async fn is_renewed(takes: Duration, times: usize) {
+    let outbox = Faulty::durable().renewal(takes);
     let renewals = outbox.renewals();
     let builder = Dispatcher::builder().with_outbox(outbox);
     let (_api, builder) = World::new(builder.without_attempts());
@@ -72,7 +82,7 @@ async fn the_lease_of_a_call_that_runs_is_renewed() {
     assert_eq!(receipt.status(), 202);
     // The lease is one of ten seconds, and renewed three times in that.
     sleep(Duration::from_secs(60)).await;
-    assert!(renewals.load(Ordering::SeqCst) >= 15, "{renewals:?}");
+    assert!(renewals.load(Ordering::SeqCst) >= times, "{renewals:?}");
     open.send(()).unwrap();
     accepting.shutdown(Duration::from_secs(30)).await;
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
 use tower_webhook::{
     BoxError, DeliveryId,
     outbox::{
@@ -62,6 +63,8 @@ pub(crate) struct Faulty {
     /// The ends of so many deliveries, the first ones, are never noted.
     never_noted: usize,
     renewed: Arc<AtomicUsize>,
+    /// How long a renewal takes.
+    renewal: Duration,
     inserted: Mutex<Vec<DeliveryId>>,
 }
 
@@ -78,6 +81,7 @@ impl Faulty {
             max_payload: None,
             never_noted: 0,
             renewed: Arc::default(),
+            renewal: Duration::ZERO,
             inserted: Mutex::default(),
         }
     }
@@ -129,6 +133,13 @@ impl Faulty {
 
     pub(crate) fn settle(self, settle: Answer) -> Self {
         Self { settle, ..self }
+    }
+
+    pub(crate) fn renewal(self, takes: Duration) -> Self {
+        Self {
+            renewal: takes,
+            ..self
+        }
     }
 
     pub(crate) fn close(self, close: Answer) -> Self {
@@ -195,6 +206,7 @@ impl Outbox for Faulty {
 
     async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
         self.renewed.fetch_add(1, Ordering::SeqCst);
+        sleep(self.renewal).await;
         self.inner.renew(leases).await
     }
 
