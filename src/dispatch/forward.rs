@@ -21,27 +21,6 @@ pub(super) struct FarOutbox {
     is_away: AtomicBool,
 }
 
-/// What the far outbox has made of a delivery.
-pub(super) enum ForwardEnd {
-    /// It has it now.
-    Taken,
-    /// It takes nothing for now.
-    PutOff,
-    /// It never takes one as large.
-    TooLarge,
-}
-
-impl ForwardEnd {
-    /// Whether it has taken the delivery; `None` where it was not asked.
-    pub(super) fn is_ok(&self) -> Option<bool> {
-        match self {
-            Self::Taken => Some(true),
-            Self::PutOff => Some(false),
-            Self::TooLarge => None,
-        }
-    }
-}
-
 /// How long it may take to take one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,17 +41,14 @@ impl FarOutbox {
         self.store.limits.is_durable()
     }
 
-    /// Puts the delivery there. One that it had already, it leaves as it is: whoever does not know whether
-    /// it was taken asks again.
-    pub(super) async fn take(&self, delivery: &Delivery) -> ForwardEnd {
-        if !self.store.takes(delivery) {
-            tracing::error!(
-                delivery = %delivery.id(),
-                bytes = delivery.payload().len(),
-                "the outbox that deliveries go on to takes no payload of this size: it is a dead letter here"
-            );
-            return ForwardEnd::TooLarge;
-        }
+    /// Whether it is not too large for it.
+    pub(super) fn takes(&self, delivery: &Delivery) -> bool {
+        self.store.takes(delivery)
+    }
+
+    /// Whether it has the delivery now. One that it had already, it leaves as it is: whoever does not
+    /// know whether it was taken asks again.
+    pub(super) async fn take(&self, delivery: &Delivery) -> bool {
         let taken = match timeout(PATIENCE, self.insert(delivery)).await {
             Ok(taken) => taken,
             Err(_elapsed) => Err("it took too long".into()),
@@ -82,7 +58,7 @@ impl FarOutbox {
                 if self.is_away.swap(false, Ordering::Relaxed) {
                     tracing::warn!("the outbox that deliveries go on to takes them again");
                 }
-                ForwardEnd::Taken
+                true
             }
             Err(error) => {
                 let is_news = !self.is_away.swap(true, Ordering::Relaxed);
@@ -92,7 +68,7 @@ impl FarOutbox {
                         "the outbox that deliveries go on to takes none: they wait until it does"
                     );
                 }
-                ForwardEnd::PutOff
+                false
             }
         }
     }

@@ -94,11 +94,11 @@ pub enum EventKind {
         /// The number of attempts.
         attempts: u32,
     },
-    /// Final: the last attempt failed.
+    /// Final: the last attempt failed, or there can be none.
     Dead {
-        /// The number of attempts.
+        /// The number of attempts; 0 where nothing was sent.
         attempts: u32,
-        /// How the last attempt ended.
+        /// How the last attempt ended, or why there was none.
         last: Outcome,
     },
     /// The response never becomes a delivery. A failure notice goes to the endpoint in its place, and ends

@@ -45,6 +45,9 @@ pub enum AttemptError {
     /// What the outbox wrote down cannot be read any more: its secret's key is gone, or its
     /// file was changed. Nothing was sent.
     Unreadable,
+    /// Its payload is [larger](crate::outbox::Limits::max_payload) than the outbox takes that deliveries
+    /// [go on to](crate::dispatch::DispatcherBuilder::with_forwarding). Nothing was sent.
+    TooLarge,
 }
 
 impl Outcome {
@@ -71,6 +74,7 @@ impl AttemptError {
         Self::Client,
         Self::Panicked,
         Self::Unreadable,
+        Self::TooLarge,
     ];
 
     /// A short name that stays as it is, for outboxes and metrics.
@@ -95,6 +99,7 @@ impl AttemptError {
             Self::Client => "client",
             Self::Panicked => "panicked",
             Self::Unreadable => "unreadable",
+            Self::TooLarge => "too-large",
         }
     }
 
@@ -127,6 +132,7 @@ impl fmt::Display for AttemptError {
             Self::Client => "the client failed",
             Self::Panicked => "the client panicked",
             Self::Unreadable => "the stored delivery cannot be read",
+            Self::TooLarge => "the payload is too large to be forwarded",
         })
     }
 }

@@ -95,7 +95,7 @@ async fn what_is_too_large_for_the_far_outbox_is_a_dead_letter_and_delays_no_oth
     let [large, small] = ["seventeen letters", "sixteen letters."].map(Payload::from);
     let parts = DeliveryParts::new(endpoint.clone(), large);
     accepting.deliver(parts).await.unwrap();
-    let last = Outcome::Failed(AttemptError::Client);
+    let last = Outcome::Failed(AttemptError::TooLarge);
     assert_eq!(api.end().await, EventKind::Dead { attempts: 0, last });
 
     let parts = DeliveryParts::new(endpoint, small);

@@ -200,7 +200,9 @@ impl fmt::Debug for Retries {
 fn is_final(outcome: Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Failed(AttemptError::Forbidden | AttemptError::Unreadable)
+        Outcome::Failed(
+            AttemptError::Forbidden | AttemptError::Unreadable | AttemptError::TooLarge
+        )
     )
 }
 

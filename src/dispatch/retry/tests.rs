@@ -50,8 +50,12 @@ fn cerebrium_tries_three_times_with_at_most_five_seconds_between() {
 }
 
 #[test]
-fn a_forbidden_endpoint_and_an_unreadable_delivery_are_final() {
-    for error in [AttemptError::Forbidden, AttemptError::Unreadable] {
+fn what_nothing_can_change_is_final() {
+    for error in [
+        AttemptError::Forbidden,
+        AttemptError::Unreadable,
+        AttemptError::TooLarge,
+    ] {
         let outcome = Outcome::Failed(error);
         for policy in [RetryPolicy::cerebrium(), RetryPolicy::standard_webhooks()] {
             let verdict = policy.verdict(&id(), 1, outcome);

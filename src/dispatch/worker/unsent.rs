@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Permit;
 use crate::{
-    dispatch::forward::{FarOutbox, ForwardEnd},
+    dispatch::forward::FarOutbox,
     event::{AttemptError, EventKind, OutboxCall, Outcome},
     outbox::Verdict,
 };
@@ -36,23 +36,15 @@ impl Permit<'_> {
 
     /// Puts it where others attempt it. Where that takes nothing for now, it is put off.
     pub(super) async fn forward(mut self, far: &FarOutbox) -> Option<Self> {
-        let began = Instant::now();
-        let taken = far.take(&self.delivery).await;
-        if let (Some(metrics), Some(is_ok)) = (self.worker.core.events.metrics(), taken.is_ok()) {
-            metrics.asked_outbox(OutboxCall::Forward, began.elapsed(), is_ok);
-        }
-        let (outcome, verdict, end) = match taken {
-            ForwardEnd::Taken => (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver)),
-            ForwardEnd::PutOff => (
-                Outcome::Failed(AttemptError::Crowded),
-                Verdict::AgainIn(FORWARDED_AGAIN_IN),
-                None,
-            ),
-            ForwardEnd::TooLarge => {
-                let last = Outcome::Failed(AttemptError::Client);
-                let dead = EventKind::Dead { attempts: 0, last };
-                (NOT_SENT, Verdict::Dead(last), Some(dead))
-            }
+        let (outcome, verdict, end) = if !far.takes(&self.delivery) {
+            let last = Outcome::Failed(AttemptError::TooLarge);
+            let dead = EventKind::Dead { attempts: 0, last };
+            (NOT_SENT, Verdict::Dead(last), Some(dead))
+        } else if self.is_taken(far).await {
+            (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver))
+        } else {
+            let crowded = Outcome::Failed(AttemptError::Crowded);
+            (crowded, Verdict::AgainIn(FORWARDED_AGAIN_IN), None)
         };
         self.has_ended = true;
         let (ended, next) = self.worker.end(self.number, outcome, Instant::now());
@@ -60,5 +52,14 @@ impl Permit<'_> {
             self.worker.conclude_unsent(job, verdict, end);
         }
         next.map(|started| Self::new(self.worker, started))
+    }
+
+    async fn is_taken(&self, far: &FarOutbox) -> bool {
+        let began = Instant::now();
+        let is_taken = far.take(&self.delivery).await;
+        if let Some(metrics) = self.worker.core.events.metrics() {
+            metrics.asked_outbox(OutboxCall::Forward, began.elapsed(), is_taken);
+        }
+        is_taken
     }
 }
