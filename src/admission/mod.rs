@@ -185,11 +185,11 @@ impl Admission {
         self.taken.get().slots as usize
     }
 
-    /// How many calls run, and how many webhooks have a complete response.
+    /// How many webhooks have no complete response yet.
     #[cfg(feature = "metrics")]
-    pub(crate) fn running_and_complete(&self) -> (usize, usize) {
+    pub(crate) fn pending(&self) -> usize {
         let complete = self.complete.load(Ordering::Relaxed);
-        (self.taken().saturating_sub(complete), complete)
+        self.taken().saturating_sub(complete)
     }
 
     #[cfg(feature = "metrics")]

@@ -77,9 +77,9 @@ impl Client {
         }))
     }
 
-    /// How many connections it has, and how many look-ups are under way: the crate's own client says so.
+    /// The crate's own client says so.
     #[cfg(feature = "metrics")]
-    pub(super) fn in_use(&self) -> Option<(usize, usize)> {
+    pub(super) fn in_use(&self) -> Option<crate::event::metrics::ClientUse> {
         match self {
             #[cfg(feature = "client")]
             Self::Guarded(client) => Some(client.in_use()),

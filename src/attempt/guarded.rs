@@ -88,10 +88,12 @@ impl GuardedClient {
         }
     }
 
-    /// How many connections there are, and how many look-ups are under way.
     #[cfg(feature = "metrics")]
-    pub(super) fn in_use(&self) -> (usize, usize) {
-        (self.pool.open(), self.resolver.lookups_under_way())
+    pub(super) fn in_use(&self) -> crate::event::metrics::ClientUse {
+        crate::event::metrics::ClientUse {
+            connections: self.pool.open(),
+            lookups: self.resolver.lookups_under_way(),
+        }
     }
 
     pub(super) async fn post(

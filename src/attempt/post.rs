@@ -57,9 +57,9 @@ impl Post {
         }
     }
 
-    /// How many connections the client has, and how many look-ups are under way, where it says so.
+    /// What the client has open, where it says so.
     #[cfg(feature = "metrics")]
-    pub(crate) fn in_use(&self) -> Option<(usize, usize)> {
+    pub(crate) fn in_use(&self) -> Option<crate::event::metrics::ClientUse> {
         self.client.in_use()
     }
 

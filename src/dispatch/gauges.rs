@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Dispatcher,
-    core::Core,
-    hub::Hub,
-    store::{Job, Which},
-};
+use super::{Dispatcher, core::Core, hub::Hub, store::Which};
 use crate::{error::BoxError, event::metrics::Gauges};
 
 /// How long an outbox may take to say what has been due the longest: whoever asks for metrics waits for
@@ -48,14 +43,10 @@ impl Dispatcher {
             return;
         };
         let of_outboxes = core.oldest_due().await;
-        let (running, complete) = core.admission.running_and_complete();
         let in_hub = InHub::of(&core.hub(), Instant::now());
-        let under_way = in_hub.attempting + in_hub.settling;
         metrics.record_gauges(Gauges {
-            running,
-            // What is redelivered from memory holds no reservation, and is counted only while it is
-            // attempted.
-            waiting: (complete + in_hub.held).saturating_sub(under_way),
+            pending: core.admission.pending(),
+            waiting: in_hub.waiting,
             attempting: in_hub.attempting,
             settling: in_hub.settling,
             oldest: of_outboxes.ok().map(|oldest| oldest.max(in_hub.oldest)),
@@ -68,8 +59,7 @@ impl Dispatcher {
 
 /// What the hub knows, in one look.
 struct InHub {
-    /// Of a durable outbox, in memory.
-    held: usize,
+    waiting: usize,
     leases: usize,
     attempting: usize,
     settling: usize,
@@ -78,9 +68,10 @@ struct InHub {
 
 impl InHub {
     fn of(hub: &Hub, now: Instant) -> Self {
-        let since = hub.scheduler.waiting().filter_map(Job::due_since).min();
+        let since = hub.scheduler.waiting().filter_map(|job| job.due_since);
+        let since = since.min();
         Self {
-            held: hub.given.held(),
+            waiting: hub.scheduler.waiting().count(),
             leases: hub.given.held() + hub.given.runs(),
             attempting: hub.scheduler.running(),
             settling: hub.given.unsettled + hub.fallback.unsettled,

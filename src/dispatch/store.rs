@@ -115,11 +115,6 @@ impl Job {
             ..Self::new(delivery, leased.lease, which)
         }
     }
-
-    #[cfg(feature = "metrics")]
-    pub(super) fn due_since(&self) -> Option<Instant> {
-        self.due_since
-    }
 }
 
 impl Due for Job {

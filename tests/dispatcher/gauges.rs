@@ -16,16 +16,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 const OLDEST: &str = "webhook_oldest_age_seconds";
 
-/// Running, waiting, attempting, settling.
+/// Pending, waiting, attempting, settling.
 async fn outstanding(recorder: &Recorder, dispatcher: &Dispatcher) -> [f64; 4] {
     dispatcher.record_gauges().await;
-    ["running", "waiting", "attempting", "settling"].map(|state| {
+    ["pending", "waiting", "attempting", "settling"].map(|state| {
         let series = format!("webhook_outstanding{{state=\"{state}\"}}");
         recorder.value(&series).unwrap()
     })
 }
 
-/// One call runs, one delivery is attempted, and one waits.
+/// One response is not complete, one delivery is attempted, and one waits.
 async fn each_is_in_one_state(builder: tower_webhook::dispatch::DispatcherBuilder) {
     let recorder = Recorder::install();
     let (mut world, builder) = World::new(builder.with_metrics());
@@ -35,8 +35,8 @@ async fn each_is_in_one_state(builder: tower_webhook::dispatch::DispatcherBuilde
 
     let (open, service) = gated();
     let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
-    let mut running = Box::pin(layer.layer(service).oneshot(ask("example.com", "a")));
-    assert!(futures::poll!(&mut running).is_pending());
+    let mut pending = Box::pin(layer.layer(service).oneshot(ask("example.com", "a")));
+    assert!(futures::poll!(&mut pending).is_pending());
     call(&dispatcher, "example.com", "b").await;
     let posted = world.post().await;
     call(&dispatcher, "example.com", "c").await;
@@ -49,7 +49,7 @@ async fn each_is_in_one_state(builder: tower_webhook::dispatch::DispatcherBuilde
     world.post().await.answer(200);
     world.end().await;
     open.send(()).unwrap();
-    drop(running.await.unwrap());
+    drop(pending.await.unwrap());
     world.post().await.answer(200);
     world.end().await;
     dispatcher.shutdown(PATIENCE).await;

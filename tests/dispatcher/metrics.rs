@@ -6,7 +6,8 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::{
     BoxError, Delivery, DeliveryId, Dispatcher, EndpointPolicy, Payload, RetryPolicy, WebhookLayer,
-    delivery::DeliveryParts, event::Refusal,
+    delivery::DeliveryParts,
+    event::{FailReason, Refusal},
 };
 
 use crate::{
@@ -293,4 +294,30 @@ async fn nothing_that_a_caller_chooses_is_in_it() {
     let series = page.matches("webhook_attempt_duration_seconds_count");
     assert_eq!(series.count(), 1, "{page}");
     dispatcher.shutdown(Duration::ZERO).await;
+}
+
+/// It is told by a delivery, which ends as others do.
+#[tokio::test]
+async fn a_webhook_whose_endpoint_is_told_of_a_failure_is_noticed() {
+    let recorder = Recorder::install();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_metrics());
+    let dispatcher = builder.build();
+    let noticed = |reason: FailReason| {
+        let reason = reason.name();
+        recorder.value(&format!("webhook_noticed_total{{reason=\"{reason}\"}}"))
+    };
+    for &reason in FailReason::ALL {
+        assert_eq!(noticed(reason), reason.is_told().then_some(0.0), "{reason}");
+    }
+    let fails = service_fn(|_: http::Request<()>| async {
+        Err::<http::Response<http_body_util::Full<bytes::Bytes>>, _>(BoxError::from("it fails"))
+    });
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+    let failed = layer.layer(fails).oneshot(ask("example.com", "a")).await;
+    assert!(failed.is_err());
+    world.post().await.answer(200);
+    world.end().await;
+    assert_eq!(noticed(FailReason::ServiceFailed), Some(1.0));
+    assert_eq!(recorder.value(&delivered("delivered")), Some(1.0));
+    assert_eq!(recorder.value(&delivered("failed")), None);
 }

@@ -183,8 +183,10 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Counts and times what happens, for the recorder of the `metrics` facade that is installed when the
-    /// dispatcher is [built](Self::build). Default: nothing is recorded.
+    /// Counts and times what happens, for the recorder of the `metrics` facade. Default: nothing is recorded.
+    ///
+    /// Install the recorder before the dispatcher is [built](Self::build): counters that are registered without
+    /// one are never recorded.
     ///
     /// What there is, with names, units and labels: [`event::metrics`](crate::event::metrics). Gauges are
     /// written by [`Dispatcher::record_gauges`].

@@ -13,6 +13,11 @@ pub(super) fn all() {
         "Calls that asked for a webhook and were answered with 400, 503 or 508, by reason"
     );
     describe_counter!(
+        "webhook.noticed",
+        Unit::Count,
+        "Webhooks whose response never became a delivery and whose endpoint is sent a failure notice, by reason"
+    );
+    describe_counter!(
         "webhook.dead",
         Unit::Count,
         "Deliveries whose last attempt failed"

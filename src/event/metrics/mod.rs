@@ -8,10 +8,11 @@
 //! | `webhook.refused` | counter | `reason`: [`Refusal::name`] | calls that asked for one and were answered with 400, 503 or 508 |
 //! | `webhook.attempt.duration` | histogram, s | `outcome`: the status, or [`AttemptError::name`] | attempts that have ended |
 //! | `webhook.delivery.duration` | histogram, s | `outcome`: `delivered`, `kept`, `handed-over`, `dead`, `failed`, `abandoned` | webhooks that have ended, from when they were accepted |
+//! | `webhook.noticed` | counter | `reason`: [`FailReason::name`] | webhooks whose response never became a delivery, and whose endpoint is sent a failure notice |
 //! | `webhook.dead` | counter | | deliveries whose last attempt failed |
 //! | `webhook.outbox.duration` | histogram, s | `operation`: `insert`, `begin`, `fetch`, `settle`, `renew`, `forward`; `outcome`: `ok`, `failed` | calls of a durable outbox, each of a whole batch |
 //! | `webhook.outbox.failed` | counter | | deliveries that the outbox did not take, and runs that it did not record |
-//! | `webhook.outstanding` | gauge | `state`: `running`, `waiting`, `attempting`, `settling` | what this process has in hand, each thing in one state |
+//! | `webhook.outstanding` | gauge | `state`: `pending`, `waiting`, `attempting`, `settling` | what this process has in hand, each thing in one state |
 //! | `webhook.oldest.age` | gauge, s | | for how long the delivery that has been due the longest has waited for its attempt; 0 where none is due |
 //! | `webhook.reserved` | gauge, By | | memory that is reserved for payloads |
 //! | `webhook.leases` | gauge | | deliveries and runs of a durable outbox that are leased to this process |
@@ -32,14 +33,16 @@
 //!   to another outbox.
 //! - `webhook.dead` is a counter, of what this process has seen die. How many dead letters there are, the
 //!   outbox alone knows; and that number falls when old ones are dropped, which says nothing of receivers.
-//! - `running` are calls whose response is not complete. `waiting` waits for the outbox, for a permit, or in
-//!   memory for the next attempt; what waits in a durable outbox and is not leased to this process is not
-//!   counted. `settling` has had its attempt, and the outbox has not noted that yet.
-//! - `webhook.oldest.age` is the longest of what is due in this process and of what the outbox says of all
-//!   that is due there ([`Outbox::oldest_due`](crate::outbox::Outbox::oldest_due)), whoever has put it there:
-//!   the alarm. What waits for its time, after a failed attempt, is not due. It is not a number (NaN) where
-//!   the outbox cannot be read. Of an outbox that cannot tell, as one in NATS, it has what was leased to this
-//!   process only.
+//! - `pending` are webhooks whose response is not complete. `waiting` was leased to this process and waits for
+//!   a permit. What waits in an outbox, also in that in memory, is in none of these states: for its next attempt, or
+//!   for a process that leases it. `settling` is what the outbox was told and has not noted yet.
+//! - A webhook that was [noticed](super::EventKind::Noticed) is told of its failure by a delivery, which ends as
+//!   others do: `failed` has only those of which the endpoint is told nothing.
+//! - `webhook.oldest.age` is the alarm: the longest of what waits for a permit in this process, since it was leased
+//!   here, and of what the outbox says of all that is due there and leased to nobody
+//!   ([`Outbox::oldest_due`](crate::outbox::Outbox::oldest_due)), whoever has put it there. What waits for its
+//!   time, after a failed attempt, is not due. It is not a number (NaN) where the outbox cannot be read. Of an
+//!   outbox that cannot tell, as one in NATS, it has what was leased to this process only.
 //! - An outbox in memory has no duration.
 //! - A client of one's own says nothing of its connections and look-ups: there are no such gauges then.
 //!
@@ -74,6 +77,7 @@
 //! # }
 //! ```
 //!
+//! [`FailReason::name`]: super::FailReason::name
 //! [`Refusal::name`]: super::Refusal::name
 //! [`AttemptError::name`]: super::AttemptError::name
 //! [`DeliveryId`]: crate::DeliveryId
@@ -87,10 +91,10 @@ use std::time::Duration;
 
 use metrics::{Counter, counter};
 
-pub use self::buckets::{ATTEMPT_SECONDS, BUCKETS, DELIVERY_SECONDS, OUTBOX_SECONDS};
-pub(crate) use self::gauges::Gauges;
+pub use self::buckets::BUCKETS;
+pub(crate) use self::gauges::{ClientUse, Gauges};
 use self::outcomes::{AttemptDurations, DeliveryDurations, OutboxDurations};
-use super::{EventKind, OutboxCall, Refusal};
+use super::{EventKind, FailReason, OutboxCall, Refusal};
 use crate::id::DeliveryId;
 
 /// The counters and histograms of a dispatcher. Each is registered once, so that recording is a few
@@ -98,11 +102,18 @@ use crate::id::DeliveryId;
 pub(crate) struct Metrics {
     accepted: Counter,
     refused: Vec<(Refusal, Counter)>,
+    noticed: Vec<(FailReason, Counter)>,
     dead: Counter,
     outbox_failed: Counter,
     attempts: AttemptDurations,
     deliveries: DeliveryDurations,
     outbox: OutboxDurations,
+}
+
+fn count<R: PartialEq>(counters: &[(R, Counter)], reason: &R) {
+    if let Some((_, counter)) = counters.iter().find(|(of, _)| of == reason) {
+        counter.increment(1);
+    }
 }
 
 impl Metrics {
@@ -113,9 +124,15 @@ impl Metrics {
             let counter = counter!("webhook.refused", "reason" => refusal.name());
             (refusal, counter)
         };
+        let of_failure = |&reason: &FailReason| {
+            let counter = counter!("webhook.noticed", "reason" => reason.name());
+            (reason, counter)
+        };
+        let told = FailReason::ALL.iter().filter(|reason| reason.is_told());
         Self {
             accepted: counter!("webhook.accepted"),
             refused: Refusal::ALL.iter().map(of_reason).collect(),
+            noticed: told.map(of_failure).collect(),
             dead: counter!("webhook.dead"),
             outbox_failed: counter!("webhook.outbox.failed"),
             attempts: AttemptDurations::new(),
@@ -128,12 +145,8 @@ impl Metrics {
     pub(crate) fn happened(&self, id: Option<DeliveryId>, kind: &EventKind) {
         match kind {
             EventKind::Accepted => self.accepted.increment(1),
-            EventKind::Refused(refusal) => {
-                let of_it = self.refused.iter().find(|(of, _)| of == refusal);
-                if let Some((_, counter)) = of_it {
-                    counter.increment(1);
-                }
-            }
+            EventKind::Refused(refusal) => count(&self.refused, refusal),
+            EventKind::Noticed(reason) => count(&self.noticed, reason),
             EventKind::Attempted { outcome, took, .. } => self.attempts.record(*outcome, *took),
             EventKind::OutboxFailed => self.outbox_failed.increment(1),
             EventKind::Dead { .. } => self.dead.increment(1),
