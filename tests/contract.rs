@@ -7,15 +7,16 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tower_webhook::{
-    BoxError, DeliveryId, Payload,
+    BoxError, DeliveryId, Payload, RequestId,
+    endpoint::Host,
     outbox::{
-        DeliveryFilter, DeliveryRecord, DeliveryState, DueDeliveries, Lease, Limits, MemoryOutbox,
-        NewDelivery, Outbox, Page, Sealing, SettleOutcome, Settlement, StoredDelivery, Verdict,
-        Want,
+        DeliveryFilter, DeliveryRecord, DeliveryState, DueDeliveries, Envelope, Lease, Limits,
+        MemoryOutbox, NewDelivery, Outbox, Page, Sealing, SettleOutcome, Settlement,
+        StoredDelivery, Verdict, Want,
     },
     testing,
 };
@@ -30,6 +31,26 @@ async fn the_outbox_in_memory_keeps_the_contract() {
     testing::check(async || MemoryOutbox::new()).await;
     testing::check(async || MemoryOutbox::new().with_history_payloads()).await;
     testing::check(async || MemoryOutbox::new().with_max_history(0)).await;
+}
+
+/// The suite admits one that cannot.
+#[tokio::test(start_paused = true)]
+async fn the_outbox_in_memory_tells_the_oldest() {
+    let outbox = MemoryOutbox::new();
+    let stored = StoredDelivery::new(
+        DeliveryId::fresh(),
+        RequestId::parse("run_1").unwrap(),
+        Host::from("a.example"),
+        None,
+        SystemTime::now(),
+        Envelope::from_bytes(vec![1]),
+        Payload::from("done"),
+    );
+    let new = NewDelivery::new(stored, false);
+    outbox.insert(vec![new]).await.unwrap();
+    let minute = Duration::from_secs(60);
+    tokio::time::advance(minute).await;
+    assert_eq!(outbox.oldest_due().await.unwrap(), Some(minute));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,10 +104,12 @@ enum Fault {
     CloseLosesRuns,
     DeliveredIsListedAsWaiting,
     DeliveredIsSentAgain,
+    LeasedIsOldest,
+    LaterIsOldest,
 }
 
 impl Fault {
-    const ALL: [Self; 35] = [
+    const ALL: [Self; 37] = [
         Self::NoLeases,
         Self::LeasesInAnotherOrder,
         Self::InsertLeasesNothing,
@@ -122,6 +145,8 @@ impl Fault {
         Self::CloseLosesRuns,
         Self::DeliveredIsListedAsWaiting,
         Self::DeliveredIsSentAgain,
+        Self::LeasedIsOldest,
+        Self::LaterIsOldest,
     ];
 }
 
@@ -314,6 +339,22 @@ impl Outbox for Broken {
 
     async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
         self.inner.renew(leases).await
+    }
+
+    async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
+        let oldest = self.inner.oldest_due().await?;
+        let mut all = self
+            .inner
+            .list(DeliveryFilter::new(), Page::first(1))
+            .await?;
+        let waiting = all.pop().filter(|one| one.state == DeliveryState::Waiting);
+        let is_tried = waiting.as_ref().is_some_and(|one| !one.attempts.is_empty());
+        let is_wrong = match self.fault {
+            Fault::LeasedIsOldest => waiting.is_some() && !is_tried,
+            Fault::LaterIsOldest => is_tried,
+            _ => false,
+        };
+        Ok(oldest.or(is_wrong.then_some(Duration::ZERO)))
     }
 
     async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {

@@ -54,6 +54,14 @@ async fn what_is_due_later_says_in_how_long_by_the_servers_clock() {
     assert!(due.deliveries.is_empty() && !due.more);
     let next = due.next_due.unwrap();
     assert!(next > Duration::from_secs(3_000) && next <= Duration::from_secs(3_600));
+    assert_eq!(outbox.oldest_due().await.unwrap(), None);
+    let new = new("a.example", "done", false);
+    outbox.insert(vec![new]).await.unwrap();
+    until(async || {
+        let oldest = outbox.oldest_due().await.unwrap();
+        oldest.unwrap() > Duration::from_millis(100)
+    })
+    .await;
     // The longest possible delay does not overflow a timestamp.
     let lease = crate::deliveries::put_leased(&outbox, "a.example", "done").await;
     settle(&outbox, lease, Verdict::AgainIn(Duration::MAX)).await;
