@@ -174,7 +174,7 @@ impl Reader {
     }
 }
 
-/// Whether a request is itself a delivery: this crate's own, or another's that says so.
+/// Whether a request is itself a delivery, of this crate or of another sender that marks its own.
 pub(crate) fn is_delivery(headers: &HeaderMap) -> bool {
     headers
         .iter()

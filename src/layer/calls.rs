@@ -88,9 +88,9 @@ impl WebhookLayer {
     ///
     /// Callers can then do without an endpoint: a call that [asks for a 202](Self::with_async_requests) gets
     /// it all the same, nothing is sent anywhere, and whoever made it looks its result up. Such calls take
-    /// room as those for one host do. They are as others are where an outbox cannot
-    /// [list](crate::outbox::Limits::can_list) what it keeps, or deliveries go to a
-    /// [sink](crate::dispatch::DispatcherBuilder::with_sink) or are
+    /// room as those for one host do. They are as others are where the request is itself a
+    /// delivery, an outbox cannot [list](crate::outbox::Limits::can_list) what it keeps, or deliveries go to
+    /// a [sink](crate::dispatch::DispatcherBuilder::with_sink) or are
     /// [forwarded](crate::dispatch::DispatcherBuilder::with_forwarding).
     ///
     /// It is where the operator has mounted the [status](crate::status()) of calls, as callers see it:

@@ -182,8 +182,9 @@ impl WebhookLayer {
     /// authentication has found. Default: callers are not told apart.
     ///
     /// One caller has [512](crate::dispatch::DispatcherBuilder::with_max_outstanding_per_caller) webhooks
-    /// under way at most: whoever names many hosts cannot shut out all others. It is asked for
-    /// calls only that get a webhook or a [202](Self::with_async_requests); `None` is for whoever has no limit of its own.
+    /// under way at most: whoever names many hosts cannot shut out all others. It is called only for
+    /// requests that ask for a webhook or a [202](Self::with_async_requests); `None` is for whoever has no
+    /// limit of its own.
     ///
     /// ```
     /// use tower_webhook::WebhookLayer;

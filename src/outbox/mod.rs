@@ -188,7 +188,7 @@ pub trait Outbox: Send + Sync + 'static {
     /// nobody; `None` where nothing is due. Asked for [metrics](crate::dispatch::DispatcherBuilder), every
     /// few seconds: an index should know it.
     ///
-    /// Default: `None`. An outbox that cannot tell says so, too.
+    /// Default: `None`, which is also the answer of an outbox that cannot tell.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ async fn check(name: &str) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let response = within(client.get(url).send()).await.unwrap();
     let served: Value = serde_json::from_slice(&within(response.bytes()).await.unwrap()).unwrap();
-    // Of which nobody makes that it is ignored, as shells make of INT for what runs beside them.
+    // Shells make processes that run in the background ignore INT, and not TERM.
     example.signal("TERM");
     example.exit().await;
     let printed: Value = serde_json::from_str(&example.stdout.rest().await).unwrap();

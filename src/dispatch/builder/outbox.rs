@@ -140,8 +140,8 @@ impl DispatcherBuilder {
     ///
     /// Deliveries are inserted as always, and leased to nobody. Of the outbox this process holds only
     /// the [runs](Outbox::begin) of its calls. What a durable outbox does not take is still delivered
-    /// from the memory of this process: little of it where
-    /// [durability is required](Self::with_required_durability).
+    /// from the memory of this process: with [required durability](Self::with_required_durability) only
+    /// until the outbox is known to be away.
     ///
     /// The other side is a dispatcher with the same outbox that is
     /// [started](crate::Dispatcher::start), and the layer of no service:
