@@ -120,7 +120,10 @@ impl AsyncRead for CallerIo {
 impl CallerIo {
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let to = Pin::new(&mut self.write);
-        self.caller.interim.poll_ahead(cx, to)
+        if ready!(self.caller.interim.poll_ahead(cx, to))? {
+            self.caller.moved();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -153,11 +156,47 @@ impl AsyncWrite for CallerIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { caller, write } = &mut *self;
-        ready!(caller.interim.poll_flush(cx, Pin::new(write)))?;
+        if ready!(caller.interim.poll_flush(cx, Pin::new(write)))? {
+            caller.moved();
+        }
         Pin::new(write).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::{HeaderMap, StatusCode};
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::timeout};
+
+    use super::*;
+
+    /// A service that says again and again that it is at work keeps a caller that only waits.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_before_an_answer_is_progress() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (caller, mut io) = Caller::new(listener.accept().await.unwrap().0);
+        client.shutdown().await.unwrap();
+        let patience = Duration::from_secs(3);
+        let turn = caller.interim().begin();
+        let works = async {
+            for _ in 0..20 {
+                turn.say(StatusCode::PROCESSING, &HeaderMap::new());
+                io.flush().await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = caller.left(patience) => panic!("it waits"),
+            () = works => {}
+        }
+        let left = timeout(Duration::from_secs(60), caller.left(patience)).await;
+        assert!(left.is_ok(), "nothing moves any more");
     }
 }

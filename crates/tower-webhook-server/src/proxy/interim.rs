@@ -24,9 +24,13 @@ const WAITING: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Interim(Mutex<State>);
 
+/// hyper flushes the socket only once it has written all that it had, and tries to do so before it reads the next
+/// head. So it is between two messages from a flush until it writes again, and what is said meanwhile belongs
+/// before the answer that it writes next. Pipelined flushes would break this.
+///
+/// While it is not between two, nothing of `waiting` has been written: what is taken away then is whole.
 struct State {
     waiting: BytesMut,
-    /// hyper has written all that it had.
     is_between: bool,
     /// The request that is not answered yet, counted from the first.
     turn: u64,
@@ -60,12 +64,12 @@ impl Interim {
         Turn { of, number }
     }
 
-    /// hyper has written all that it had, and so has this, where it is ready.
+    /// hyper has written all that it had. Says whether this has written some, once it has all.
     pub(super) fn poll_flush(
         &self,
         cx: &mut Context<'_>,
         to: Pin<&mut (impl AsyncWrite + ?Sized)>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<bool>> {
         let mut state = self.state();
         state.is_between = true;
         match &mut state.waker {
@@ -75,18 +79,19 @@ impl Interim {
         state.poll_write(cx, to)
     }
 
-    /// hyper is about to write: what waits goes first, where it may.
+    /// hyper is about to write: what waits goes first, where it may. Says whether some did.
     pub(super) fn poll_ahead(
         &self,
         cx: &mut Context<'_>,
         to: Pin<&mut (impl AsyncWrite + ?Sized)>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<bool>> {
         let mut state = self.state();
-        if state.is_between {
-            ready!(state.poll_write(cx, to))?;
-            state.is_between = false;
+        if !state.is_between {
+            return Poll::Ready(Ok(false));
         }
-        Poll::Ready(Ok(()))
+        let has_written = ready!(state.poll_write(cx, to))?;
+        state.is_between = false;
+        Poll::Ready(Ok(has_written))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,7 +104,8 @@ impl State {
         &mut self,
         cx: &mut Context<'_>,
         mut to: Pin<&mut (impl AsyncWrite + ?Sized)>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<bool>> {
+        let has_some = !self.waiting.is_empty();
         while !self.waiting.is_empty() {
             let written = ready!(to.as_mut().poll_write(cx, &self.waiting))?;
             if written == 0 {
@@ -107,7 +113,7 @@ impl State {
             }
             self.waiting.advance(written);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(has_some))
     }
 }
 
@@ -155,4 +161,87 @@ fn message(status: StatusCode, headers: &HeaderMap) -> BytesMut {
     }
     message.extend_from_slice(b"\r\n");
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    fn say(turn: &Turn) {
+        turn.say(StatusCode::EARLY_HINTS, &HeaderMap::new());
+    }
+
+    /// As hyper writes.
+    async fn write(interim: &Interim, to: &mut DuplexStream, text: &str) {
+        poll_fn(|cx| interim.poll_ahead(cx, Pin::new(to)))
+            .await
+            .unwrap();
+        to.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn flush(interim: &Interim, to: &mut DuplexStream) -> bool {
+        poll_fn(|cx| interim.poll_flush(cx, Pin::new(to)))
+            .await
+            .unwrap()
+    }
+
+    async fn all(to: DuplexStream, mut from: DuplexStream) -> String {
+        drop(to);
+        let mut text = String::new();
+        from.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn what_is_said_goes_before_the_answer_at_once_or_with_it() {
+        let (interim, (mut to, from)) = (Arc::new(Interim::default()), duplex(1 << 10));
+        let first = interim.begin();
+        say(&first);
+        assert!(flush(&interim, &mut to).await);
+        assert!(!flush(&interim, &mut to).await);
+        say(&first);
+        first.end();
+        write(&interim, &mut to, "first").await;
+        flush(&interim, &mut to).await;
+        let second = interim.begin();
+        say(&second);
+        second.end();
+        write(&interim, &mut to, "second").await;
+        let expected = format!("{HINT}{HINT}first{HINT}second");
+        assert_eq!(all(to, from).await, expected);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_inside_of_an_answer_or_after_it() {
+        let (interim, (mut to, from)) = (Arc::new(Interim::default()), duplex(1 << 10));
+        let first = interim.begin();
+        first.clone().end();
+        write(&interim, &mut to, "fir").await;
+        // The next request has come, and the answer before is not written yet.
+        let second = interim.begin();
+        say(&first);
+        say(&second);
+        write(&interim, &mut to, "st").await;
+        second.end();
+        flush(&interim, &mut to).await;
+        write(&interim, &mut to, "second").await;
+        flush(&interim, &mut to).await;
+        assert_eq!(all(to, from).await, "firstsecond");
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_reads_nothing_keeps_no_memory() {
+        let interim = Arc::new(Interim::default());
+        let turn = interim.begin();
+        for _ in 0..10_000 {
+            say(&turn);
+        }
+        assert!(interim.state().waiting.len() <= WAITING);
+    }
 }

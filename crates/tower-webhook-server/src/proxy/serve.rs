@@ -91,6 +91,7 @@ impl Server {
             .max_headers(HEADER_LINES)
             // Otherwise hyper takes who sends no more for one who has left.
             .half_close(true);
+        // Never `pipeline_flush`: `Interim` relies on that.
         server.http2().max_header_list_size(HEADER_BYTES);
 
         let connections = GracefulShutdown::new();
