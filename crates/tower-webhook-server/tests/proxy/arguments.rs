@@ -96,6 +96,13 @@ async fn no_complaint_repeats_a_password() {
         &["--header", "authorization=Bearer hush"],
         &["--header", "author ization: Bearer hush"],
         &["--upstream", "http://me:hush@service"],
+        &[
+            "--upstream",
+            "http://service",
+            "--header",
+            "X-Api-Key:",
+            "hush",
+        ],
     ] {
         let text = complaint(args).await;
         assert!(!text.contains("hush"), "{text}");
