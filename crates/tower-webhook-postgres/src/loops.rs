@@ -18,7 +18,7 @@ use crate::{
 /// The most deliveries and payload bytes in one transaction.
 const GROUP: usize = 1_024;
 const GROUP_BYTES: usize = 32 << 20;
-/// The most administrative calls that run at once.
+/// The most administrative calls that run at once, but for short ones.
 const READS: usize = 2;
 
 impl Shared {
@@ -118,9 +118,14 @@ impl Shared {
             while tasks.try_join_next().is_some() {}
             let (shared, reads) = (Rc::clone(self), Rc::clone(&reads));
             tasks.spawn_local(async move {
-                let _permit = match errand {
-                    Errand::Close(_) => None,
-                    _ => Some(reads.acquire().await),
+                let is_short = match &errand {
+                    Errand::Close(_) | Errand::OldestDue(_) => true,
+                    Errand::Redeliver(call) | Errand::Cancel(call) => call.question.id().is_some(),
+                    Errand::List(_) | Errand::Payload(_) => false,
+                };
+                let _permit = match is_short {
+                    true => None,
+                    false => Some(reads.acquire().await),
                 };
                 shared.run_errand(errand).await;
             });

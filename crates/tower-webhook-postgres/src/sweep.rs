@@ -99,11 +99,11 @@ impl Sweep {
         transactions: &Transactions,
         filter: &DeliveryFilter,
     ) -> Result<usize, PostgresOutboxError> {
-        let last = format!("SELECT id FROM {} ORDER BY id DESC LIMIT 1", self.table);
-        let found = transactions
-            .run(Mode::Look, &[Statement::new(&last, Vec::new())])
-            .await?;
-        let Some(last): Option<SqlId> = first(&found, 0)? else {
+        let last = match filter.id() {
+            Some(id) => Some(SqlId(id)),
+            None => self.last(transactions).await?,
+        };
+        let Some(last) = last else {
             return Ok(0);
         };
         let mut after = SqlId(DeliveryId::from_bytes([0; 16]));
@@ -129,6 +129,15 @@ impl Sweep {
                 _ => return Ok(done),
             }
         }
+    }
+
+    async fn last(
+        &self,
+        transactions: &Transactions,
+    ) -> Result<Option<SqlId>, PostgresOutboxError> {
+        let last = format!("SELECT id FROM {} ORDER BY id DESC LIMIT 1", self.table);
+        let last = Statement::new(&last, Vec::new());
+        first(&transactions.run(Mode::Look, &[last]).await?, 0)
     }
 
     /// Filters by id use an index. All other filters read each row once.

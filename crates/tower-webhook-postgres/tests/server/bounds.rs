@@ -1,6 +1,7 @@
 //! Retention of history and dead letters, and changes to many rows.
 
 use tower_webhook::{
+    DeliveryId,
     event::Outcome,
     outbox::{DeliveryFilter, DeliveryState, Outbox, Verdict},
 };
@@ -8,7 +9,7 @@ use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
     deliveries::{put_leased, settle},
-    support::{place, scene::until},
+    support::{place, scene::until, server::Server},
 };
 
 fn dead() -> Verdict {
@@ -111,4 +112,22 @@ async fn very_many_are_redelivered_and_cancelled() {
     let all = DeliveryFilter::new();
     assert_eq!(outbox.cancel(all).await.unwrap(), MANY / 2);
     assert_eq!(place.count("payload", "TRUE").await, 0);
+}
+
+/// Whoever asks whether the outbox can be written redelivers what nobody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_is_written_for_also_where_there_is_nothing() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let place = server.place();
+    let nobodys = DeliveryFilter::new().with_id(DeliveryId::fresh());
+    let outbox = place.outbox().await;
+    assert_eq!(outbox.redeliver(nobodys.clone()).await.unwrap(), 0);
+    outbox.close().await.unwrap();
+    let sql = place.sql().await;
+    let read_only = "ALTER ROLE postgres SET default_transaction_read_only = on";
+    sql.batch_execute(read_only).await.unwrap();
+    let outbox = place.builder().without_migrations().open().await.unwrap();
+    assert!(outbox.redeliver(nobodys).await.is_err());
 }
