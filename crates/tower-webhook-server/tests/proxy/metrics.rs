@@ -164,7 +164,7 @@ fn names_in(text: &str) -> BTreeSet<&str> {
 /// What dashboard and alerts ask for is on the page.
 fn in_step_with(page: &str) {
     let exposed = names_in(page);
-    assert_eq!(page.matches("# TYPE ").count(), 13, "{page}");
+    assert_eq!(page.matches("# TYPE ").count(), 14, "{page}");
     for text in [DASHBOARD, ALERTS] {
         let asked = names_in(text);
         let missing: Vec<_> = asked.difference(&exposed).collect();
