@@ -123,7 +123,7 @@ impl Console {
             "api/delivery" => api::one(dispatcher, &query, events).await,
             "api/payload" => api::payload(dispatcher, &query).await,
             "api/count" => actions::count(dispatcher, &query).await,
-            "api/summary" => self.summary.of(dispatcher, events).await,
+            "api/summary" => Ok(self.summary.of(dispatcher, events).await),
             _ => Err(Refused::NotFound),
         };
         value.map(|value| answer::json(&value))

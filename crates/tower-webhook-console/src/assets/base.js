@@ -18,16 +18,17 @@ function el(name, props = {}, ...children) {
   return element;
 }
 
-// Whoever looks gives up in time, and looks again. What is done takes as long as it takes.
-const PATIENCE = 30000;
+// Whoever looks gives up in time, and looks again: later than an outbox does, whose answer says more. What is
+// done takes as long as it takes.
+const PATIENCE = 40000;
 
 async function ask(path, params, options = {}) {
   let answer;
   const signal = options.method ? undefined : AbortSignal.timeout(PATIENCE);
   try {
     answer = await fetch(`${base}api/${path}?${new URLSearchParams(params)}`, { ...options, signal, cache: "no-store" });
-  } catch {
-    throw new Error("The server cannot be reached.");
+  } catch (error) {
+    throw new Error(error.name === "TimeoutError" ? "The answer takes too long." : "The server cannot be reached.");
   }
   const value = await answer.json().catch(() => ({ error: `the answer is ${answer.status}` }));
   if (!answer.ok) throw Object.assign(new Error(sentence(value.error)), { status: answer.status });

@@ -79,7 +79,7 @@ async function readSummary() {
   const focused = document.activeElement?.closest("#states button")?.className;
   const summary = await ask("summary", {});
   drawHour(summary.hour);
-  drawStates(summary.states);
+  if (summary.states) drawStates(summary.states);
   const { accepted, delivered, dead, failed, refused } = summary.since_start;
   $("since").textContent = `Since this process began: ${many.format(accepted)} accepted, ${many.format(delivered)} delivered, `
     + `${many.format(dead)} dead, ${many.format(failed)} failed, ${many.format(refused)} refused.`;
