@@ -2,6 +2,8 @@
 //!
 //! Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails then.
 
+#![cfg(unix)]
+
 use axum::{
     Router,
     body::Bytes,

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A form sends a call. The page shows the response, the webhook as the receiver got it, whether its
-//! signature is right, and each retry as it happens. All of it stays on this machine.
+//! signature is right, and each retry as it happens. What the form sends stays on this machine.
 
 mod certificate;
 mod journal;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(certificate::show_a_wrong_one(secure)?);
     tokio::spawn(receiver::serve(plain, receivers.clone()));
 
-    // By default only https endpoints at public addresses are accepted. This one is neither.
+    // By default only https endpoints at public addresses are accepted. The receiver here is neither.
     let mut policy = EndpointPolicy::public().with_permitted_network("127.0.0.1/32")?;
     for port in ports {
         policy = policy.with_allowed_port(port);

@@ -2,6 +2,8 @@
 //!
 //! Without one it says that it was skipped, and with `TOWER_WEBHOOK_BROWSER=required` it fails then.
 
+#![cfg(unix)]
+
 #[path = "../../../../tests/support/axe.rs"]
 mod axe;
 #[path = "../../../../tests/support/browser.rs"]
