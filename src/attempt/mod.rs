@@ -89,4 +89,12 @@ impl AttemptStart {
             trace_parent,
         }
     }
+
+    /// One that was made at that time.
+    pub(crate) fn past(attempt: u32, at: SystemTime) -> Self {
+        Self {
+            at,
+            ..Self::now(attempt, None)
+        }
+    }
 }

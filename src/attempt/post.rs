@@ -4,7 +4,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use super::{
     AttemptStart, Client, FixedHeaders, Timer, deadline,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     delivery::{
         Brand, Delivery, Payload, SigningKey, TraceParent,
-        wire::{FAILURE, RESPONSE_STATUS, TRACEPARENT},
+        wire::{FAILURE, RESPONSE_STATUS, TRACEPARENT, WEBHOOK_SIGNATURE},
     },
     endpoint::EndpointPolicy,
     event::{AttemptError, Outcome},
@@ -27,10 +27,15 @@ pub(crate) struct Post {
     client: Client,
     policy: EndpointPolicy,
     headers: Headers,
+    /// What is not shown to whoever looks at a delivery later.
+    secret_headers: Vec<HeaderName>,
     standard_headers: bool,
     signing_keys: Vec<SigningKey>,
     timeout: Duration,
 }
+
+/// What a secret is shown as. How long it was says nothing.
+const MASK: HeaderValue = HeaderValue::from_static("***");
 
 impl Post {
     pub(crate) fn new(
@@ -47,10 +52,14 @@ impl Post {
         let standard_headers = standard_headers || keyed;
         let host = client.wants_host();
         let headers = Headers::new(brand, standard_headers, keyed, host, fixed_headers);
+        let signatures = [brand.signature(), &WEBHOOK_SIGNATURE].into_iter().cloned();
+        let of_operator = fixed_headers.iter().map(|(name, _)| name.clone());
+        let secret_headers = signatures.chain(of_operator).collect();
         Self {
             client,
             policy,
             headers,
+            secret_headers,
             standard_headers,
             signing_keys,
             timeout,
@@ -75,6 +84,22 @@ impl Post {
         begun: AttemptStart,
         signatures: Option<&Signatures>,
     ) -> Request<Payload> {
+        let payload = delivery.payload();
+        let headers = self.headers(delivery, payload.len(), begun, signatures);
+        let (mut parts, payload) = Request::new(payload.clone()).into_parts();
+        parts.method = Method::POST;
+        parts.uri = self.client.target(delivery.endpoint());
+        parts.headers = headers;
+        Request::from_parts(parts, payload)
+    }
+
+    fn headers(
+        &self,
+        delivery: &Delivery,
+        payload_len: usize,
+        begun: AttemptStart,
+        signatures: Option<&Signatures>,
+    ) -> HeaderMap {
         let mut text = [0; DeliveryId::TEXT_LEN];
         let delivery_id = delivery.id().encode(&mut text).as_bytes();
         let request_id = delivery.request_id().as_bytes();
@@ -102,7 +127,7 @@ impl Post {
             Field::Host => Some(delivery.endpoint().host_header()),
             Field::RequestId => Some(values.ascii(request_id)),
             Field::DeliveryId => Some(values.ascii(delivery_id)),
-            Field::ContentLength => Some(values.number(delivery.payload().len() as u64)),
+            Field::ContentLength => Some(values.number(payload_len as u64)),
             Field::ContentType => content_type.map(|(_, value)| value.clone()),
             Field::Attempt => Some(attempt_header(begun.attempt)),
             Field::Status => Some(status_header(delivery.status().unwrap_or_default())),
@@ -134,11 +159,24 @@ impl Post {
         if delivery.status().is_none() {
             headers.remove(RESPONSE_STATUS);
         }
-        let (mut parts, payload) = Request::new(delivery.payload().clone()).into_parts();
-        parts.method = Method::POST;
-        parts.uri = self.client.target(delivery.endpoint());
-        parts.headers = headers;
-        Request::from_parts(parts, payload)
+        headers
+    }
+
+    /// What an attempt was sent with whose payload may be gone, without secrets.
+    pub(crate) fn masked_headers(
+        &self,
+        delivery: &Delivery,
+        payload_len: usize,
+        begun: AttemptStart,
+    ) -> HeaderMap {
+        // It is signed without its payload, and these signatures go nowhere.
+        let mut headers = self.headers(&delivery.without_payload(), payload_len, begun, None);
+        for (name, value) in &mut headers {
+            if self.secret_headers.contains(name) {
+                *value = MASK;
+            }
+        }
+        headers
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{Dispatcher, store::Which};
 use crate::{
+    attempt::AttemptStart,
     delivery::Payload,
     error::BoxError,
     id::DeliveryId,
@@ -65,6 +67,48 @@ impl Dispatcher {
             if let Some(payload) = outbox.payload(id).await? {
                 return Ok(Some(payload));
             }
+        }
+        Ok(None)
+    }
+
+    /// The headers with which this was last sent to its endpoint, with `***` in place of each signature and of
+    /// what the operator [adds](crate::dispatch::DispatcherBuilder::with_header), which may be a password.
+    ///
+    /// `None` before its first attempt, where the outbox keeps no more than the record, and where what it keeps
+    /// is sealed with a key that this process has not. They are those that this dispatcher would send:
+    /// without `traceparent`, which is another one each time, and with its own
+    /// [brand](crate::dispatch::DispatcherBuilder::with_brand), which may have been another one then.
+    ///
+    /// ```
+    /// use tower_webhook::{DeliveryId, Dispatcher};
+    ///
+    /// # async fn show(dispatcher: Dispatcher, id: DeliveryId) -> Result<(), tower_webhook::BoxError> {
+    /// for (name, value) in dispatcher.headers(id).await?.iter().flatten() {
+    ///     println!("{name}: {}", value.to_str()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`deliveries`](Self::deliveries).
+    pub async fn headers(&self, id: DeliveryId) -> Result<Option<HeaderMap>, BoxError> {
+        let core = &self.shared.core;
+        for which in Which::ALL {
+            let store = core.store(which);
+            let Some(record) = Arc::clone(&store.outbox).get(id).await? else {
+                continue;
+            };
+            let (Some(last), Some(envelope)) = (record.attempts.last(), &record.envelope) else {
+                return Ok(None);
+            };
+            let delivery = store.read_without_payload(id, envelope).ok();
+            let begun = AttemptStart::past(last.attempt, last.at);
+            return Ok(delivery.map(|delivery| {
+                core.post
+                    .masked_headers(&delivery, record.payload_len, begun)
+            }));
         }
         Ok(None)
     }

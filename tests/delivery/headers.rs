@@ -5,10 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tower_webhook::{DeliveryId, delivery::Brand};
+use tower_webhook::{DeliveryId, delivery::Brand, dispatch::DispatcherBuilder};
 
 use crate::{
     call::{asking, call},
@@ -195,4 +198,34 @@ async fn what_the_trailers_say_counts() {
     assert_eq!(webhook.header("grpc-status"), "13");
     assert_eq!(webhook.header("grpc-message"), "fine");
     assert_eq!(webhook.header("content-type"), "application/grpc");
+}
+
+/// For whoever looks at a delivery later.
+#[tokio::test]
+async fn they_can_be_looked_at_without_secrets() {
+    let brand = Brand::new("Acme").unwrap();
+    let with_password = |builder: DispatcherBuilder| {
+        builder.with_header(AUTHORIZATION, HeaderValue::from_static("Basic eDp5"))
+    };
+    let mut rig = Rig::with(|builder| with_password(builder.with_brand(brand)).unwrap()).await;
+    for secret in [Some("secret"), None] {
+        let webhook = talkative(&mut rig, secret, Body::from("done")).await;
+        rig.events.end().await;
+        let mut expected = webhook.headers.clone();
+        for (name, is_there) in [
+            ("x-acme-webhook-signature", secret.is_some()),
+            ("webhook-signature", secret.is_some()),
+            ("authorization", true),
+        ] {
+            assert_eq!(expected.contains_key(name), is_there);
+            if let Some(value) = expected.get_mut(name) {
+                *value = HeaderValue::from_static("***");
+            }
+        }
+        let id = DeliveryId::parse(&delivery_id(&webhook)).unwrap();
+        let shown = rig.dispatcher.headers(id).await.unwrap();
+        assert_eq!(shown.unwrap(), expected);
+    }
+    let shown = rig.dispatcher.headers(DeliveryId::fresh()).await;
+    assert_eq!(shown.unwrap(), None);
 }

@@ -34,7 +34,8 @@ pub(crate) async fn one(
     let found = dispatcher.delivery(id).await.map_err(Refused::Outbox)?;
     let record = found.ok_or(Refused::NotFound)?;
     let next_at = events.and_then(|events| events.next_attempt(id));
-    Ok(json::whole(&record, next_at))
+    let sent = dispatcher.headers(id).await.map_err(Refused::Outbox)?;
+    Ok(json::whole(&record, next_at, sent.as_ref()))
 }
 
 pub(crate) async fn payload(dispatcher: &Dispatcher, query: &Query) -> Result<Value, Refused> {

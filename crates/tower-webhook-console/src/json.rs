@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::HeaderMap;
 use serde_json::{Value, json};
 use tower_webhook::{
     Payload,
@@ -13,9 +14,6 @@ use crate::token::hex;
 
 /// So much of a payload is shown.
 const PREVIEW: usize = 32 * 1024;
-
-/// What the endpoint got in place of a signature. How long it was says nothing.
-const MASKED: &str = "v1,••••••••";
 
 /// A line of the list.
 pub(crate) fn line(record: &DeliveryRecord) -> Value {
@@ -34,12 +32,16 @@ pub(crate) fn line(record: &DeliveryRecord) -> Value {
 }
 
 /// All that is known of one.
-pub(crate) fn whole(record: &DeliveryRecord, next_at: Option<SystemTime>) -> Value {
+pub(crate) fn whole(
+    record: &DeliveryRecord,
+    next_at: Option<SystemTime>,
+    sent: Option<&HeaderMap>,
+) -> Value {
     let mut value = line(record);
     value["failure_text"] = json!(record.failure.map(|reason| reason.to_string()));
     value["timeline"] = record.attempts.iter().map(attempt).collect();
     value["next_at"] = json!(next_at.map(millis));
-    value["headers"] = headers(record);
+    value["headers"] = json!(sent.map(headers));
     value
 }
 
@@ -63,28 +65,11 @@ fn attempt(attempt: &AttemptRecord) -> Value {
     })
 }
 
-/// The headers of the last attempt, as far as a record knows them: not those of the response, which are
-/// sealed, nor those that the operator has added.
-fn headers(record: &DeliveryRecord) -> Value {
-    let Some(last) = record.attempts.last() else {
-        return json!([]);
-    };
-    let sent = last.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut headers = vec![
-        ("webhook-id", record.id.to_string()),
-        ("webhook-timestamp", sent.as_secs().to_string()),
-        ("webhook-signature", MASKED.to_owned()),
-        ("x-request-id", record.request_id.to_string()),
-        ("x-webhook-attempt", last.attempt.to_string()),
-        ("x-webhook-loop", "1".to_owned()),
-        ("content-length", record.payload_len.to_string()),
-    ];
-    if let Some(status) = record.status {
-        headers.push(("x-webhook-response-status", status.as_str().to_owned()));
-    }
-    if let Some(failure) = record.failure {
-        headers.push(("x-webhook-failure", failure.name().to_owned()));
-    }
+fn headers(headers: &HeaderMap) -> Value {
+    let mut headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
     headers.sort_unstable();
     json!(headers)
 }

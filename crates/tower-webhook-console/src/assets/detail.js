@@ -20,11 +20,11 @@ function timeline(delivery) {
 }
 
 function headers(delivery) {
-  if (!delivery.headers.length) return [];
+  if (!delivery.headers) return [];
   const rows = delivery.headers.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value)));
   return [el("h3", {}, "Headers of the last attempt"),
     el("table", { class: "headers" }, el("tbody", {}, ...rows)),
-    el("p", { class: "aside" }, "Signatures are masked, and there are some only where the call or the service has a secret. The record knows neither the headers of the response nor those that the operator adds.")];
+    el("p", { class: "aside" }, "Signatures and what the operator adds are masked. There is a signature only where the call or the service has a secret.")];
 }
 
 function hexDump(hex) {

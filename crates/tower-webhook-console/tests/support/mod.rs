@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use axum::Router;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_LANGUAGE,
+};
 use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::{ServiceExt, service_fn};
 use tower_webhook::{
     BoxError, DeliveryId, Dispatcher, EndpointPolicy, Payload, RequestId, RetryPolicy,
-    delivery::DeliveryParts,
+    delivery::{DeliveryParts, Secret},
     dispatch::DispatcherBuilder,
     outbox::{DeliveryState, MemoryOutbox, SealingKey},
 };
@@ -201,6 +203,8 @@ pub(crate) async fn send(dispatcher: &Dispatcher, host: &str, payload: &'static 
     let endpoint = EndpointPolicy::public().check(&format!("https://{host}/hook"));
     let mut parts = DeliveryParts::new(endpoint.unwrap(), payload.into());
     parts.status = Some(StatusCode::OK);
+    parts.secret = Some(Secret::new("a-value-of-your-choice"));
+    parts.headers = vec![(CONTENT_LANGUAGE, HeaderValue::from_static("de"))];
     parts.request_id = RequestId::parse(&format!("call-to-{}", &host[..3])).unwrap();
     dispatcher.deliver(parts).await.unwrap()
 }
