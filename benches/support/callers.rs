@@ -20,7 +20,7 @@ use tower_webhook::{
     Dispatcher, EndpointPolicy, Payload, delivery::DeliveryParts, dispatch::DispatcherBuilder,
 };
 
-const CALLERS: usize = 64;
+pub(crate) const CALLERS: usize = 64;
 pub(crate) const SIZE: usize = 1_024;
 
 /// A receiver that answers at once.
@@ -109,8 +109,21 @@ pub(crate) async fn rates(dispatcher: &Dispatcher, number: &AtomicU64, time: Dur
     }
 }
 
-/// Leaves so many for the receiver that never answers, in the outbox of this dispatcher.
-pub(crate) async fn leave(builder: DispatcherBuilder, number: u64) {
+/// Accepted per second by a dispatcher that leaves the attempts to others.
+pub(crate) async fn accepting_alone(builder: DispatcherBuilder, time: Duration) -> f64 {
+    let dispatcher = builder.without_attempts().build();
+    let deliver = {
+        let dispatcher = dispatcher.clone();
+        move || deliver(dispatcher.clone(), ALIVE)
+    };
+    load(time / 4, deliver.clone()).await;
+    let accepted = load(time, deliver).await;
+    dispatcher.shutdown(Duration::from_millis(100)).await;
+    accepted
+}
+
+/// Leaves so many for this endpoint in the outbox of this dispatcher.
+pub(crate) async fn leave(builder: DispatcherBuilder, number: u64, endpoint: &'static str) {
     const AT_ONCE: u64 = 1_024;
     let builder = builder.with_max_outstanding(2 * AT_ONCE as usize);
     let builder = builder.with_max_outstanding_per_host(2 * AT_ONCE as usize);
@@ -121,7 +134,7 @@ pub(crate) async fn leave(builder: DispatcherBuilder, number: u64) {
         let number = number / AT_ONCE + u64::from(caller < number % AT_ONCE);
         callers.spawn(async move {
             for _ in 0..number {
-                assert!(deliver(dispatcher.clone(), DEAD).await, "there is room");
+                assert!(deliver(dispatcher.clone(), endpoint).await, "there is room");
             }
         });
     }

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 #[path = "chromium.rs"]
 mod chromium;
 
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use chromium::is_required;
 use chromium::{ARGS, CHROMIUM, Chromium, STARTING, profile, program};
 

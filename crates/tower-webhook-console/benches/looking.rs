@@ -7,8 +7,12 @@
 //!
 //! `TOWER_WEBHOOK_BENCH_MS` is the time of one round, `TOWER_WEBHOOK_BENCH_ROUNDS` the number of rounds. Rates are
 //! measured in turn: without a console, with one at which nobody looks, and with twenty people who do. The
-//! dispatcher's client responds immediately: HTTP to receivers is not measured.
+//! dispatcher's client responds immediately: HTTP to receivers is not measured. Where Chromium and chromedriver are
+//! installed, it is timed as well how long a browser takes to paint the page first, and to have the list on it.
 
+#[cfg(unix)]
+#[path = "../../../tests/support/browser.rs"]
+mod browser;
 #[path = "../../../benches/support/callers.rs"]
 mod callers;
 
@@ -19,7 +23,7 @@ use std::{
 };
 
 use axum::Router;
-use callers::{leave, median, setting};
+use callers::{DEAD, leave, median, setting};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
@@ -42,7 +46,7 @@ async fn main() {
     let waiting = setting("TOWER_WEBHOOK_BENCH_WAITING", 10_000);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("webhooks.db");
-    leave(dispatcher(&file, &Arc::default()), waiting).await;
+    leave(dispatcher(&file, &Arc::default()), waiting, DEAD).await;
     println!("figure waiting {waiting}");
     pages(&file).await;
 
@@ -129,7 +133,33 @@ async fn pages(file: &Path) {
         let (took, _) = timed(&format!("{page}/api/deliveries?{filter}")).await;
         println!("figure filter_{filter}_ms {took:.1}");
     }
+    #[cfg(unix)]
+    in_a_browser(&page).await;
     dispatcher.shutdown(Duration::from_millis(100)).await;
+}
+
+/// From the click on a link to the first paint, and to the list.
+#[cfg(unix)]
+async fn in_a_browser(page: &str) {
+    let Some(browser) = browser::Browser::open().await else {
+        return;
+    };
+    let (mut painted, mut listed) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        browser.go("about:blank").await;
+        browser.go(page).await;
+        browser
+            .wait_for("performance.getEntriesByName('first-contentful-paint').length")
+            .await;
+        browser.wait_for("document.querySelector('#rows tr')").await;
+        let paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime";
+        painted.push(browser.eval(paint).await.as_f64().expect("a number"));
+        let list = "performance.getEntriesByType('resource')
+            .find((entry) => entry.name.includes('api/deliveries')).responseEnd";
+        listed.push(browser.eval(list).await.as_f64().expect("a number"));
+    }
+    println!("figure first_paint_ms {:.0}", median(painted));
+    println!("figure list_there_ms {:.0}", median(listed));
 }
 
 /// Deliveries a second.

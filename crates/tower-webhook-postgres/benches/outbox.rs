@@ -31,7 +31,7 @@ use tower_webhook::{DeliveryId, dispatch::DispatcherBuilder};
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
-    callers::{ALIVE, DEAD, Rates, SIZE, deliver, load, setting},
+    callers::{CALLERS, DEAD, Rates, SIZE, deliver, load, setting},
     support::{place::Place, server::Server},
 };
 
@@ -47,7 +47,8 @@ async fn main() {
     let [mut bare, mut alone, mut accepted, mut delivered, mut beside] = [const { Vec::new() }; 5];
     for _ in 0..setting("TOWER_WEBHOOK_BENCH_ROUNDS", 5) {
         bare.push(bare_loop(&server.place(), time).await);
-        alone.push(accepting_alone(&server.place(), time).await);
+        let builder = dispatcher(&server.place(), &Arc::default()).await;
+        alone.push(callers::accepting_alone(builder, time).await);
         let without = rates_beside(&server.place(), time, 0).await;
         accepted.push(without.accepted);
         delivered.push(without.delivered);
@@ -80,20 +81,6 @@ async fn main() {
         "figure delivered_beside_those_ratio {:.2}",
         ratio(&beside, &delivered)
     );
-}
-
-/// Accepted per second by a process that delivers nothing.
-async fn accepting_alone(place: &Place, time: Duration) -> f64 {
-    let builder = dispatcher(place, &Arc::default()).await;
-    let dispatcher = builder.without_attempts().build();
-    let deliver = {
-        let dispatcher = dispatcher.clone();
-        move || deliver(dispatcher.clone(), ALIVE)
-    };
-    load(time / 4, deliver.clone()).await;
-    let accepted = load(time, deliver).await;
-    dispatcher.shutdown(Duration::from_millis(100)).await;
-    accepted
 }
 
 /// While so many wait for the dead host.
@@ -140,7 +127,7 @@ async fn leave(place: &Place, waiting: u64) {
 async fn bare_loop(place: &Place, time: Duration) -> f64 {
     drop(place.outbox().await);
     let sql = place.sql().await;
-    let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(64);
+    let (sender, mut waiting) = mpsc::channel::<oneshot::Sender<()>>(CALLERS);
     let writer = tokio::spawn(async move {
         let mut group = Vec::new();
         while waiting.recv_many(&mut group, 1_024).await > 0 {
