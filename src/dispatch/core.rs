@@ -215,8 +215,12 @@ impl Core {
         }
         // A new host finds room, however many there are that do not answer.
         let mut evicted = Vec::new();
-        while source == Source::Call && hub.given.has_too_many_unanswered(&hub.scheduler) {
-            evicted.extend(hub.scheduler.evict());
+        while source == Source::Call
+            && hub.given.has_too_many_unanswered(&hub.scheduler)
+            // What lies in memory anyway makes no room where it goes.
+            && let Some(job) = hub.scheduler.evict(|job| job.which == Which::Given)
+        {
+            evicted.push(job);
         }
         self.bring(hub, link.id, now);
         for job in evicted {

@@ -49,20 +49,18 @@ impl<J: Due> Scheduler<J> {
     /// Takes a delivery out that waits for a host which is not known to answer: rather of one that does
     /// not answer, of the one that has the most, of the one that was named the longest ago. Costs a
     /// look at all hosts.
-    pub(in crate::dispatch) fn evict(&mut self) -> Option<J> {
+    pub(in crate::dispatch) fn evict(&mut self, may_go: impl Fn(&J) -> bool) -> Option<J> {
         let hosts = self.hosts.iter();
-        let unanswered = hosts.filter(|(_, queue)| queue.standing != Standing::Answering);
+        let unanswered = hosts.filter(|(_, queue)| {
+            queue.standing != Standing::Answering && queue.due.back().is_some_and(&may_go)
+        });
         let (host, _) = unanswered.max_by_key(|(_, queue)| {
             let turn = match queue.place {
                 Place::InTurn(turn) => turn,
                 Place::Nowhere | Place::Paused(..) => 0,
             };
             let does_not_answer = queue.standing == Standing::Doubtful;
-            (
-                does_not_answer && !queue.due.is_empty(),
-                queue.due.len(),
-                Reverse(turn),
-            )
+            (does_not_answer, queue.due.len(), Reverse(turn))
         })?;
         let host = host.clone();
         let queue = self.hosts.get_mut(&host)?;

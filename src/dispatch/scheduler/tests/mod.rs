@@ -1,0 +1,40 @@
+mod model;
+mod permits;
+mod room;
+mod waking;
+
+use super::*;
+
+const TIME: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Job {
+    host: Host,
+    number: usize,
+}
+
+impl Due for Job {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+fn scheduler(attempts: usize, per_host: usize) -> Scheduler<Job> {
+    Scheduler::new(SchedulerLimits {
+        attempts,
+        per_host,
+        time: TIME,
+    })
+}
+
+fn job(name: &str) -> Job {
+    Job {
+        host: Host::from(name),
+        number: 0,
+    }
+}
+
+fn start_all(scheduler: &mut Scheduler<Job>) -> Vec<Job> {
+    let now = Instant::now();
+    std::iter::from_fn(|| scheduler.start(now)).collect()
+}
