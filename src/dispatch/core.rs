@@ -15,7 +15,7 @@ use super::{
     forward::FarOutbox,
     held::{HeldBounds, StoreState},
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
-    keeper,
+    keeper::{self, Keeper},
     propagator::Propagation,
     retry::RetryPolicies,
     scheduler::{Scheduler, SchedulerLimits, Source},
@@ -167,18 +167,15 @@ impl Core {
         self.given.limits.can_list
     }
 
-    /// This runtime, which from now on has a keeper; outside of one, any that lives. `None` when
-    /// there is none at all.
+    /// This runtime, which from now on has a keeper; outside of one, and in one that is ending, any that
+    /// lives. `None` when there is none at all.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Arc<RuntimeLink>> {
         let Ok(handle) = Handle::try_current() else {
-            let hub = self.hub();
-            return hub
-                .runtimes
-                .first()
-                .map(|runtime| Arc::clone(&runtime.link));
+            return self.any_runtime();
         };
+        let id = handle.id();
         let mut hub = self.hub();
-        if let Some(runtime) = hub.runtime(handle.id()) {
+        if let Some(runtime) = hub.runtime(id) {
             return Some(Arc::clone(&runtime.link));
         }
         let link = Arc::new(RuntimeLink::new(handle));
@@ -186,9 +183,19 @@ impl Core {
         let now = Instant::now();
         hub.given.fetch_at(now);
         drop(hub);
-        let keeper = keeper::run(Arc::clone(self), Arc::clone(&link));
-        link.handle.spawn(keeper);
-        Some(link)
+        let keeper = Keeper::new(Arc::clone(self), Arc::clone(&link));
+        link.handle.spawn(keeper::run(keeper));
+        let lives = self.hub().runtime(id).is_some();
+        match lives {
+            true => Some(link),
+            false => self.any_runtime(),
+        }
+    }
+
+    fn any_runtime(&self) -> Option<Arc<RuntimeLink>> {
+        let hub = self.hub();
+        let runtime = hub.runtimes.first()?;
+        Some(Arc::clone(&runtime.link))
     }
 
     /// What an outbox has leased to this process is there to be attempted.

@@ -22,8 +22,7 @@ use crate::{
 ///
 /// Every runtime has one, so that nothing waits for a runtime that has ended or that nobody drives.
 /// What one of them has begun, the others do not begin again.
-pub(super) async fn run(core: Arc<Core>, link: Arc<RuntimeLink>) {
-    let keeper = Keeper { core, link };
+pub(super) async fn run(keeper: Keeper) {
     while let Some(until) = keeper.step() {
         let due = async {
             match until {
@@ -45,7 +44,8 @@ pub(super) async fn run(core: Arc<Core>, link: Arc<RuntimeLink>) {
     }
 }
 
-struct Keeper {
+/// It is there before its task is: a runtime that is ending drops that at once.
+pub(super) struct Keeper {
     core: Arc<Core>,
     link: Arc<RuntimeLink>,
 }
@@ -67,6 +67,10 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
+    pub(super) fn new(core: Arc<Core>, link: Arc<RuntimeLink>) -> Self {
+        Self { core, link }
+    }
+
     /// Does what there is to do, and says when there is more; `None` when there never will be.
     fn step(&self) -> Option<Option<Instant>> {
         let core = &self.core;
