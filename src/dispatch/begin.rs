@@ -136,9 +136,18 @@ impl Core {
     ) {
         let lease = self.hub().given.take_run(id);
         if let Some(lease) = lease {
-            let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
             let gone = Settlement::new(lease, verdict, None);
             settle(self, link, Which::Given, gone.into());
         }
     }
 }
+        let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
+        self.settle_run(link, id, verdict);
+    }
+
+    /// Nobody knows what becomes of the run: its endpoint is told that it was interrupted.
+    pub(super) fn hand_back_run(self: &Arc<Self>, link: &Arc<RuntimeLink>, id: DeliveryId) {
+        self.settle_run(link, id, Verdict::Released);
+    }
+
+    fn settle_run(self: &Arc<Self>, link: &Arc<RuntimeLink>, id: DeliveryId, verdict: Verdict) {

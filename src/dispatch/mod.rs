@@ -314,6 +314,13 @@ impl Dispatcher {
         }
     }
 
+    pub(crate) fn hand_back_run(&self, id: DeliveryId) {
+        let core = &self.shared.core;
+        if let Some(link) = core.enter() {
+            core.hand_back_run(&link, id);
+        }
+    }
+
     /// Hands a delivery to the outbox; `None` when there is nothing to wait for.
     pub(crate) fn accept(&self, delivery: Delivery, cx: &mut Context<'_>) -> Option<AcceptFuture> {
         let Shared { core, sink, .. } = &*self.shared;

@@ -16,7 +16,7 @@ use crate::{
     },
     dispatch::{AcceptFuture, Dispatcher},
     event::{EventKind, FailReason},
-    id::RequestId,
+    id::{DeliveryId, RequestId},
 };
 
 /// An accepted webhook whose response is not complete yet.
@@ -32,7 +32,7 @@ pub(crate) struct PendingWebhook {
     /// Whether its protocol can carry trailers behind a body of a declared length.
     may_have_trailers: bool,
     /// It has had a 202.
-    is_promised: bool,
+    promise: Option<Box<Promise>>,
     /// Bytes that are reserved.
     reserved: usize,
     /// Bytes of the headers that are kept.
@@ -68,7 +68,7 @@ impl PendingWebhook {
             wishes,
             asked_for_head: request.method() == Method::HEAD,
             may_have_trailers: request.version() > Version::HTTP_11,
-            is_promised: false,
+            promise: None,
             reserved,
             headers_len: 0,
         }
@@ -155,7 +155,10 @@ impl PendingWebhook {
 
     /// Records that this runs, where an outbox outlives the process: it was promised an answer.
     pub(crate) fn promise(&mut self) -> BoxFuture<'static, ()> {
-        self.is_promised = true;
+        self.promise = Some(Box::new(Promise {
+            to: Some(self.dispatcher.clone()),
+            id: self.delivery.id(),
+        }));
         let parts = self.delivery.parts_mut();
         let payload = notice::payload(FailReason::Interrupted, &parts.request_id);
         let mut interrupted = DeliveryParts {
@@ -168,7 +171,13 @@ impl PendingWebhook {
     }
 
     pub(crate) fn is_promised(&self) -> bool {
-        self.is_promised
+        self.promise.is_some()
+    }
+
+    /// What becomes of it is known.
+    fn keep_promise(&mut self) -> bool {
+        let promise = self.promise.take();
+        promise.is_some_and(|promise| promise.keep())
     }
 
     /// Nobody waits for the response any more. What comes of this says when it has to make room.
@@ -183,6 +192,7 @@ impl PendingWebhook {
         payload: Payload,
         cx: &mut Context<'_>,
     ) -> Option<AcceptFuture> {
+        self.keep_promise();
         self.delivery.complete(payload, self.headers_len);
         self.dispatcher.accept(self.delivery, cx)
     }
@@ -190,7 +200,7 @@ impl PendingWebhook {
     /// The response never becomes a delivery. Its endpoint is told so, unless nothing is to be sent.
     pub(crate) fn fail(mut self, reason: FailReason) {
         if !self.wishes.tells_failures || !reason.is_told() {
-            if self.is_promised {
+            if self.keep_promise() {
                 self.dispatcher.end_run(self.delivery.id(), reason);
             }
             return self.delivery.end(EventKind::Failed(reason));
@@ -204,6 +214,27 @@ impl PendingWebhook {
         let mut nobody = Context::from_waker(Waker::noop());
         if let Some(accept) = self.complete(payload, &mut nobody) {
             wait_on(accept);
+        }
+    }
+}
+
+/// A run that may be recorded. Dropped before it is known what becomes of the call, as where its runtime
+/// ends, it is handed back: its endpoint is told that it was interrupted.
+struct Promise {
+    to: Option<Dispatcher>,
+    id: DeliveryId,
+}
+
+impl Promise {
+    fn keep(mut self) -> bool {
+        self.to.take().is_some()
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(dispatcher) = self.to.take() {
+            dispatcher.hand_back_run(self.id);
         }
     }
 }
