@@ -120,7 +120,7 @@ pub(super) fn settle(
         let mut hub = core.hub();
         let store = hub.store(which);
         store.unsettled += 1;
-        (store.is_durable, store.is_stuck)
+        (store.is_durable, store.is_stuck())
     };
     if is_stuck {
         conclusion.report(&core.events);
@@ -317,11 +317,8 @@ async fn patient(
         return answer;
     }
     tracing::error!("the outbox takes long to note how attempts ended: nothing new is fetched");
-    let runtimes = {
-        let mut hub = core.hub();
-        hub.store(which).is_stuck = true;
-        hub.other_keepers(None)
-    };
+    let _stuck = StuckCall::begin(core, which);
+    let runtimes = core.hub().other_keepers(None);
     report_all(core, batch);
     // Those that wait behind it as well; whoever comes later is reported at once.
     for link in runtimes {
@@ -332,11 +329,30 @@ async fn patient(
             .flatten()
             .for_each(|end| end.report(&core.events));
     }
-    let answer = asked.await;
-    let mut hub = core.hub();
-    hub.store(which).is_stuck = false;
-    core.fetch_soon(hub, which, Instant::now());
-    answer
+    asked.await
+}
+
+/// A call that the outbox has not answered for long, for as long as somebody waits for it: where the runtime
+/// ends first, another one asks anew.
+struct StuckCall<'c> {
+    core: &'c Core,
+    which: Which,
+}
+
+impl<'c> StuckCall<'c> {
+    fn begin(core: &'c Core, which: Which) -> Self {
+        core.hub().store(which).begin_stuck_call();
+        Self { core, which }
+    }
+}
+
+impl Drop for StuckCall<'_> {
+    fn drop(&mut self) {
+        let Self { core, which } = *self;
+        let mut hub = core.hub();
+        hub.store(which).end_stuck_call();
+        core.fetch_soon(hub, which, Instant::now());
+    }
 }
 
 /// The outbox has noted these, or an outbox in memory has failed to.

@@ -50,7 +50,7 @@ impl StoreState {
         now: Instant,
     ) -> Option<(Want, Expected)> {
         let is_asked = self.fetching.is_some_and(|turn| turn.lasts(id, now));
-        if is_asked || self.is_stuck || self.fetch_at.is_none_or(|at| at > now) {
+        if is_asked || self.is_stuck() || self.fetch_at.is_none_or(|at| at > now) {
             return None;
         }
         self.fetch_at = None;

@@ -46,7 +46,7 @@ pub(super) struct StoreState {
     /// Settlements that the outbox has not noted yet.
     pub(super) unsettled: usize,
     /// It has not noted any for so long that it is asked for nothing new.
-    pub(super) is_stuck: bool,
+    stuck_calls: usize,
 }
 
 /// Who asks the outbox for something, so that nobody else does. Where that runtime is not driven,
@@ -88,7 +88,7 @@ impl StoreState {
             renew_at: None,
             renewing: None,
             unsettled: 0,
-            is_stuck: false,
+            stuck_calls: 0,
         }
     }
 
@@ -108,6 +108,25 @@ impl StoreState {
     }
 
     /// How many deliveries of a durable outbox are leased to this process.
+    /// A call that settles takes long, in some runtime.
+    pub(super) fn begin_stuck_call(&mut self) {
+        self.stuck_calls += 1;
+    }
+
+    pub(super) fn end_stuck_call(&mut self) {
+        self.stuck_calls -= 1;
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck_calls > 0
+    }
+
+    pub(super) fn holds(&self, lease: &Lease) -> bool {
+        let id = &lease.delivery;
+        let held = self.held.get(id).map(|held| held.token);
+        [held, self.runs.get(id).copied()].contains(&Some(lease.token))
+    }
+
     #[cfg(feature = "metrics")]
     pub(super) fn held(&self) -> usize {
         self.held.len()
@@ -128,7 +147,7 @@ impl StoreState {
             Some(turn) if turn.runtime == id => None,
             Some(turn) => Some(at.max(turn.since + TURN)),
         };
-        let may_fetch = may_fetch && !self.is_stuck;
+        let may_fetch = may_fetch && !self.is_stuck();
         let fetch_at = self.fetch_at.filter(|_| may_fetch);
         let fetch_at = fetch_at.and_then(|at| after(self.fetching, at));
         let renew_at = self.renew_at.and_then(|at| after(self.renewing, at));

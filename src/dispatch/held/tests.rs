@@ -130,3 +130,15 @@ fn what_is_left_to_others_is_not_kept_in_mind() {
     left.leave_out("new.example");
     assert_eq!(left.state.left_out.hosts().count(), 0);
 }
+
+#[test]
+fn an_outbox_is_stuck_until_the_last_call_has_ended() {
+    let mut state = Stalled::new().state;
+    for _ in 0..2 {
+        state.begin_stuck_call();
+    }
+    state.end_stuck_call();
+    assert!(state.is_stuck());
+    state.end_stuck_call();
+    assert!(!state.is_stuck());
+}
