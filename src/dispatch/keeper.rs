@@ -226,8 +226,15 @@ async fn renew(core: Arc<Core>, link: Arc<RuntimeLink>, leases: Vec<Lease>) {
     let lost = core.timed(Which::Given, OutboxCall::Renew, asked).await;
     drop(guard);
     match lost {
-        Ok(lost) if lost.is_empty() => {}
-        Ok(lost) => {
+        Ok(mut lost) => {
+            // What was settled meanwhile is not held any more.
+            {
+                let hub = core.hub();
+                lost.retain(|lease| hub.given.holds(lease));
+            }
+            if lost.is_empty() {
+                return;
+            }
             tracing::warn!(
                 lost = lost.len(),
                 "leases were lost: this process was silent for too long, and others deliver these"

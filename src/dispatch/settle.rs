@@ -76,6 +76,13 @@ impl Conclusion {
     }
 }
 
+    /// Its lease was lost: what was taken is so, and what was given up is delivered by others.
+    fn goes_on_elsewhere(&mut self) {
+        if let Verdict::Dead(_) = self.settlement.verdict {
+            self.end = None;
+        }
+    }
+
 impl End {
     fn report(self, events: &Events) {
         match self {
@@ -362,13 +369,15 @@ fn note(
     batch: &mut [Conclusion],
     answer: &Result<Vec<SettleOutcome>, BoxError>,
 ) {
-    report_all(core, batch);
     match answer {
         Ok(settled) => {
-            let lost = settled
-                .iter()
-                .filter(|one| **one == SettleOutcome::LeaseLost);
-            let lost = lost.count();
+            let mut lost = 0;
+            for (conclusion, outcome) in batch.iter_mut().zip(settled) {
+                if *outcome == SettleOutcome::LeaseLost {
+                    conclusion.goes_on_elsewhere();
+                    lost += 1;
+                }
+            }
             if lost > 0 {
                 tracing::warn!(lost, "leases were lost: others deliver these once more");
             }
@@ -376,6 +385,7 @@ fn note(
         Err(error) => tracing::error!(%error, "the outbox did not note how an attempt ended"),
     }
     let delays = batch
+    report_all(core, batch);
         .iter()
         .filter_map(|conclusion| match conclusion.settlement.verdict {
             Verdict::AgainIn(delay) => Some(delay),

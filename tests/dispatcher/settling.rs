@@ -82,3 +82,21 @@ async fn ends_that_cannot_be_noted_delay_no_others() {
     assert_eq!(left, ["0", "1", "2", "3", "4"]);
     assert!(world.posts.try_recv().is_err(), "none is sent again");
 }
+
+/// This process stood still for longer than a lease.
+#[tokio::test(start_paused = true)]
+async fn what_others_go_on_with_is_not_reported_as_given_up() {
+    let outbox = Faulty::durable().losing_leases();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    for (id, status) in [("a", 200), ("b", 410)] {
+        call(&dispatcher, "example.com", id).await;
+        world.post().await.answer(status);
+    }
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let rest = std::iter::from_fn(|| world.events.try_recv().ok());
+    let ends = rest.filter(|event| event.is_final());
+    assert_eq!(ends.count(), 0);
+    assert_eq!(dispatcher.outstanding(), 0);
+}
