@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     core::{Core, wake},
+    group::Bounds,
     hub::RuntimeLink,
     insert::caught,
     settle::settle,
@@ -63,7 +64,7 @@ pub(super) async fn begin(core: Arc<Core>, notice: Delivery) {
 async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
     let guard = Guard(&link);
     loop {
-        let mut batch = link.beginnings.next(MOST_AT_ONCE);
+        let mut batch = link.beginnings.next(&Bounds::at_most(MOST_AT_ONCE));
         if batch.is_empty() {
             std::mem::forget(guard);
             return;

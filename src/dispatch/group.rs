@@ -14,6 +14,34 @@ struct Backlog<T> {
     is_busy: bool,
 }
 
+/// Of what there are at most so many in a batch, and at most so many bytes, or one.
+pub(super) struct Bounds<T> {
+    pub(super) number: usize,
+    pub(super) bytes: usize,
+    pub(super) len: fn(&T) -> usize,
+}
+
+impl<T> Bounds<T> {
+    /// Of what has no bytes to speak of.
+    pub(super) fn at_most(number: usize) -> Self {
+        Self {
+            number,
+            bytes: usize::MAX,
+            len: |_| 0,
+        }
+    }
+
+    fn fitting(&self, things: &[T]) -> usize {
+        let mut bytes = 0_usize;
+        let fits = |&(at, thing): &(usize, &T)| {
+            bytes = bytes.saturating_add((self.len)(thing));
+            at == 0 || bytes <= self.bytes
+        };
+        let some = things.iter().take(self.number);
+        some.enumerate().take_while(fits).count()
+    }
+}
+
 impl<T> Group<T> {
     pub(super) fn new() -> Self {
         Self {
@@ -32,20 +60,21 @@ impl<T> Group<T> {
         !std::mem::replace(&mut waiting.is_busy, true)
     }
 
-    /// The next batch, of at most so many; empty when there is none, and nobody writes any more.
-    pub(super) fn next(&self, at_most: usize) -> Vec<T> {
+    /// The next batch; empty when there is none, and nobody writes any more.
+    pub(super) fn next(&self, bounds: &Bounds<T>) -> Vec<T> {
         let mut waiting = lock(&self.waiting);
-        if waiting.things.len() > at_most {
-            return waiting.things.drain(..at_most).collect();
+        let number = bounds.fitting(&waiting.things);
+        if waiting.things.len() > number {
+            return waiting.things.drain(..number).collect();
         }
         waiting.is_busy = !waiting.things.is_empty();
         std::mem::take(&mut waiting.things)
     }
 
     /// Of those that wait at most so many more, for whoever writes already.
-    pub(super) fn more(&self, at_most: usize) -> Vec<T> {
+    pub(super) fn more(&self, bounds: &Bounds<T>) -> Vec<T> {
         let things = &mut lock(&self.waiting).things;
-        let number = at_most.min(things.len());
+        let number = bounds.fitting(things);
         things.drain(..number).collect()
     }
 
@@ -71,11 +100,11 @@ mod tests {
         let group = Group::new();
         assert!(group.push([1]));
         assert!(!group.push([2]));
-        assert_eq!(group.next(9), [1, 2]);
+        assert_eq!(group.next(&Bounds::at_most(9)), [1, 2]);
         assert!(!group.push([3, 4, 5]));
-        assert_eq!(group.next(2), [3, 4]);
-        assert_eq!(group.next(2), [5]);
-        assert_eq!(group.next(2), [0; 0]);
+        assert_eq!(group.next(&Bounds::at_most(2)), [3, 4]);
+        assert_eq!(group.next(&Bounds::at_most(2)), [5]);
+        assert_eq!(group.next(&Bounds::at_most(2)), [0; 0]);
         assert!(group.push([6]), "nobody writes any more");
     }
 
@@ -83,10 +112,10 @@ mod tests {
     fn whoever_writes_takes_more() {
         let group = Group::new();
         let _ = group.push([1, 2, 3]);
-        assert_eq!(group.next(1), [1]);
-        assert_eq!(group.more(1), [2]);
-        assert_eq!(group.more(9), [3]);
-        assert_eq!(group.more(9), [0; 0]);
+        assert_eq!(group.next(&Bounds::at_most(1)), [1]);
+        assert_eq!(group.more(&Bounds::at_most(1)), [2]);
+        assert_eq!(group.more(&Bounds::at_most(9)), [3]);
+        assert_eq!(group.more(&Bounds::at_most(9)), [0; 0]);
         assert!(!group.push([4]), "it still writes");
     }
 
@@ -96,5 +125,20 @@ mod tests {
         let _ = group.push([1, 2]);
         assert_eq!(group.abandon(), [1, 2]);
         assert!(group.push([3]));
+    }
+
+    #[test]
+    fn a_batch_has_so_many_bytes_or_one_thing() {
+        let group = Group::new();
+        let bounds = || Bounds {
+            number: 9,
+            bytes: 10,
+            len: |thing: &usize| *thing,
+        };
+        let _ = group.push([0, 11, 4, 6, 1, 0, 0, 0]);
+        assert_eq!(group.next(&bounds()), [0]);
+        assert_eq!(group.next(&bounds()), [11]);
+        assert_eq!(group.next(&bounds()), [4, 6]);
+        assert_eq!(group.next(&bounds()), [1, 0, 0, 0]);
     }
 }

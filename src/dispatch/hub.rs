@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     begin::Beginning,
     group::Group,
-    held::{Expected, StoreState},
+    held::{Amount, StoreState},
     insert::Insertion,
     quarantine::Quarantine,
     scheduler::{AttemptEnd, Due, Scheduler, Source},
@@ -102,7 +102,7 @@ struct UnderWay {
 pub(super) struct Question {
     pub(super) which: Which,
     pub(super) want: Want,
-    pub(super) expected: Expected,
+    pub(super) expected: Amount,
 }
 
 /// What is to be done once the mutex is free.

@@ -5,12 +5,14 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::{
     sync::oneshot,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
 use super::{
     core::Core,
-    held::Expected,
+    group::Bounds,
+    held::Amount,
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::{release, settle},
@@ -33,8 +35,9 @@ pub(super) struct Insertion {
     reply: oneshot::Sender<Result<(), BoxError>>,
 }
 
-/// What one call inserts at most, in number and in bytes of payloads.
+/// What one call inserts at most, in number and in bytes.
 const MOST_AT_ONCE: usize = 1_024;
+const MOST_BYTES: usize = 32 << 20;
 
 /// How long it is until an outbox that has failed is asked again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
@@ -64,12 +67,29 @@ pub(super) fn insert_together(
 async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
     let guard = Guard(&link);
     loop {
-        let batch = link.insertions.next(MOST_AT_ONCE);
+        let batch = link.insertions.next(&bounds(&[]));
         if batch.is_empty() {
             std::mem::forget(guard);
             return;
         }
         insert(&core, &link, batch).await;
+        // Those that were waited for call again at once, or others have their turn: they come along.
+        yield_now().await;
+    }
+}
+
+/// What a call may insert beside these.
+fn bounds(beside: &[Insertion]) -> Bounds<Insertion> {
+    let len = |insertion: &Insertion| insertion.delivery.kept_len();
+    let bytes: usize = beside.iter().map(len).sum();
+    let number = match bytes < MOST_BYTES {
+        true => MOST_AT_ONCE.saturating_sub(beside.len()),
+        false => 0,
+    };
+    Bounds {
+        number,
+        bytes: MOST_BYTES.saturating_sub(bytes),
+        len,
     }
 }
 
@@ -102,10 +122,7 @@ async fn insert(core: &Arc<Core>, link: &Arc<RuntimeLink>, mut batch: Vec<Insert
         }
         sleep_until(again_at).await;
         pause = (2 * pause).min(PAUSES.1);
-        left.extend(
-            link.insertions
-                .more(MOST_AT_ONCE.saturating_sub(left.len())),
-        );
+        left.extend(link.insertions.more(&bounds(&left)));
         batch = left;
     }
 }
@@ -168,7 +185,7 @@ async fn insert_all(core: &Arc<Core>, batch: &[Insertion]) -> Result<Inserted, B
                 let deliveries = batch.iter().map(|insertion| &insertion.delivery);
                 hub.given.choose_leases(&hub.scheduler, deliveries)
             }
-            false => (vec![false; batch.len()], Expected::default()),
+            false => (vec![false; batch.len()], Amount::default()),
         }
     };
     let expected = ExpectedLeases {
@@ -194,7 +211,7 @@ struct Inserted {
 
 struct ExpectedLeases {
     core: Arc<Core>,
-    expected: Expected,
+    expected: Amount,
 }
 
 impl Drop for ExpectedLeases {

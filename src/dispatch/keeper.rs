@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     core::{Core, wake},
-    held::Expected,
+    held::Amount,
     hub::{RuntimeLink, Stop},
     scheduler::Source,
     settle::{Conclusion, release, settle, settle_together},
@@ -132,7 +132,7 @@ struct FetchRound {
     core: Arc<Core>,
     link: Arc<RuntimeLink>,
     which: Which,
-    expected: Expected,
+    expected: Amount,
     is_over: bool,
 }
 
@@ -161,14 +161,14 @@ impl FetchRound {
             next_due,
             ..
         } = fetched;
-        let number = deliveries.len();
+        let found = Amount::of(&deliveries);
         if core.is_stopped() {
             let leases = deliveries.iter().map(|leased| leased.lease);
             release(core, link, *which, leases);
-            self.end(Some(number), more, next_due);
+            self.end(Some(found), more, next_due);
             return;
         }
-        let mut jobs = Vec::with_capacity(number);
+        let mut jobs = Vec::with_capacity(deliveries.len());
         for leased in deliveries {
             match core.store(*which).read(&leased.stored) {
                 Ok(delivery) => {
@@ -182,10 +182,10 @@ impl FetchRound {
         }
         // Before the next question can be asked: it counts what is held.
         core.arrive(link, jobs, Source::Outbox);
-        self.end(Some(number), more, next_due);
+        self.end(Some(found), more, next_due);
     }
 
-    fn end(&self, found: Option<usize>, more: bool, next_due: Option<Duration>) {
+    fn end(&self, found: Option<Amount>, more: bool, next_due: Option<Duration>) {
         let mut hub = self.core.hub();
         let store = hub.store(self.which);
         store.end_fetch(self.expected, found, more, next_due, Instant::now());

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     core::{Core, wake},
+    group::Bounds,
     hub::RuntimeLink,
     store::Which,
 };
@@ -74,7 +75,6 @@ impl Conclusion {
             end.report(events);
         }
     }
-}
 
     /// Its lease was lost: what was taken is so, and what was given up is delivered by others.
     fn goes_on_elsewhere(&mut self) {
@@ -82,6 +82,7 @@ impl Conclusion {
             self.end = None;
         }
     }
+}
 
 impl End {
     fn report(self, events: &Events) {
@@ -189,8 +190,8 @@ impl Writer {
     async fn run(mut self) {
         loop {
             self.batch = match self.late.is_empty() {
-                true => self.link.conclusions.next(MOST_AT_ONCE),
-                false => self.link.conclusions.more(MOST_AT_ONCE),
+                true => self.link.conclusions.next(&Bounds::at_most(MOST_AT_ONCE)),
+                false => self.link.conclusions.more(&Bounds::at_most(MOST_AT_ONCE)),
             };
             if self.batch.is_empty() && self.late.is_empty() {
                 return;
@@ -384,8 +385,8 @@ fn note(
         }
         Err(error) => tracing::error!(%error, "the outbox did not note how an attempt ended"),
     }
-    let delays = batch
     report_all(core, batch);
+    let delays = batch
         .iter()
         .filter_map(|conclusion| match conclusion.settlement.verdict {
             Verdict::AgainIn(delay) => Some(delay),

@@ -10,7 +10,7 @@ use crate::{
     delivery::Delivery,
     dispatch::{scheduler::Scheduler, store::Job},
     endpoint::Host,
-    outbox::Lease,
+    outbox::{Lease, LeasedDelivery},
 };
 
 #[derive(Clone, Copy)]
@@ -26,12 +26,21 @@ pub(in crate::dispatch) struct HeldBounds {
     pub(in crate::dispatch) bytes: usize,
 }
 
-/// What an outbox has been asked to lease to this process. It counts as held from the question on, so
-/// that what is asked for at the same time exceeds no bound.
+/// How much of a durable outbox: held, asked for, or come.
 #[derive(Clone, Copy, Default)]
-pub(in crate::dispatch) struct Expected {
+pub(in crate::dispatch) struct Amount {
     pub(super) deliveries: usize,
     pub(super) bytes: usize,
+}
+
+impl Amount {
+    pub(in crate::dispatch) fn of(deliveries: &[LeasedDelivery]) -> Self {
+        let bytes = deliveries.iter().map(|leased| leased.stored.payload.len());
+        Self {
+            deliveries: deliveries.len(),
+            bytes: bytes.sum(),
+        }
+    }
 }
 
 impl StoreState {
@@ -42,8 +51,8 @@ impl StoreState {
         &mut self,
         scheduler: &Scheduler<Job>,
         deliveries: impl Iterator<Item = &'d Delivery>,
-    ) -> (Vec<bool>, Expected) {
-        let mut chosen = Expected::default();
+    ) -> (Vec<bool>, Amount) {
+        let mut chosen = Amount::default();
         if !self.is_durable || self.is_left_to_others {
             return (deliveries.map(|_| !self.is_durable).collect(), chosen);
         }
@@ -76,22 +85,22 @@ impl StoreState {
     }
 
     /// How much more can be held.
-    pub(super) fn left(&self) -> Expected {
+    pub(super) fn left(&self) -> Amount {
         let deliveries = self.held.len() + self.expected.deliveries;
         let bytes = self.held_bytes + self.expected.bytes;
-        Expected {
+        Amount {
             deliveries: self.bounds.deliveries.saturating_sub(deliveries),
             bytes: self.bounds.bytes.saturating_sub(bytes),
         }
     }
 
-    pub(super) fn expect(&mut self, more: Expected) {
+    pub(super) fn expect(&mut self, more: Amount) {
         self.expected.deliveries += more.deliveries;
         self.expected.bytes += more.bytes;
     }
 
     /// It is held by now, or will not come.
-    pub(in crate::dispatch) fn end_expecting(&mut self, no_more: Expected) {
+    pub(in crate::dispatch) fn end_expecting(&mut self, no_more: Amount) {
         self.expected.deliveries -= no_more.deliveries;
         self.expected.bytes -= no_more.bytes;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{runtime, time::Instant};
 
-use super::{Expected, POLL, StoreState, Turn};
+use super::{Amount, POLL, StoreState, Turn};
 use crate::{
     dispatch::{scheduler::Scheduler, store::Job},
     endpoint::Host,
@@ -48,7 +48,7 @@ impl StoreState {
         scheduler: &Scheduler<Job>,
         id: runtime::Id,
         now: Instant,
-    ) -> Option<(Want, Expected)> {
+    ) -> Option<(Want, Amount)> {
         let is_asked = self.fetching.is_some_and(|turn| turn.lasts(id, now));
         if is_asked || self.is_stuck() || self.fetch_at.is_none_or(|at| at > now) {
             return None;
@@ -73,13 +73,13 @@ impl StoreState {
         want.zip(expected)
     }
 
-    fn expected_of(&self, want: &Want) -> Expected {
+    fn expected_of(&self, want: &Want) -> Amount {
         match self.is_durable {
-            true => Expected {
+            true => Amount {
                 deliveries: want.deliveries,
                 bytes: want.bytes,
             },
-            false => Expected::default(),
+            false => Amount::default(),
         }
     }
 
@@ -106,23 +106,25 @@ impl StoreState {
         Some(want)
     }
 
-    /// A fetch has ended, with so many deliveries; `None` where it failed.
+    /// A fetch has ended, with so much; `None` where it failed.
     pub(in crate::dispatch) fn end_fetch(
         &mut self,
-        expected: Expected,
-        found: Option<usize>,
+        expected: Amount,
+        found: Option<Amount>,
         has_more: bool,
         next_due: Option<Duration>,
         now: Instant,
     ) {
         self.fetching = None;
         self.end_expecting(expected);
-        if found.is_some_and(|found| found < expected.deliveries) {
+        let has_left =
+            |found: Amount| found.deliveries < expected.deliveries && found.bytes < expected.bytes;
+        if found.is_some_and(has_left) {
             self.left_out.all_have_come();
         }
         let next_due = next_due.map(|due| now + due.min(LONGEST));
         let poll = (self.is_durable || found.is_none()).then_some(now + POLL);
-        let has_found = found.is_some_and(|found| found > 0);
+        let has_found = found.is_some_and(|found| found.deliveries > 0);
         let at_once = (has_more && has_found && self.has_room()).then_some(now);
         self.has_more = has_more || found.is_none();
         for at in [next_due, poll, at_once].into_iter().flatten() {

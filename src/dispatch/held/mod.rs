@@ -14,7 +14,7 @@ use std::{collections::HashMap, time::Duration};
 use foldhash::fast::RandomState;
 use tokio::{runtime, time::Instant};
 
-pub(super) use self::bounds::{Expected, HeldBounds};
+pub(super) use self::bounds::{Amount, HeldBounds};
 use self::{bounds::Held, left_out::LeftOut};
 use crate::{
     id::DeliveryId,
@@ -34,8 +34,9 @@ pub(super) struct StoreState {
     /// By lease, the runs that are recorded there. They hold reservations, and count in no bound here.
     runs: HashMap<DeliveryId, u64, RandomState>,
     left_out: LeftOut,
-    /// What is being inserted with a lease, or fetched: it may be held in a moment.
-    expected: Expected,
+    /// What is being inserted with a lease, or fetched: it may be held in a moment. It counts as held from the
+    /// question on, so that what is asked for at the same time exceeds no bound.
+    expected: Amount,
     /// When it is asked for what is due; `None` for when somebody says so.
     fetch_at: Option<Instant>,
     fetching: Option<Turn>,
@@ -81,7 +82,7 @@ impl StoreState {
             held_bytes: 0,
             runs: HashMap::default(),
             left_out: LeftOut::default(),
-            expected: Expected::default(),
+            expected: Amount::default(),
             fetch_at: None,
             fetching: None,
             has_more: false,
@@ -107,7 +108,6 @@ impl StoreState {
         Some(Lease::new(id, token))
     }
 
-    /// How many deliveries of a durable outbox are leased to this process.
     /// A call that settles takes long, in some runtime.
     pub(super) fn begin_stuck_call(&mut self) {
         self.stuck_calls += 1;
@@ -127,6 +127,7 @@ impl StoreState {
         [held, self.runs.get(id).copied()].contains(&Some(lease.token))
     }
 
+    /// How many deliveries of a durable outbox are leased to this process.
     #[cfg(feature = "metrics")]
     pub(super) fn held(&self) -> usize {
         self.held.len()

@@ -61,7 +61,7 @@ impl Stalled {
         self.state.leave_out(&self.scheduler, &host(name));
     }
 
-    fn fetch(&mut self) -> (Want, Expected) {
+    fn fetch(&mut self) -> (Want, Amount) {
         let now = Instant::now();
         self.state.fetch_at(now);
         let id = self.runtime.handle().id();
@@ -69,8 +69,16 @@ impl Stalled {
         asked.expect("there is room, and nobody is asking")
     }
 
-    /// It has brought so many.
-    fn end(&mut self, expected: Expected, found: Option<usize>) {
+    /// It has brought so many, with a byte each.
+    fn end(&mut self, expected: Amount, found: Option<usize>) {
+        let found = found.map(|number| Amount {
+            deliveries: number,
+            bytes: number,
+        });
+        self.end_with(expected, found);
+    }
+
+    fn end_with(&mut self, expected: Amount, found: Option<Amount>) {
         let now = Instant::now();
         self.state.end_fetch(expected, found, true, None, now);
     }
@@ -111,6 +119,20 @@ fn nobody_is_asked_for_by_name_once_all_have_come() {
     stalled.end(expected, Some(want.deliveries - 1));
     let (want, _) = stalled.fetch();
     assert_eq!(want.of(&host("answers.example")), 0);
+}
+
+#[test]
+fn a_large_payload_that_ends_a_fetch_may_leave_some() {
+    let mut stalled = Stalled::new();
+    stalled.leave_out("answers.example");
+    let (want, expected) = stalled.fetch();
+    let found = Amount {
+        deliveries: 1,
+        bytes: want.bytes,
+    };
+    stalled.end_with(expected, Some(found));
+    let (want, _) = stalled.fetch();
+    assert!(want.of(&host("answers.example")) > 0);
 }
 
 #[test]
