@@ -1,11 +1,11 @@
 //! Calls that were promised an answer and run: an outbox keeps that they do, until their delivery takes
 //! the place of it. What a process leaves of them when it ends is told to their endpoints.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -34,6 +34,9 @@ pub(super) struct Beginning {
 
 /// What one call records at most.
 const MOST_AT_ONCE: usize = 1_024;
+
+/// In seconds, when it is tried to forget what nobody knows of: within the time of a lease, if that is possible.
+const FORGOTTEN_IN: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// Resolves once the run is recorded, or cannot be: then nobody is told of it when the process ends.
 pub(super) async fn begin(core: Arc<Core>, notice: Delivery) {
@@ -86,7 +89,8 @@ impl Drop for Guard<'_> {
 }
 
 async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>) {
-    match begin_all(core, &batch).await {
+    let notices = batch.iter().map(|beginning| &beginning.notice);
+    match begin_all(core, notices).await {
         Ok(leases) => {
             for (beginning, lease) in batch.into_iter().zip(leases) {
                 if let Some(lease) = lease {
@@ -100,9 +104,28 @@ async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>
         }
         Err(error) => {
             let sentence = error.to_string();
-            for beginning in batch {
-                let _ = beginning.reply.send(Err(sentence.clone().into()));
+            let mut notices = Vec::with_capacity(batch.len());
+            for Beginning { notice, reply } in batch {
+                let _ = reply.send(Err(sentence.clone().into()));
+                notices.push(notice);
             }
+            link.handle
+                .spawn(forget(Arc::clone(core), Arc::clone(link), notices));
+        }
+    }
+}
+
+/// Nobody knows whether these are recorded. Nobody holds them, so that their endpoints would be told that they
+/// were interrupted while they run on: they are recorded once more, and forgotten.
+async fn forget(core: Arc<Core>, link: Arc<RuntimeLink>, notices: Vec<Delivery>) {
+    for pause in FORGOTTEN_IN {
+        sleep(Duration::from_secs(pause)).await;
+        if let Ok(leases) = begin_all(&core, notices.iter()).await {
+            for lease in leases.into_iter().flatten() {
+                let gone = Settlement::new(lease, Verdict::Delivered, None);
+                settle(&core, &link, Which::Given, gone.into());
+            }
+            return;
         }
     }
 }
@@ -117,10 +140,13 @@ fn hold(core: &Core, lease: Lease) {
     wake(keepers);
 }
 
-async fn begin_all(core: &Arc<Core>, batch: &[Beginning]) -> Result<Vec<Option<Lease>>, BoxError> {
+async fn begin_all<'n>(
+    core: &Arc<Core>,
+    notices: impl Iterator<Item = &'n Delivery>,
+) -> Result<Vec<Option<Lease>>, BoxError> {
     let store = core.store(Which::Given);
-    let new = |beginning: &Beginning| store.to_new(&beginning.notice, true);
-    let batch: Result<Vec<NewDelivery>, _> = batch.iter().map(new).collect();
+    let new = |notice: &Delivery| store.to_new(notice, true);
+    let batch: Result<Vec<NewDelivery>, _> = notices.map(new).collect();
     let asked = Arc::clone(&store.outbox).begin(batch?);
     let asked = caught(AssertUnwindSafe(asked));
     core.timed(Which::Given, OutboxCall::Begin, asked).await
@@ -135,13 +161,6 @@ impl Core {
         id: DeliveryId,
         failure: Option<FailReason>,
     ) {
-        let lease = self.hub().given.take_run(id);
-        if let Some(lease) = lease {
-            let gone = Settlement::new(lease, verdict, None);
-            settle(self, link, Which::Given, gone.into());
-        }
-    }
-}
         let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
         self.settle_run(link, id, verdict);
     }
@@ -152,3 +171,10 @@ impl Core {
     }
 
     fn settle_run(self: &Arc<Self>, link: &Arc<RuntimeLink>, id: DeliveryId, verdict: Verdict) {
+        let lease = self.hub().given.take_run(id);
+        if let Some(lease) = lease {
+            let gone = Settlement::new(lease, verdict, None);
+            settle(self, link, Which::Given, gone.into());
+        }
+    }
+}

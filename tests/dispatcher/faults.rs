@@ -13,12 +13,12 @@ use tower::service_fn;
 use tower_webhook::{
     BoxError, Delivery, Dispatcher, EventKind, Payload,
     event::{AttemptError, FailReason, Outcome},
-    outbox::Sealing,
+    outbox::{DeliveryFilter, DeliveryState, Page, Sealing},
 };
 
 use crate::{
     outboxes::{Answer, Faulty},
-    world::{World, call},
+    world::{World, call, run},
 };
 
 #[tokio::test(start_paused = true)]
@@ -149,4 +149,27 @@ async fn a_sink_is_told_everything_once() {
 fn an_outbox_in_memory_that_seals_for_a_disk_is_refused() {
     let outbox = Faulty::in_memory().sealing(Sealing::insecure_plaintext());
     let _ = Dispatcher::builder().with_outbox(outbox);
+}
+
+/// As where the connection is lost while a transaction is committed: told that it was interrupted, the endpoint
+/// would take the response for a repetition.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_which_nobody_knows_whether_it_is_recorded_is_forgotten() {
+    let outbox = Faulty::durable().losing_begin();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    let open = run(&dispatcher, "example.com", "a").await;
+    let running = DeliveryFilter::new().with_state(DeliveryState::Running);
+    let runs = async || {
+        let found = dispatcher.deliveries(&running, Page::first(9)).await;
+        found.unwrap().len()
+    };
+    assert_eq!(runs().await, 1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(runs().await, 0);
+    open.send(()).unwrap();
+    let post = world.post().await;
+    assert!(!post.request.headers().contains_key("x-webhook-failure"));
+    post.answer(200);
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
 }

@@ -4,7 +4,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -55,8 +55,11 @@ pub(crate) struct Faulty {
     inner: MemoryOutbox,
     durability: Durability,
     insert: Switch,
+    /// The first one is carried out, and fails all the same.
+    loses_begin: AtomicBool,
     oldest_due: Switch,
-    settle: Answer,
+    settle: Switch,
+    loses_leases: bool,
     close: Answer,
     sealing: Sealing,
     max_payload: Option<usize>,
@@ -66,6 +69,7 @@ pub(crate) struct Faulty {
     /// How long a renewal takes.
     renewal: Duration,
     inserted: Mutex<Vec<DeliveryId>>,
+    begun: Mutex<Vec<Option<Lease>>>,
 }
 
 impl Faulty {
@@ -74,8 +78,10 @@ impl Faulty {
             inner: MemoryOutbox::new(),
             durability: Durability::LocalDisk,
             insert: Switch::default(),
+            loses_begin: AtomicBool::new(false),
             oldest_due: Switch::default(),
-            settle: Answer::AsItIs,
+            settle: Switch::default(),
+            loses_leases: false,
             close: Answer::AsItIs,
             sealing: Sealing::in_memory(),
             max_payload: None,
@@ -83,6 +89,7 @@ impl Faulty {
             renewed: Arc::default(),
             renewal: Duration::ZERO,
             inserted: Mutex::default(),
+            begun: Mutex::default(),
         }
     }
 
@@ -95,6 +102,11 @@ impl Faulty {
 
     pub(crate) fn insert(self, insert: Answer) -> Self {
         self.insert.set(insert);
+        self
+    }
+
+    pub(crate) fn losing_begin(self) -> Self {
+        self.loses_begin.store(true, Ordering::SeqCst);
         self
     }
 
@@ -132,7 +144,21 @@ impl Faulty {
     }
 
     pub(crate) fn settle(self, settle: Answer) -> Self {
-        Self { settle, ..self }
+        self.settle.set(settle);
+        self
+    }
+
+    /// To change what becomes of settlements.
+    pub(crate) fn settlements(&self) -> Switch {
+        self.settle.clone()
+    }
+
+    /// By the time of the settlement, others have what is settled.
+    pub(crate) fn losing_leases(self) -> Self {
+        Self {
+            loses_leases: true,
+            ..self
+        }
     }
 
     pub(crate) fn renewal(self, takes: Duration) -> Self {
@@ -197,11 +223,24 @@ impl Outbox for Faulty {
         if batch.iter().any(never) {
             return Err("a row that cannot be written".into());
         }
-        answer(self.settle, self.inner.settle(batch)).await
+        if self.loses_leases {
+            return Ok(vec![SettleOutcome::LeaseLost; batch.len()]);
+        }
+        answer(self.settle.get(), self.inner.settle(batch)).await
     }
 
     async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
-        self.inner.begin(runs).await
+        let begun = self.inner.begin(runs).await?;
+        if self.loses_begin.swap(false, Ordering::SeqCst) {
+            // Whoever begins these again is given their leases.
+            *self.begun.lock().unwrap() = begun;
+            return Err("the connection is lost".into());
+        }
+        let lost = self.begun.lock().unwrap().drain(..).collect::<Vec<_>>();
+        match lost.is_empty() {
+            true => Ok(begun),
+            false => Ok(lost),
+        }
     }
 
     async fn renew(&self, leases: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {

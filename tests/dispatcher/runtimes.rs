@@ -10,18 +10,24 @@ use futures::FutureExt;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::Barrier,
+    time::timeout,
 };
-use tower_webhook::{Dispatcher, EventKind};
+use tower_webhook::{Dispatcher, Event, EventKind};
 
 use crate::{
     outboxes::{Answer, Faulty},
-    world::{World, call},
+    world::{World, call, run},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn paused_runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
 }
 
 fn kinds(world: &mut World) -> Vec<EventKind> {
@@ -105,6 +111,29 @@ fn what_a_runtime_that_ends_has_under_way_is_gone_on_with_by_one_that_lives() {
         assert_eq!((post.id(), post.attempt()), ("a", "1"));
         post.answer(200);
         assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    });
+}
+
+/// What it had waited for is settled in another one, and that fetches.
+#[test]
+fn a_runtime_that_ends_while_the_outbox_hangs_stops_no_fetches() {
+    let outbox = Faulty::durable().settle(Answer::Never);
+    let settlements = outbox.settlements();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    paused_runtime().block_on(async {
+        call(&dispatcher, "example.com", "a").await;
+        world.post().await.answer(200);
+        // As soon as the outbox has taken too long.
+        assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    });
+    settlements.set(Answer::AsItIs);
+    paused_runtime().block_on(async {
+        call(&dispatcher, "example.com", "b").await;
+        world.post().await.answer(404);
+        let again = timeout(600 * SECOND, world.posts.recv()).await;
+        let again = again.expect("it is fetched once it is due again").unwrap();
+        assert_eq!((again.id(), again.attempt()), ("b", "2"));
     });
 }
 
@@ -239,6 +268,66 @@ fn what_is_accepted_outside_a_runtime_is_delivered_in_one_that_lives() {
             assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
         });
     }
+}
+
+/// What an application drops with its runtime may call once more.
+#[test]
+fn a_call_in_a_runtime_that_ends_leaves_nothing_behind() {
+    struct CallAtTheEnd(Dispatcher);
+
+    impl Drop for CallAtTheEnd {
+        fn drop(&mut self) {
+            let _ = call(&self.0, "example.com", "a").now_or_never();
+        }
+    }
+
+    for outbox in [Faulty::in_memory(), Faulty::durable()] {
+        let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+        let dispatcher = builder.build();
+        let ending = runtime();
+        ending.block_on(async { dispatcher.start() });
+        let at_the_end = CallAtTheEnd(dispatcher.clone());
+        ending.spawn(async move {
+            let _at_the_end = at_the_end;
+            std::future::pending::<()>().await;
+        });
+        // Both tasks are driven, so that they are dropped in the order in which they came.
+        ending.block_on(tokio::task::yield_now());
+        drop(ending);
+        let living = Runtime::new().unwrap();
+        living.block_on(async { dispatcher.start() });
+        let status = futures::executor::block_on(call(&dispatcher, "example.com", "b"));
+        assert_eq!(status, 200);
+        living.block_on(async {
+            let is_done = |event: &Event| {
+                let is_b = event.request_id().is_some_and(|id| id.as_str() == "b");
+                is_b && *event.kind() == EventKind::Delivered { attempts: 1 }
+            };
+            loop {
+                tokio::select! {
+                    post = world.posts.recv() => post.unwrap().answer(200),
+                    event = world.events.recv() => if is_done(&event.unwrap()) { break },
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn the_endpoint_of_a_run_whose_runtime_has_ended_is_told_by_another() {
+    let outbox = Faulty::durable();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    let living = Runtime::new().unwrap();
+    living.block_on(async { dispatcher.start() });
+    let ending = Runtime::new().unwrap();
+    let _open = ending.block_on(run(&dispatcher, "example.com", "a"));
+    drop(ending);
+    living.block_on(async {
+        let notice = world.post().await;
+        assert_eq!(notice.request.headers()["x-webhook-failure"], "interrupted");
+        notice.answer(200);
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -142,4 +142,17 @@ pub(crate) fn gated() -> (
         }
     });
     (open, service)
+}
+
+/// Makes a call that is promised its response, and runs until the test lets it go.
+pub(crate) async fn run(dispatcher: &Dispatcher, host: &str, id: &str) -> oneshot::Sender<()> {
+    let (open, service) = gated();
+    let layer = WebhookLayer::new().with_dispatcher(dispatcher.clone());
+    let service = layer.with_async_requests().layer(service);
+    let mut request = ask(host, id);
+    let respond = HeaderValue::from_static("respond-async");
+    request.headers_mut().insert("prefer", respond);
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 202);
+    open
 }
