@@ -101,6 +101,7 @@ enum Fault {
     RunKeepsItsLease,
     RunOutlivesItsEnd,
     RunIsForgotten,
+    NoticeStays,
     CloseLosesRuns,
     DeliveredIsListedAsWaiting,
     DeliveredIsSentAgain,
@@ -109,7 +110,7 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 38] = [
         Self::NoLeases,
         Self::LeasesInAnotherOrder,
         Self::InsertLeasesNothing,
@@ -142,6 +143,7 @@ impl Fault {
         Self::RunKeepsItsLease,
         Self::RunOutlivesItsEnd,
         Self::RunIsForgotten,
+        Self::NoticeStays,
         Self::CloseLosesRuns,
         Self::DeliveredIsListedAsWaiting,
         Self::DeliveredIsSentAgain,
@@ -235,6 +237,13 @@ impl Outbox for Broken {
             return Ok(vec![None]);
         }
         let run = self.run(batch[0].stored.id);
+        if self.has(Fault::NoticeStays)
+            && let Some((notice, _)) = &run
+            && let Some(record) = self.inner.get(notice.id).await?
+            && record.state != DeliveryState::Running
+        {
+            batch[0].stored = notice.clone();
+        }
         let asked: Vec<_> = batch
             .iter()
             .map(|new| new.lease.then(|| Lease::new(new.stored.id, 7)))

@@ -121,8 +121,10 @@ pub trait Outbox: Send + Sync + 'static {
     ///
     /// [`insert`](Self::insert) of the same id takes the place of a run, with another lease; settling a run
     /// as delivered forgets it. Where neither has happened when the lease runs out, or is handed back, the
-    /// run is due as any delivery is, for [`fetch`](Self::fetch). An id that is there already is left as it
-    /// is, and gets no lease.
+    /// run is due as any delivery is, for [`fetch`](Self::fetch): a
+    /// [notice](crate::event::FailReason::Interrupted). Where the response comes after all, its `insert` takes the
+    /// place of the notice, be that due, leased to anybody, or a dead letter. An id that is there already is left
+    /// as it is by `begin`, and gets no lease.
     ///
     /// `None` for one of them says that it is not kept. Default: none is, and nobody is told of a run that
     /// was cut off.

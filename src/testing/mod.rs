@@ -94,6 +94,7 @@ pub async fn violations<O: Outbox>(make: impl AsyncFn() -> O) -> Vec<Violation> 
         insert_takes_the_place_of_a_run: "insert takes the place of a run, with another lease",
         a_run_that_has_ended_is_gone: "a run that is settled is never due",
         a_run_that_is_handed_back_is_told: "a run that is handed back is due as what was kept of it, unless its response comes first",
+        a_late_response_takes_the_place_of_its_notice: "a late response takes the place of its notice",
         close_hands_runs_back: "close hands runs back, and loses none",
         a_dropped_call_loses_nothing: "a call that is dropped half-way loses nothing",
         many_calls_at_once: "calls that are made at the same time do not get in each other's way",

@@ -16,10 +16,11 @@ use crate::{
 /// Locks in id order, so that two such transactions cannot deadlock.
 const LOCK: &str = "
     SELECT id, run AND state <> 'dead' AS is_run,
-           state = 'waiting' OR state = 'leased' AND owner = $2 AS is_free
+           coalesce(failure = 'interrupted', false) AS is_notice,
+           coalesce(state = 'waiting' OR state = 'leased' AND owner = $2, false) AS is_free
     FROM delivery WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
 
-/// Replaces runs by their responses.
+/// Replaces runs, and notices that they were interrupted, by their responses.
 const REPLACE: &str = "
     WITH new AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int4[], $5::text[], $6::text[],
@@ -31,7 +32,8 @@ const REPLACE: &str = "
         UPDATE delivery d SET
             request_id = new.request_id, host = new.host, status = new.status,
             failure = new.failure, key = new.key, payload_len = new.payload_len,
-            accepted_at = new.accepted_at, run = false, due_at = now(),
+            accepted_at = new.accepted_at, run = false, attempt = 1, due_at = now(),
+            died_at = NULL, reason = NULL,
             state = CASE WHEN lease THEN 'leased' ELSE 'waiting' END,
             owner = CASE WHEN lease THEN $13 END,
             token = CASE WHEN lease THEN $14 END,
@@ -47,12 +49,21 @@ const LEASE: &str = "
         leased_until = clock_timestamp() + $4 * interval '1 millisecond'
     WHERE id = ANY ($1::uuid[])";
 
-/// The state of an existing row, as far as an insert cares.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    Run,
-    Free,
-    Taken,
+/// What an insert meets where its id exists already.
+#[derive(Clone, Copy, Default)]
+struct Met {
+    is_run: bool,
+    /// It tells that a run was interrupted, or has died with that.
+    is_notice: bool,
+    /// It waits, or is leased to this owner.
+    is_free: bool,
+}
+
+impl Met {
+    /// A response is not lost, whoever tells just now that there is none.
+    fn makes_way_for(self, row: &NewRow) -> bool {
+        self.is_run || self.is_notice && !row.is_notice()
+    }
 }
 
 pub(crate) async fn insert(
@@ -63,14 +74,14 @@ pub(crate) async fn insert(
     let token = Leaser::new_token();
     let leased = transactions
         .run_steps(Mode::Durable, async |client| {
-            let places = lock(client, leaser, known).await?;
-            let place = |row: &NewRow| places.get(&row.id()).copied().unwrap_or(Place::Taken);
+            let met = lock(client, leaser, known).await?;
+            let met = |row: &NewRow| met.get(&row.id()).copied().unwrap_or_default();
             let (mut replaced, mut free) = (HashMap::new(), Vec::new());
             for (_, row) in known {
-                match place(row) {
-                    Place::Run => drop(replaced.insert(row.id(), *row)),
-                    Place::Free if row.wants_lease() => free.push(SqlId(row.id())),
-                    _ => {}
+                if met(row).makes_way_for(row) {
+                    replaced.insert(row.id(), *row);
+                } else if met(row).is_free && row.wants_lease() {
+                    free.push(SqlId(row.id()));
                 }
             }
             if !replaced.is_empty() {
@@ -94,8 +105,8 @@ pub(crate) async fn insert(
                 client.query_typed(LEASE, &params).await?;
             }
             let lease = |row: &NewRow| {
-                let is_leased = row.wants_lease() && place(row) != Place::Taken;
-                is_leased.then(|| Lease::new(row.id(), token.cast_unsigned()))
+                let is_ours = met(row).makes_way_for(row) || met(row).is_free;
+                (row.wants_lease() && is_ours).then(|| Lease::new(row.id(), token.cast_unsigned()))
             };
             Ok(known.iter().map(|(_, row)| lease(row)).collect())
         })
@@ -107,17 +118,17 @@ async fn lock(
     client: &Client,
     leaser: Leaser,
     known: &[(usize, &NewRow)],
-) -> Result<HashMap<DeliveryId, Place>, tokio_postgres::Error> {
+) -> Result<HashMap<DeliveryId, Met>, tokio_postgres::Error> {
     let ids: Vec<_> = known.iter().map(|(_, row)| SqlId(row.id())).collect();
     let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&leaser.owner, Type::INT8)];
-    let mut places = HashMap::new();
+    let mut all = HashMap::new();
     for row in client.query_typed(LOCK, &params).await? {
-        let place = match (row.try_get(1)?, row.try_get::<_, Option<bool>>(2)?) {
-            (true, _) => Place::Run,
-            (false, Some(true)) => Place::Free,
-            _ => Place::Taken,
+        let met = Met {
+            is_run: row.try_get(1)?,
+            is_notice: row.try_get(2)?,
+            is_free: row.try_get(3)?,
         };
-        places.insert(row.try_get::<_, SqlId>(0)?.0, place);
+        all.insert(row.try_get::<_, SqlId>(0)?.0, met);
     }
-    Ok(places)
+    Ok(all)
 }

@@ -14,7 +14,9 @@ use super::{
     },
     kept::{Kept, KeptLimits},
 };
-use crate::{delivery::Payload, endpoint::Host, error::BoxError, id::DeliveryId};
+use crate::{
+    delivery::Payload, endpoint::Host, error::BoxError, event::FailReason, id::DeliveryId,
+};
 
 /// The deliveries of this process. Every call is a small change under one lock.
 pub(super) struct Rows {
@@ -66,8 +68,11 @@ impl Rows {
 
     pub(super) fn insert(&mut self, new: NewDelivery, now: Instant) -> Option<Lease> {
         let id = new.stored.id;
-        // It takes the place of its run.
-        if self.by_id.get(&id).is_some_and(|row| row.is_run) {
+        // It takes the place of its run, and of the notice that this was interrupted, whatever has become
+        // of that.
+        let is_notice = |stored: &StoredDelivery| stored.failure == Some(FailReason::Interrupted);
+        let makes_way = |row: &Row| row.is_run || is_notice(&row.stored) && !is_notice(&new.stored);
+        if self.by_id.get(&id).is_some_and(makes_way) {
             self.forget(id);
         }
         let (is_new, is_alive) = match self.by_id.entry(id) {
@@ -101,10 +106,14 @@ impl Rows {
     }
 
     fn forget(&mut self, id: DeliveryId) {
-        if let Some(row) = self.by_id.remove(&id)
-            && let State::Waiting(due) = row.state
-        {
-            self.waiting.remove(&(due, id));
+        let Some(row) = self.by_id.remove(&id) else {
+            return;
+        };
+        match row.state {
+            State::Waiting(due) => drop(self.waiting.remove(&(due, id))),
+            State::Leased(_) => {}
+            State::Dead => self.dead.retain(|other| other != id),
+            State::Ended { .. } => self.history.retain(|other| other != id),
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::{
     delivery::Delivery,
-    event::FailReason,
+    event::{AttemptError, FailReason, Outcome},
     outbox::{DeliveryState, Lease, NewDelivery, Outbox, SettleOutcome, Verdict},
     testing::fixture::{
         Judgement, SOON, begin, delivery, ensure, fetch_all, fetch_one_within, ids, is,
@@ -130,6 +130,34 @@ pub(in crate::testing) async fn a_run_that_is_handed_back_is_told(
         nothing_is_due(&outbox, "the response has its place").await?;
         let settled = settle(&outbox, lease, Verdict::Delivered).await?;
         ensure!(settled == SettleOutcome::Done, "its lease is lost");
+    }
+    Ok(())
+}
+
+pub(in crate::testing) async fn a_late_response_takes_the_place_of_its_notice(
+    outbox: impl Outbox,
+) -> Judgement {
+    let dead = Verdict::Dead(Outcome::Failed(AttemptError::Client));
+    for verdict in [None, Some(Verdict::AgainIn(Duration::ZERO)), Some(dead)] {
+        let response = delivery("a.example", "response");
+        let mut notice = response.with_payload("notice");
+        notice.parts_mut().failure = Some(FailReason::Interrupted);
+        let Some(run) = begin(&outbox, &notice).await? else {
+            return Ok(());
+        };
+        settle(&outbox, run, Verdict::Released).await?;
+        let told = fetch_one_within(&outbox, SOON).await?;
+        // Its endpoint is being told, is to be told once more, or could not be told.
+        if let Some(verdict) = verdict {
+            settle(&outbox, told.lease, verdict).await?;
+        }
+        let lease = put_leased(&outbox, &response).await?;
+        settle(&outbox, lease, Verdict::Released).await?;
+        let found = fetch_one_within(&outbox, SOON).await?;
+        let is_response = found.stored.payload.to_bytes() == "response";
+        ensure!(is_response, "the response is gone, and its notice is due");
+        settle(&outbox, found.lease, Verdict::Delivered).await?;
+        nothing_is_due(&outbox, "the response was delivered").await?;
     }
     Ok(())
 }

@@ -13,4 +13,7 @@ mod kill_server;
 mod migrations;
 mod runtimes;
 mod tls;
+mod notices;
+mod outages;
+mod repeated_runs;
 mod whole_way;
