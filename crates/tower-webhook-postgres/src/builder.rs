@@ -143,8 +143,9 @@ impl PostgresOutboxBuilder {
     /// How long a lease lasts without renewal, by the server's clock. Default: 10 seconds, at least 100 ms.
     ///
     /// The dispatcher renews leases three times in that time, however long an attempt takes. It is the delay
-    /// before the deliveries of a killed process are attempted elsewhere. A process that is cut off from
-    /// the server for longer loses its leases, and those deliveries are made twice.
+    /// before the deliveries of a killed process are attempted elsewhere, and half as long again after the
+    /// server was away, so that everybody can renew first. A process that alone is cut off from the server for
+    /// longer loses its leases, and those deliveries are made twice.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(100));
         self

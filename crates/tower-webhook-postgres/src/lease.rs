@@ -10,6 +10,7 @@ use tower_webhook::outbox::Lease;
 
 use crate::{
     PostgresOutboxError,
+    reclaim_times::ReclaimTimes,
     transaction::{Mode, Param, Statement, Transactions},
     value::{SqlId, to_ms},
 };
@@ -56,11 +57,6 @@ const RELEASE: &str = "
 
 /// Rows changed by one transaction at most.
 const AT_ONCE: i64 = 512;
-/// Expired leases are looked for every tenth of a lease within these bounds, and that takes at most one part
-/// in `PART` of the time.
-const MOST_OFTEN: Duration = Duration::from_millis(50);
-const LEAST_OFTEN: Duration = Duration::from_secs(1);
-const PART: u32 = 20;
 
 impl Leaser {
     pub(crate) fn new(lease: Duration) -> Self {
@@ -146,39 +142,22 @@ pub(crate) async fn release(
     transactions.run(Mode::Quick, &[release]).await.map(drop)
 }
 
-/// Periodically makes deliveries due again whose lease has expired, whichever process held it.
-pub(crate) struct Reclaim {
-    every: Duration,
-    next: Instant,
-}
-
-impl Reclaim {
-    pub(crate) fn new(lease: Duration) -> Self {
-        Self {
-            every: (lease / 10).clamp(MOST_OFTEN, LEAST_OFTEN),
-            next: Instant::now(),
-        }
+/// Makes deliveries due again whose lease has expired, whichever process held it, if it is time for that.
+pub(crate) async fn reclaim(
+    transactions: &Transactions,
+    times: &mut ReclaimTimes,
+) -> Result<(), PostgresOutboxError> {
+    let began = Instant::now();
+    if !times.is_due(began) {
+        return Ok(());
     }
-
-    pub(crate) async fn run_if_due(
-        &mut self,
-        transactions: &Transactions,
-    ) -> Result<(), PostgresOutboxError> {
-        let began = Instant::now();
-        if began < self.next {
-            return Ok(());
-        }
-        let reclaim = Statement::new(RECLAIM, vec![(&AT_ONCE, Type::INT8)]);
-        let found = transactions.run(Mode::Quick, &[reclaim]).await?;
-        let reclaimed = found.iter().flatten().count();
-        if reclaimed > 0 {
-            tracing::warn!(reclaimed, "leases in the PostgreSQL outbox had run out");
-        }
-        // After a full batch, the next fetch continues at once.
-        self.next = match reclaimed < usize::try_from(AT_ONCE).unwrap_or(0) {
-            true => Instant::now() + (began.elapsed() * PART).max(self.every),
-            false => began,
-        };
-        Ok(())
+    let reclaim = Statement::new(RECLAIM, vec![(&AT_ONCE, Type::INT8)]);
+    let found = transactions.run(Mode::Quick, &[reclaim]).await?;
+    let reclaimed = found.iter().flatten().count();
+    if reclaimed > 0 {
+        tracing::warn!(reclaimed, "leases in the PostgreSQL outbox had run out");
     }
 }
+    let is_all = reclaimed < usize::try_from(AT_ONCE).unwrap_or(0);
+    times.end(is_all, began, Instant::now());
+    Ok(())

@@ -140,6 +140,7 @@ mod outbox;
 mod parts;
 mod read;
 mod settle;
+mod reclaim_times;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,10 @@ use crate::{
     fetch,
     insert::{self, NewRow},
     lease,
-    lease::Reclaim,
-    read, settle, sweep,
+    permits::Permits,
+    read,
+    reclaim_times::ReclaimTimes,
+    settle, sweep,
     thread::Shared,
 };
 
@@ -74,13 +76,13 @@ impl Shared {
 
     pub(crate) async fn fetch(&self, mut calls: UnboundedReceiver<Fetch>) {
         let mut fetch = fetch::Fetch::default();
-        let mut reclaim = Reclaim::new(self.settings.lease);
+        let mut reclaim_times = ReclaimTimes::new(self.settings.lease, Instant::now());
         while let Some(call) = calls.recv().await {
             if call.is_abandoned() {
                 continue;
             }
             let found = async {
-                reclaim.run_if_due(&self.transactions).await?;
+                lease::reclaim(&self.transactions, &mut reclaim_times).await?;
                 let want = &call.question;
                 let limit = self.settings.fleet_limit;
                 claim::fetch(&self.transactions, self.leaser, &mut fetch, want, limit).await
@@ -94,6 +96,7 @@ impl Shared {
             if !is_heard
                 && let Err(error) = lease::release(&self.transactions, self.leaser, &leases).await
             {
+            reclaim_times.note_fetch(found.is_ok(), Instant::now());
                 tracing::debug!(%error, "leases that nobody waited for will run out");
             }
         }
