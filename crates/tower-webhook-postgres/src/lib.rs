@@ -138,6 +138,7 @@ mod migrations;
 mod name;
 mod outbox;
 mod parts;
+mod permits;
 mod read;
 mod settle;
 mod reclaim_times;

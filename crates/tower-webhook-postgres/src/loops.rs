@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use tokio::sync::{Semaphore, mpsc::UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tower_webhook::outbox::Lease;
 
 use crate::{
     PostgresOutboxError, PostgresOutboxErrorKind as Kind, claim,
@@ -20,8 +21,6 @@ use crate::{
 /// The most deliveries and payload bytes in one transaction.
 const GROUP: usize = 1_024;
 const GROUP_BYTES: usize = 32 << 20;
-/// The most administrative calls that run at once, but for short ones.
-const READS: usize = 2;
 
 impl Shared {
     pub(crate) async fn insert(&self, mut calls: UnboundedReceiver<Insert>) {
@@ -115,20 +114,15 @@ impl Shared {
     /// Runs each call in its own task, so that a long one does not delay a close. At shutdown no caller is
     /// left, and the remaining tasks are aborted.
     pub(crate) async fn run_errands(self: &Rc<Self>, mut errands: UnboundedReceiver<Errand>) {
-        let reads = Rc::new(Semaphore::new(READS));
+        let permits = Rc::new(Permits::new());
         let mut tasks = tokio::task::JoinSet::new();
         while let Some(errand) = errands.recv().await {
             while tasks.try_join_next().is_some() {}
-            let (shared, reads) = (Rc::clone(self), Rc::clone(&reads));
+            let (shared, permits) = (Rc::clone(self), Rc::clone(&permits));
             tasks.spawn_local(async move {
-                let is_short = match &errand {
-                    Errand::Close(_) | Errand::OldestDue(_) => true,
-                    Errand::Redeliver(call) | Errand::Cancel(call) => call.question.id().is_some(),
-                    Errand::List(_) | Errand::Payload(_) => false,
-                };
-                let _permit = match is_short {
-                    true => None,
-                    false => Some(reads.acquire().await),
+                let _permit = match permits.of(&errand) {
+                    None => None,
+                    Some(permits) => Some(permits.acquire().await),
                 };
                 shared.run_errand(errand).await;
             });
