@@ -11,11 +11,19 @@ use crate::{
     PostgresOutboxError, known,
     lease::Leaser,
     transaction::{Mode, Param, Statement, Transactions},
+    unheard::Unheard,
     value::{Body, SqlId, storable, to_i64},
 };
 
 /// Inserts all rows with one statement and returns the ids that were new.
 const INSERT: &str = include_str!("insert.sql");
+
+const TAKE_BACK: &str = "
+    UPDATE delivery SET token = $3,
+        leased_until = clock_timestamp() + $4 * interval '1 millisecond'
+    WHERE id = ANY ($1::uuid[]) AND state = 'leased' AND run AND owner = $2
+        AND (token = $3 OR id = ANY ($5::uuid[]))
+    RETURNING id";
 
 /// A new delivery or run.
 pub(crate) struct NewRow {
@@ -48,6 +56,11 @@ impl NewRow {
     pub(crate) fn wants_lease(&self) -> bool {
         self.is_run || self.new.lease
     }
+
+    /// Whether it tells that a run was interrupted.
+    pub(crate) fn is_notice(&self) -> bool {
+        self.new.stored.failure == Some(FailReason::Interrupted)
+    }
 }
 
 /// Inserts the rows and returns their leases, in order.
@@ -58,6 +71,7 @@ pub(crate) async fn insert(
     transactions: &Transactions,
     leaser: Leaser,
     rows: &[NewRow],
+    unheard: &Unheard,
 ) -> Result<Vec<Option<Lease>>, PostgresOutboxError> {
     let token = Leaser::new_token();
     let (mut seen, mut once) = (HashSet::new(), Columns::default());
@@ -83,9 +97,9 @@ pub(crate) async fn insert(
         added.insert(row.try_get::<_, SqlId>(0)?.0);
     }
     let met = |row: &&NewRow| row.is_run && !added.contains(&row.id());
-    let met: Vec<_> = rows.iter().filter(met).map(|row| SqlId(row.id())).collect();
+    let met: Vec<_> = rows.iter().filter(met).map(NewRow::id).collect();
     if !met.is_empty() {
-        added.extend(own(transactions, leaser, token, &met).await?);
+        added.extend(take_back(transactions, leaser, token, &met, unheard).await?);
     }
     let mut leases = Vec::with_capacity(rows.len());
     let mut known = Vec::new();
@@ -106,22 +120,27 @@ pub(crate) async fn insert(
     Ok(leases)
 }
 
-/// Runs that an earlier try of this call committed before its connection was lost.
-async fn own(
+/// Leases runs again that this owner has begun, and nobody knows that: an earlier try of this call committed
+/// before its connection was lost, or an earlier call did whose caller did not hear of it.
+async fn take_back(
     transactions: &Transactions,
     leaser: Leaser,
     token: i64,
-    ids: &[SqlId],
+    met: &[DeliveryId],
+    unheard: &Unheard,
 ) -> Result<Vec<DeliveryId>, PostgresOutboxError> {
-    let own = Statement::new(
-        "SELECT id FROM delivery WHERE id = ANY ($1::uuid[]) AND owner = $2 AND token = $3",
-        vec![
-            (&ids, Type::UUID_ARRAY),
-            (&leaser.owner, Type::INT8),
-            (&token, Type::INT8),
-        ],
-    );
-    let found = transactions.run(Mode::Look, &[own]).await?;
+    let unheard = met.iter().filter(|id| unheard.contains(**id));
+    let unheard: Vec<_> = unheard.copied().map(SqlId).collect();
+    let met: Vec<_> = met.iter().copied().map(SqlId).collect();
+    let params: Vec<Param<'_>> = vec![
+        (&met, Type::UUID_ARRAY),
+        (&leaser.owner, Type::INT8),
+        (&token, Type::INT8),
+        (&leaser.ms, Type::INT8),
+        (&unheard, Type::UUID_ARRAY),
+    ];
+    let take_back = Statement::new(TAKE_BACK, params);
+    let found = transactions.run(Mode::Durable, &[take_back]).await?;
     let id = |row: &tokio_postgres::Row| Ok(row.try_get::<_, SqlId>(0)?.0);
     found.iter().flatten().map(id).collect()
 }

@@ -147,6 +147,7 @@ mod sweep;
 mod tests;
 mod thread;
 mod transaction;
+mod unheard;
 mod upkeep;
 mod value;
 

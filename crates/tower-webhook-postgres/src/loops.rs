@@ -1,6 +1,6 @@
 //! The thread's loops, one for each kind of call.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tower_webhook::outbox::Lease;
@@ -16,6 +16,7 @@ use crate::{
     reclaim_times::ReclaimTimes,
     settle, sweep,
     thread::Shared,
+    unheard::Unheard,
 };
 
 /// The most deliveries and payload bytes in one transaction.
@@ -29,6 +30,7 @@ impl Shared {
             let bytes = batch.iter().map(|new| new.stored.payload.len());
             (batch.len(), bytes.sum())
         };
+        let mut unheard = Unheard::default();
         while let Some(group) = self.gather(&mut calls, size).await {
             let (mut rows, mut waiting) = (Vec::new(), Vec::new());
             for call in group {
@@ -41,9 +43,16 @@ impl Shared {
                 waiting.push((call, batch.len()));
                 rows.extend(batch.into_iter().map(|new| NewRow { new, is_run }));
             }
-            match insert::insert(&self.transactions, self.leaser, &rows).await {
-                Ok(leases) => tell_each(waiting, leases),
-                Err(error) => fail_each(waiting, &error),
+            let runs = rows.iter().filter(|row| row.is_run).map(NewRow::id);
+            match insert::insert(&self.transactions, self.leaser, &rows, &unheard).await {
+                Ok(leases) => {
+                    unheard.remove(runs);
+                    tell_leases(waiting, leases, &mut unheard);
+                }
+                Err(error) => {
+                    unheard.add(runs);
+                    fail_each(waiting, &error);
+                }
             }
         }
     }
@@ -87,6 +96,7 @@ impl Shared {
                 claim::fetch(&self.transactions, self.leaser, &mut fetch, want, limit).await
             };
             let found = found.await;
+            reclaim_times.note_fetch(found.is_ok(), Instant::now());
             let leases: Vec<_> = match &found {
                 Ok(found) => found.deliveries.iter().map(|one| one.lease).collect(),
                 Err(_) => Vec::new(),
@@ -95,7 +105,6 @@ impl Shared {
             if !is_heard
                 && let Err(error) = lease::release(&self.transactions, self.leaser, &leases).await
             {
-            reclaim_times.note_fetch(found.is_ok(), Instant::now());
                 tracing::debug!(%error, "leases that nobody waited for will run out");
             }
         }
@@ -183,6 +192,19 @@ impl Shared {
             }
         }
         Some(group)
+    }
+}
+
+/// Splits the leases of a group among its calls.
+fn tell_leases(waiting: Vec<(Insert, usize)>, leases: Vec<Option<Lease>>, unheard: &mut Unheard) {
+    let mut leases = leases.into_iter();
+    for (call, number) in waiting {
+        let answer: Vec<_> = leases.by_ref().take(number).collect();
+        let given = answer.iter().flatten().map(|lease| lease.delivery);
+        let given: Vec<_> = given.collect();
+        if !call.tell(Ok(answer)) {
+            unheard.add(given);
+        }
     }
 }
 
