@@ -1,14 +1,14 @@
 //! Retention limits for dead letters and history. The oldest rows are deleted first, in batches.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Timestamp, Type};
 
 use crate::{
     PostgresOutboxError,
     migrations::first,
     transaction::{Mode, Param, Statement, Transactions},
-    value::{to_i64, to_ms},
+    value::{SqlId, to_i64, to_ms},
 };
 
 /// Retention limits of one table.
@@ -40,65 +40,115 @@ impl HistorySettings {
 /// The statements that enforce the limits on one table.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept {
-    total: &'static str,
+    boundary: &'static str,
     trim: &'static str,
     log: Option<&'static str>,
 }
 
-/// Parameters of `trim`: the excess in rows, the excess in bytes, the maximum age in milliseconds and the
-/// batch size. It looks at one batch of the oldest rows and deletes those that still exceed a limit once
-/// the rows before them are gone.
+/// The newest row that exceeds a limit. It and all older rows have to go.
+///
+/// Several processes trim at the same time, and what has to go must not depend on what others have deleted
+/// meanwhile: with a number of rows to delete, each process would delete that many.
+#[derive(Debug, Default)]
+pub(crate) struct Boundary {
+    time: Option<Timestamp<SystemTime>>,
+    id: Option<SqlId>,
+    n: Option<i64>,
+}
+
+/// Parameters of `boundary`: the limits of rows and of bytes. A row counts as the largest payload at most, so
+/// that an edited length neither overflows the sum nor evicts all others.
+///
+/// Parameters of `trim`: the boundary, the maximum age in milliseconds and the batch size. It looks at one
+/// batch of the oldest rows.
 pub(crate) const DEAD: Kept = Kept {
-    total: "SELECT count(*), coalesce(sum(payload_len), 0)::int8 FROM delivery WHERE state = 'dead'",
+    boundary: "
+        SELECT coalesce(died_at, 'infinity'), id, NULL::int8 FROM (
+            SELECT died_at, id, row_number() OVER newest AS nth,
+                   sum(least(greatest(payload_len, 0), 268435456)) OVER newest AS bytes
+            FROM delivery WHERE state = 'dead'
+            WINDOW newest AS (ORDER BY died_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
+        ) AS counted
+        WHERE nth > $1 OR bytes > $2 ORDER BY died_at DESC, id DESC LIMIT 1",
     trim: "
         WITH oldest AS (
-            SELECT id, payload_len, died_at FROM delivery WHERE state = 'dead'
-            ORDER BY died_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
-        ), counted AS (
-            SELECT id, died_at, row_number() OVER (ORDER BY died_at, id) AS nth,
-                   sum(payload_len) OVER (ORDER BY died_at, id) - payload_len AS before
-            FROM oldest
+            SELECT id, died_at FROM delivery WHERE state = 'dead'
+            ORDER BY died_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
         ), gone AS (
             DELETE FROM delivery WHERE id = ANY (ARRAY (
-                SELECT id FROM counted WHERE nth <= $1 OR before < $2
-                    OR died_at <= now() - $3 * interval '1 millisecond'))
-            RETURNING id, payload_len AS bytes
+                SELECT id FROM oldest
+                WHERE (coalesce(died_at, 'infinity'), id) <= ($1, $2)
+                    OR died_at <= now() - $4 * interval '1 millisecond'))
+            RETURNING id
         ), bodies AS (
             DELETE FROM payload WHERE id = ANY (ARRAY (SELECT id FROM gone))
         )
-        SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone",
+        SELECT count(*) FROM gone",
     log: Some("dead letters were removed from the PostgreSQL outbox"),
 };
 
 pub(crate) const HISTORY: Kept = Kept {
-    total: "SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM history",
+    boundary: "
+        SELECT NULL::timestamptz, NULL::uuid, n FROM (
+            SELECT n, row_number() OVER newest AS nth,
+                   sum(least(greatest(bytes, 0), 268435456)) OVER newest AS bytes
+            FROM history WINDOW newest AS (ORDER BY n DESC ROWS UNBOUNDED PRECEDING)
+        ) AS counted
+        WHERE nth > $1 OR bytes > $2 ORDER BY n DESC LIMIT 1",
     trim: "
         WITH oldest AS (
-            SELECT n, bytes, ended_at FROM history ORDER BY n LIMIT $4 FOR UPDATE SKIP LOCKED
-        ), counted AS (
-            SELECT n, ended_at, row_number() OVER (ORDER BY n) AS nth,
-                   sum(bytes) OVER (ORDER BY n) - bytes AS before
-            FROM oldest
+            SELECT n, ended_at FROM history ORDER BY n LIMIT $5 FOR UPDATE SKIP LOCKED
         ), gone AS (
             DELETE FROM history WHERE n = ANY (ARRAY (
-                SELECT n FROM counted WHERE nth <= $1 OR before < $2
-                    OR ended_at <= now() - $3 * interval '1 millisecond'))
-            RETURNING bytes
+                SELECT n FROM oldest
+                WHERE n <= $3 OR ended_at <= now() - $4 * interval '1 millisecond'))
+            RETURNING n
         )
-        SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone",
+        SELECT count(*) FROM gone",
     log: None,
 };
 
 impl Kept {
     #[cfg(test)]
-    pub(crate) fn trim(&self) -> &'static str {
-        self.trim
+    pub(crate) fn statements(&self) -> [&'static str; 2] {
+        [self.boundary, self.trim]
+    }
+
+    async fn find_boundary(
+        &self,
+        transactions: &Transactions,
+        bounds: Bounds,
+    ) -> Result<Boundary, PostgresOutboxError> {
+        let number = to_i64(bounds.number);
+        let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
+        let params: Vec<Param<'_>> = vec![(&number, Type::INT8), (&bytes, Type::INT8)];
+        let boundary = Statement::new(self.boundary, params);
+        let found = transactions.run(Mode::Read, &[boundary]).await?;
+        match found.iter().flatten().next() {
+            None => Ok(Boundary::default()),
+            Some(row) => Ok(Boundary {
+                time: row.try_get(0)?,
+                id: row.try_get(1)?,
+                n: row.try_get(2)?,
+            }),
+        }
+    }
+}
+
+impl Boundary {
+    /// `$1` to `$3`.
+    pub(crate) fn params(&self) -> Vec<Param<'_>> {
+        vec![
+            (&self.time, Type::TIMESTAMPTZ),
+            (&self.id, Type::UUID),
+            (&self.n, Type::INT8),
+        ]
     }
 }
 
 /// Rows deleted by one transaction at most.
 const AT_ONCE: i64 = 512;
-/// Totals are counted at most this often, and counting takes at most one part in `PART` of the time.
+/// Rows are counted at most this often, and counting takes at most one part in `PART` of the time.
 /// Counting is the only way to see what other processes have added.
 const AGAIN: Duration = Duration::from_secs(1);
 const PART: u32 = 50;
@@ -144,30 +194,17 @@ impl Keeper {
         if !is_due {
             return Ok(());
         }
-        let total = Statement::new(self.kept.total, Vec::new());
-        let found = transactions.run(Mode::Read, &[total]).await?;
+        let boundary = self.kept.find_boundary(transactions, self.bounds).await?;
         self.next_count = began + (began.elapsed() * PART).max(AGAIN);
-        let over = |is: i64, most: i64| is.saturating_sub(most).max(0);
-        let number: i64 = first(&found, 0)?.unwrap_or(0);
-        let mut number = over(number, to_i64(self.bounds.number));
-        let bytes: i64 = first(&found, 1)?.unwrap_or(0);
-        let most = i64::try_from(self.bounds.bytes).unwrap_or(i64::MAX);
-        let mut bytes = over(bytes, most);
         let ms = to_ms(self.bounds.time);
+        let more: [Param<'_>; 2] = [(&ms, Type::INT8), (&AT_ONCE, Type::INT8)];
+        let params = [boundary.params(), more.to_vec()].concat();
         let mut removed = 0;
         loop {
-            let params: [Param<'_>; 4] = [
-                (&number, Type::INT8),
-                (&bytes, Type::INT8),
-                (&ms, Type::INT8),
-                (&AT_ONCE, Type::INT8),
-            ];
-            let trim = Statement::new(self.kept.trim, params.to_vec());
+            let trim = Statement::new(self.kept.trim, params.clone());
             let found = transactions.run(Mode::Quick, &[trim]).await?;
             let gone: i64 = first(&found, 0)?.unwrap_or(0);
             removed += gone;
-            number = over(number, gone);
-            bytes = over(bytes, first(&found, 1)?.unwrap_or(0));
             if gone < AT_ONCE {
                 break;
             }

@@ -198,16 +198,9 @@ impl PostgresOutboxBuilder {
     /// [`kind`](PostgresOutboxError::kind) says what is wrong with the settings, the server or the schema. An
     /// unreachable server is an error here; an open outbox reconnects.
     pub async fn open(self) -> Result<PostgresOutbox, PostgresOutboxError> {
-        let sealing = self.sealing.ok_or(Kind::NoKey)?;
+        let sealing = self.sealing.clone().ok_or(Kind::NoKey)?;
         let schema = SchemaName::new(&self.schema)?;
-        let roots = self.roots.unwrap_or_else(connect::public_roots);
-        let transactions = Transactions::new(
-            config::read(&self.url, self.timeout)?,
-            Connector::new(roots)?,
-            self.connections,
-            &schema,
-            self.timeout,
-        )?;
+        let transactions = self.transactions(&schema)?;
         let settings = Settings {
             schema,
             sealing: sealing.clone(),
@@ -228,6 +221,20 @@ impl PostgresOutboxBuilder {
             lease: self.lease,
             leases_on_insert: self.fleet_limit.is_none(),
         })
+    }
+
+    pub(crate) fn transactions(
+        &self,
+        schema: &SchemaName,
+    ) -> Result<Transactions, PostgresOutboxError> {
+        let roots = self.roots.clone().unwrap_or_else(connect::public_roots);
+        Transactions::new(
+            config::read(&self.url, self.timeout)?,
+            Connector::new(roots)?,
+            self.connections,
+            schema,
+            self.timeout,
+        )
     }
 }
 

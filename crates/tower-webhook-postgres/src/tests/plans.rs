@@ -1,6 +1,8 @@
 //! Query plans with many rows: the number of pages read is bounded, however many rows wait. The tests use page
 //! counts from `EXPLAIN`, not time.
 
+use std::time::SystemTime;
+
 use tokio_postgres::{Client, types::Type};
 use tower_webhook::{
     endpoint::Host,
@@ -221,14 +223,20 @@ async fn assert_bounded(sql: &Client) {
 async fn the_oldest_dead_letters_are_removed_without_reading_all() {
     let Some(place) = place::place() else { return };
     let (_outbox, sql) = fill(&place).await;
-    let (number, bytes, ms, at_once) = (10_i64, 0_i64, 86_400_000_i64, 512_i64);
-    let params: [Param<'_>; 4] = [
-        (&number, Type::INT8),
-        (&bytes, Type::INT8),
+    let [boundary, trim] = bounds::DEAD.statements();
+    let (number, bytes) = (to_i64(rows()) - 10, i64::MAX);
+    let params: [Param<'_>; 2] = [(&number, Type::INT8), (&bytes, Type::INT8)];
+    let row = sql.query_typed(boundary, &params).await.unwrap();
+    let (time, id): (SystemTime, SqlId) = (row[0].get(0), row[0].get(1));
+    let (n, ms, at_once) = (None::<i64>, 86_400_000_i64, 512_i64);
+    let params: [Param<'_>; 5] = [
+        (&time, Type::TIMESTAMPTZ),
+        (&id, Type::UUID),
+        (&n, Type::INT8),
         (&ms, Type::INT8),
         (&at_once, Type::INT8),
     ];
-    let trim = Plan::of(&sql, bounds::DEAD.trim(), &params).await;
+    let trim = Plan::of(&sql, trim, &params).await;
     trim.assert_bounded(512 * 6);
     assert_eq!(
         place.count("delivery", "state = 'dead'").await,
