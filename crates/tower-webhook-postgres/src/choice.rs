@@ -73,6 +73,16 @@ impl Choice {
         hosts.sort_unstable();
         hosts
     }
+
+    /// Whether more of some host was wanted than a narrower limit allowed, and all that it allowed was chosen.
+    pub(crate) fn is_cut_short(&self, want: &Want, narrowed: &Want) -> bool {
+        let taken = |host| self.of_hosts.get(host).copied().unwrap_or(0);
+        let mut hosts = narrowed.of_host.keys().chain(self.of_hosts.keys());
+        hosts.any(|host| {
+            let most = narrowed.of(host);
+            most < want.of(host) && taken(host) >= most
+        })
+    }
 }
 
 impl Wanted {

@@ -52,6 +52,7 @@ pub(crate) async fn fetch(
     fetch: &mut Fetch,
     want: &Want,
     fleet_limit: Option<FleetLimit>,
+    let mut waits_for_others = false;
 ) -> Result<DueDeliveries, PostgresOutboxError> {
     let mut due = DueDeliveries::default();
     for _ in 0..TRIES {
@@ -60,6 +61,7 @@ pub(crate) async fn fetch(
             None => None,
         };
         let choice = fetch
+        waits_for_others = narrowed.is_some_and(|narrowed| choice.is_cut_short(want, &narrowed));
             .choose(transactions, narrowed.as_ref().unwrap_or(want))
             .await?;
         due.more = choice.has_left_some;
@@ -93,10 +95,11 @@ pub(crate) async fn fetch(
         }
         if !due.deliveries.is_empty() {
             break;
+        waits_for_others = fleet_limit.is_some();
         }
         due.more = true;
     }
-    if due.more && fleet_limit.is_some() {
+    if due.more && waits_for_others {
         let again_in = due.next_due.unwrap_or(fleet::AGAIN_IN);
         due.next_due = Some(again_in.min(fleet::AGAIN_IN));
     }

@@ -14,7 +14,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct FleetLimit(pub(crate) usize);
 
-/// How soon room is looked for again where some wait: nobody tells that a lease of another process has ended.
+/// How soon room is looked for again where some of a wanted host wait for it: nobody tells that a lease of
+/// another process has ended.
 pub(crate) const AGAIN_IN: Duration = Duration::from_millis(50);
 
 /// Leases of each host. It scans the partial index of leased rows, which are few however many rows wait. Runs

@@ -4,7 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
-use tower_webhook::outbox::{DueDeliveries, LeasedDelivery, Outbox, Verdict, Want};
+use tower_webhook::{
+    endpoint::Host,
+    outbox::{DueDeliveries, LeasedDelivery, Outbox, Verdict, Want},
+};
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
@@ -150,6 +153,32 @@ async fn what_waits_for_room_is_asked_for_again_soon() {
     let last = outbox.fetch(Want::up_to(100)).await.unwrap();
     assert_eq!(last.deliveries.len(), 1);
     assert!(!last.more && last.next_due.is_none());
+}
+
+/// A host that this process does not want waits for this process, and not for room of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_host_that_nobody_wants_is_not_asked_for_again_soon() {
+    let Some(place) = place::place() else { return };
+    let outbox = open(&place).await;
+    put(&outbox, LIMIT + 2, &["dead.example", "b.example"]).await;
+    let mut want = Want::up_to(100);
+    want.of_host.insert(Host::from("dead.example"), 1);
+    want.of_host.insert(Host::from("b.example"), 1);
+    let due = outbox.fetch(want.clone()).await.unwrap();
+    assert_eq!(due.deliveries.len(), 2);
+    assert!(due.more && due.next_due.is_none(), "{:?}", due.next_due);
+    for number in [0, 1] {
+        want.of_host.insert(Host::from("dead.example"), 0);
+        want.of_host.insert(Host::from("b.example"), number);
+        let due = outbox.fetch(want.clone()).await.unwrap();
+        assert_eq!(due.deliveries.len(), number);
+        assert!(due.more && due.next_due.is_none(), "{:?}", due.next_due);
+    }
+    // Now others could make room for it.
+    want.of_host.insert(Host::from("b.example"), 2);
+    let due = outbox.fetch(want).await.unwrap();
+    assert_eq!(due.deliveries.len(), 1);
+    assert!(due.next_due.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
