@@ -1,5 +1,3 @@
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http::StatusCode;
 use tokio_postgres::{Row, types::Type};
@@ -16,7 +14,7 @@ use crate::{
     fleet::{self, FleetLimit},
     lease::Leaser,
     transaction::{Mode, Param, Statement, Transactions},
-    value::SqlId,
+    value::{SqlId, time_from},
 };
 
 /// Leases the chosen rows. Rows that another process has locked or leased meanwhile are skipped, without
@@ -52,18 +50,18 @@ pub(crate) async fn fetch(
     fetch: &mut Fetch,
     want: &Want,
     fleet_limit: Option<FleetLimit>,
-    let mut waits_for_others = false;
 ) -> Result<DueDeliveries, PostgresOutboxError> {
     let mut due = DueDeliveries::default();
+    let mut waits_for_others = false;
     for _ in 0..TRIES {
         let narrowed = match fleet_limit {
             Some(limit) => Some(limit.narrow(transactions, want).await?),
             None => None,
         };
         let choice = fetch
-        waits_for_others = narrowed.is_some_and(|narrowed| choice.is_cut_short(want, &narrowed));
             .choose(transactions, narrowed.as_ref().unwrap_or(want))
             .await?;
+        waits_for_others = narrowed.is_some_and(|narrowed| choice.is_cut_short(want, &narrowed));
         due.more = choice.has_left_some;
         due.next_due = choice.next_due;
         if choice.ids.is_empty() {
@@ -95,9 +93,9 @@ pub(crate) async fn fetch(
         }
         if !due.deliveries.is_empty() {
             break;
-        waits_for_others = fleet_limit.is_some();
         }
         due.more = true;
+        waits_for_others = fleet_limit.is_some();
     }
     if due.more && waits_for_others {
         let again_in = due.next_due.unwrap_or(fleet::AGAIN_IN);
@@ -119,7 +117,7 @@ fn leased(row: &Row) -> Result<LeasedDelivery, PostgresOutboxError> {
         request_id.unwrap_or_else(|| id.into()),
         Host::from(row.try_get::<_, &str>(2)?),
         status_from(row.try_get(3)?),
-        row.try_get::<_, SystemTime>(6)?,
+        time_from(row.try_get(6)?),
         Envelope::from_bytes(bytes(8)?),
         Payload::from(bytes(9)?),
     );

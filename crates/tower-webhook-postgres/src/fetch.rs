@@ -17,7 +17,8 @@ use crate::{
     value::to_i64,
 };
 
-/// The wanted ones among the first due rows, how many rows were read, and when the next row becomes due.
+/// The wanted ones among the first due rows, how many rows were read, and when the next row becomes due. A row
+/// with the time `infinity` never does.
 pub(crate) const DUE: &str = "
     WITH due AS (
         SELECT id, host, payload_len, due_at FROM delivery
@@ -31,7 +32,8 @@ pub(crate) const DUE: &str = "
     )
     SELECT id, host, payload_len, (SELECT count(*) FROM due),
            (SELECT (extract(epoch FROM due_at - now()) * 1000000)::int8 FROM delivery
-            WHERE state = 'waiting' AND due_at > now() ORDER BY due_at LIMIT 1)
+            WHERE state = 'waiting' AND due_at > now() AND due_at < 'infinity'
+            ORDER BY due_at LIMIT 1)
     FROM (VALUES (0)) AS always LEFT JOIN chosen ON true ORDER BY due_at, id";
 
 /// The wanted due rows of the next hosts. A loose index scan: one lookup for the next host and one for its

@@ -36,11 +36,13 @@ const HELD: &str = "
         ON d.id = held.id AND d.token = held.token
     WHERE d.id = ANY ($1::uuid[])";
 
-/// Scans the partial index of leased rows, which are few however many rows wait.
+/// Scans the partial index of leased rows, which are few however many rows wait. Only somebody who edits rows
+/// leaves one without the end of its lease.
 pub(crate) const RECLAIM: &str = "
     UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL, leased_until = NULL
     WHERE id = ANY (ARRAY (
-        SELECT id FROM delivery WHERE state = 'leased' AND leased_until <= now()
+        SELECT id FROM delivery
+        WHERE state = 'leased' AND (leased_until IS NULL OR leased_until <= now())
         LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING id";
 
@@ -157,7 +159,7 @@ pub(crate) async fn reclaim(
     if reclaimed > 0 {
         tracing::warn!(reclaimed, "leases in the PostgreSQL outbox had run out");
     }
-}
     let is_all = reclaimed < usize::try_from(AT_ONCE).unwrap_or(0);
     times.end(is_all, began, Instant::now());
     Ok(())
+}

@@ -140,8 +140,8 @@ mod outbox;
 mod parts;
 mod permits;
 mod read;
-mod settle;
 mod reclaim_times;
+mod settle;
 mod sweep;
 #[cfg(test)]
 mod tests;

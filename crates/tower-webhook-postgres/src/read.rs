@@ -1,6 +1,6 @@
 //! Administrative reads: list and payload.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_postgres::{Row, types::Type};
@@ -17,7 +17,7 @@ use crate::{
     migrations::first,
     parts,
     transaction::{Mode, Param, Statement, Transactions},
-    value::{SqlId, to_i64},
+    value::{SqlId, time_from, to_i64},
 };
 
 /// One page of the list.
@@ -103,10 +103,10 @@ pub(crate) async fn list(
 }
 
 /// How long the longest overdue delivery has been due, among those that nobody has leased. By the server's
-/// clock, like everything that is due.
+/// clock, like everything that is due. A row with the time `-infinity` is due, and nobody knows since when.
 pub(crate) const OLDEST_DUE: &str = "
     SELECT (extract(epoch FROM now() - due_at) * 1000000)::int8 FROM delivery
-    WHERE state = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT 1";
+    WHERE state = 'waiting' AND due_at <= now() AND due_at > '-infinity' ORDER BY due_at LIMIT 1";
 
 pub(crate) async fn oldest_due(
     transactions: &Transactions,
@@ -144,7 +144,7 @@ fn record(row: &Row) -> Result<Option<DeliveryRecord>, PostgresOutboxError> {
     let host = Host::from(row.try_get::<_, &str>(2)?);
     let len: i64 = row.try_get(5)?;
     let len = usize::try_from(len).unwrap_or(0);
-    let accepted_at: SystemTime = row.try_get(6)?;
+    let accepted_at = time_from(row.try_get(6)?);
     let status = status_from(row.try_get(3)?);
     let record = DeliveryRecord::new(id, request_id, host, status, len, accepted_at);
     let envelope: Option<&[u8]> = row.try_get(10)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, Timestamp, ToSql, Type, to_sql_checked};
 use tower_webhook::{DeliveryId, Payload};
 
 type Failure = Box<dyn Error + Sync + Send>;
@@ -62,6 +62,15 @@ const LATEST: Duration = Duration::from_secs(253_402_300_799);
 /// Clamps a time to the range that `timestamptz` and [`SystemTime`] share.
 pub(crate) fn storable(time: SystemTime) -> SystemTime {
     time.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST)
+}
+
+/// A time of the server, in the same range. A row that somebody has edited may have an infinite one.
+pub(crate) fn time_from(time: Timestamp<SystemTime>) -> SystemTime {
+    match time {
+        Timestamp::NegInfinity => UNIX_EPOCH,
+        Timestamp::PosInfinity => UNIX_EPOCH + LATEST,
+        Timestamp::Value(time) => storable(time),
+    }
 }
 
 /// Whole milliseconds, at most 100 years, so that adding them to a timestamp cannot overflow.
