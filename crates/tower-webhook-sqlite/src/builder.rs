@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     dead_letters::DeadLetterBounds,
     history::HistoryBounds,
+    read_permits::ReadPermits,
     schema, writable,
     writer::{self, WriterSettings},
 };
@@ -214,6 +215,7 @@ impl SqliteOutboxBuilder {
             files,
             lock_timeout: self.lock_timeout,
             lease: self.lease,
+            read_permits: ReadPermits::new(),
         })
     }
 

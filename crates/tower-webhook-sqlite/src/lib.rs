@@ -131,6 +131,7 @@ mod outbox;
 mod owner;
 mod parts;
 mod read;
+mod read_permits;
 mod room;
 mod schema;
 mod schema_check;

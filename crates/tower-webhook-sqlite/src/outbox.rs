@@ -13,6 +13,7 @@ use crate::{
     command::{Command, Commands},
     open_files::OpenFiles,
     read,
+    read_permits::{ReadKind, ReadPermits},
     sweep::Sweep,
 };
 
@@ -26,6 +27,7 @@ pub struct SqliteOutbox {
     pub(crate) files: OpenFiles,
     pub(crate) lock_timeout: Duration,
     pub(crate) lease: Duration,
+    pub(crate) read_permits: ReadPermits,
 }
 
 impl SqliteOutbox {
@@ -93,7 +95,7 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn oldest_due(&self) -> Result<Option<Duration>, BoxError> {
-        self.read(read::oldest_due).await
+        self.read(ReadKind::Short, read::oldest_due).await
     }
 
     async fn list(
@@ -101,7 +103,9 @@ impl Outbox for SqliteOutbox {
         filter: DeliveryFilter,
         page: Page,
     ) -> Result<Vec<DeliveryRecord>, BoxError> {
-        self.read(move |conn| read::list(conn, &filter, page)).await
+        let kind = ReadKind::of_list(&filter);
+        self.read(kind, move |conn| read::list(conn, &filter, page))
+            .await
     }
 
     async fn get(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>, BoxError> {
@@ -111,7 +115,8 @@ impl Outbox for SqliteOutbox {
     }
 
     async fn payload(&self, id: DeliveryId) -> Result<Option<Payload>, BoxError> {
-        self.read(move |conn| read::payload(conn, id)).await
+        self.read(ReadKind::Short, move |conn| read::payload(conn, id))
+            .await
     }
 
     async fn redeliver(&self, filter: DeliveryFilter) -> Result<usize, BoxError> {

@@ -1,5 +1,5 @@
 //! Reading for people: on a thread and a connection of its own, so that however long a list is,
-//! nothing else waits for it.
+//! nothing but other lists waits for it.
 
 use std::{
     cmp::Reverse,
@@ -23,6 +23,7 @@ use crate::{
     clock::from_ms,
     filter,
     parts::{self, Part},
+    read_permits::ReadKind,
     schema,
     text::outcome_from,
 };
@@ -30,8 +31,10 @@ use crate::{
 impl SqliteOutbox {
     pub(crate) async fn read<T: Send + 'static>(
         &self,
+        kind: ReadKind,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BoxError> {
+        let permit = self.read_permits.take(kind).await?;
         let (reply, answer) = oneshot::channel();
         let (files, lock_timeout) = (self.files.clone(), self.lock_timeout);
         thread::Builder::new()
@@ -41,6 +44,7 @@ impl SqliteOutbox {
                     let conn = schema::connect(files.database(), lock_timeout)?;
                     Ok(read(&conn)?)
                 });
+                drop(permit);
                 let _ = reply.send(found);
             })?;
         let gone = |_| SqliteOutboxError::from(SqliteOutboxErrorKind::Gone);

@@ -4,6 +4,7 @@ mod hosts;
 mod owners;
 mod time;
 
+mod reads;
 use std::time::Duration;
 
 use rusqlite::Connection;
