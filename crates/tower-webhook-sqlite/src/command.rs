@@ -1,7 +1,9 @@
 use std::{sync::mpsc, thread::JoinHandle};
 
 use tokio::sync::oneshot;
-use tower_webhook::outbox::{DueDeliveries, Lease, NewDelivery, SettleOutcome, Settlement, Want};
+use tower_webhook::outbox::{
+    DueDeliveries, Lease, NewDelivery, SettleOutcome, Settlement, Verdict, Want,
+};
 
 use crate::{SqliteOutboxError, SqliteOutboxErrorKind, sweep::Sweep};
 
@@ -41,10 +43,76 @@ impl Commands {
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, SqliteOutboxError> {
         let (reply, answer) = oneshot::channel();
+        self.send(command(reply))?;
+        answer.await.map_err(|_| SqliteOutboxErrorKind::Gone)?
+    }
+
+    /// As [`ask`](Self::ask), for leases: they are ended where the answer is not read.
+    pub(crate) async fn ask_for<T: Leases>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, SqliteOutboxError> {
+        let (reply, answer) = oneshot::channel();
+        let command = command(reply);
+        let mut asked = Asked {
+            commands: self,
+            verdict: command.verdict_unread(),
+            answer,
+        };
+        self.send(command)?;
+        let answer = (&mut asked.answer).await;
+        answer.map_err(|_| SqliteOutboxErrorKind::Gone)?
+    }
+
+    fn send(&self, command: Command) -> Result<(), SqliteOutboxError> {
         let gone = SqliteOutboxErrorKind::Gone;
         let sender = self.sender.as_ref().ok_or(gone)?;
-        sender.send(command(reply)).map_err(|_| gone)?;
-        answer.await.map_err(|_| gone)?
+        Ok(sender.send(command).map_err(|_| gone)?)
+    }
+}
+
+/// Somebody who waits for leases, or is gone.
+struct Asked<'c, T: Leases> {
+    commands: &'c Commands,
+    verdict: Verdict,
+    answer: oneshot::Receiver<Result<T, SqliteOutboxError>>,
+}
+
+impl<T: Leases> Drop for Asked<'_, T> {
+    fn drop(&mut self) {
+        // What is sent from now on stays with the thread, which ends it.
+        self.answer.close();
+        if let Ok(Ok(unread)) = self.answer.try_recv()
+            && let Some(ended) = unread.ended(self.verdict)
+        {
+            // Where the thread is gone they run out.
+            let _ = self.commands.send(ended);
+        }
+    }
+}
+
+/// An answer with leases in it.
+pub(crate) trait Leases {
+    fn leases(&self) -> Vec<Lease>;
+
+    /// What ends them, for nobody.
+    fn ended(&self, verdict: Verdict) -> Option<Command> {
+        let ended = |lease| Settlement::new(lease, verdict, None);
+        let ended: Vec<_> = self.leases().into_iter().map(ended).collect();
+        let (reply, _nobody) = oneshot::channel();
+        (!ended.is_empty()).then(|| Command::Settle(ended, reply))
+    }
+}
+
+impl Leases for Vec<Option<Lease>> {
+    fn leases(&self) -> Vec<Lease> {
+        self.iter().copied().flatten().collect()
+    }
+}
+
+impl Leases for DueDeliveries {
+    fn leases(&self) -> Vec<Lease> {
+        self.deliveries.iter().map(|leased| leased.lease).collect()
     }
 }
 
@@ -99,6 +167,15 @@ impl Command {
             Self::Insert(_, reply) | Self::Begin(_, reply) => reply.is_closed(),
             Self::Fetch(_, reply) => reply.is_closed(),
             _ => false,
+        }
+    }
+
+    /// What becomes of what it has leased where nobody reads that. A run that nobody was promised may go
+    /// on, or never have begun: it is forgotten, as its endpoint would be told of an end that it had not.
+    pub(crate) fn verdict_unread(&self) -> Verdict {
+        match self {
+            Self::Begin(..) => Verdict::Delivered,
+            _ => Verdict::Released,
         }
     }
 

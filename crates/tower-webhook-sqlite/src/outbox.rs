@@ -66,17 +66,17 @@ impl Outbox for SqliteOutbox {
 
     async fn insert(&self, batch: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
         let insert = |reply| Command::Insert(batch, reply);
-        Ok(self.commands.ask(insert).await?)
+        Ok(self.commands.ask_for(insert).await?)
     }
 
     async fn begin(&self, runs: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
         let begin = |reply| Command::Begin(runs, reply);
-        Ok(self.commands.ask(begin).await?)
+        Ok(self.commands.ask_for(begin).await?)
     }
 
     async fn fetch(&self, want: Want) -> Result<DueDeliveries, BoxError> {
         let fetch = |reply| Command::Fetch(want, reply);
-        Ok(self.commands.ask(fetch).await?)
+        Ok(self.commands.ask_for(fetch).await?)
     }
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {

@@ -1,11 +1,11 @@
 //! What whoever waits for a command is told.
 
-use tower_webhook::outbox::{DueDeliveries, Settlement, Verdict};
+use tower_webhook::outbox::{DueDeliveries, Verdict};
 
 use super::{Writer, apply::Done, commit::Answer};
 use crate::{
     SqliteOutboxErrorKind,
-    command::Command,
+    command::{Command, Leases, Reply},
     error::is_of_a_row,
     sweep::{Progress, Sweep},
 };
@@ -57,18 +57,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Whoever does not wait any more needs no answer: what was leased runs out, or is settled by
-    /// whoever asks again.
+    /// Whoever does not wait any more needs no answer, and has no leases.
     fn tell(&mut self, command: Command, done: Done) {
+        let unread = command.verdict_unread();
         match (command, done) {
             (Command::Insert(_, reply) | Command::Begin(_, reply), Done::Inserted(leases)) => {
-                drop(reply.send(Ok(leases)));
+                self.give(leases, reply, unread);
             }
-            (Command::Fetch(_, reply), Done::Fetched(found)) => {
-                if let Err(Ok(found)) = reply.send(Ok(found)) {
-                    self.give_back(&found);
-                }
-            }
+            (Command::Fetch(_, reply), Done::Fetched(found)) => self.give(found, reply, unread),
             (Command::Settle(_, reply), Done::Settled(settled)) => drop(reply.send(Ok(settled))),
             (Command::Renew(_, reply), Done::Lost(lost)) => drop(reply.send(Ok(lost))),
             (Command::Redeliver(sweep), Done::Swept(progress)) => {
@@ -93,15 +89,10 @@ impl Writer<'_> {
         }
     }
 
-    /// The call that fetched these was dropped before it had its answer.
-    fn give_back(&mut self, found: &DueDeliveries) {
-        if found.deliveries.is_empty() {
-            return;
+    /// Where the call was dropped before it had its answer, its leases end.
+    fn give<T: Leases>(&mut self, leased: T, reply: Reply<T>, unread: Verdict) {
+        if let Err(Ok(leased)) = reply.send(Ok(leased)) {
+            self.unfinished.extend(leased.ended(unread));
         }
-        let leases = found.deliveries.iter().map(|leased| leased.lease);
-        let released = leases.map(|lease| Settlement::new(lease, Verdict::Released, None));
-        let (reply, _nobody) = tokio::sync::oneshot::channel();
-        self.unfinished
-            .push_back(Command::Settle(released.collect(), reply));
     }
 }
