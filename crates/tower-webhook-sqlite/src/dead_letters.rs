@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
 use crate::{clock::duration_to_ms, damaged::DamagedRows, error::is_of_a_row};
 
@@ -49,6 +49,9 @@ const MOST_DAMAGED: usize = 1_024;
 /// For so long nothing is removed where it cannot be read what there is.
 const UNREADABLE: Duration = Duration::from_secs(60);
 
+/// SQLite keeps no larger payload, whatever a row says that somebody has changed.
+const LARGEST: i64 = 1_000_000_000;
+
 struct Letter {
     seq: i64,
     died_at: i64,
@@ -57,10 +60,10 @@ struct Letter {
 impl<'c> DeadLetters<'c> {
     pub(crate) fn new(conn: &'c Connection, bounds: DeadLetterBounds) -> rusqlite::Result<Self> {
         Ok(Self {
-            total: conn.prepare(
-                "SELECT count(*), CAST(total(payload_len) AS INTEGER)
-                 FROM delivery INDEXED BY delivery_dead WHERE state = 'dead'",
-            )?,
+            total: conn.prepare(&format!(
+                "SELECT count(*), CAST(total(min(max(payload_len, 0), {LARGEST})) AS INTEGER)
+                 FROM delivery INDEXED BY delivery_dead WHERE state = 'dead'"
+            ))?,
             oldest: conn.prepare(
                 "SELECT seq, died_at FROM delivery INDEXED BY delivery_dead
                  WHERE state = 'dead' ORDER BY died_at",
@@ -84,8 +87,8 @@ impl<'c> DeadLetters<'c> {
 
     /// So many more than before, and so many bytes of payloads.
     pub(crate) fn changed_by(&mut self, (number, bytes): (i64, i64)) {
-        self.totals.number += number;
-        self.totals.bytes += bytes;
+        self.totals.number = self.totals.number.saturating_add(number);
+        self.totals.bytes = self.totals.bytes.saturating_add(bytes);
     }
 
     /// The transaction is on the disk.
@@ -186,9 +189,7 @@ impl<'c> DeadLetters<'c> {
 
     /// With its payload, or not at all: that would be in the way of the next one with its number.
     pub(crate) fn remove(&mut self, seq: i64) -> rusqlite::Result<()> {
-        let bytes = self
-            .remove
-            .query_row([seq], |row| Ok(row.get_ref(0)?.as_i64().unwrap_or(0)));
+        let bytes = self.remove.query_row([seq], |row| payload_len(row, 0));
         if let Some(bytes) = bytes.optional()? {
             self.forget[0].execute([seq])?;
             self.changed_by((-1, -bytes));
@@ -236,4 +237,10 @@ impl<'c> DeadLetters<'c> {
         self.next_count = began + (began.elapsed() * times).max(least);
         Ok(())
     }
+}
+
+/// How many bytes its payload has, as far as can be believed.
+pub(crate) fn payload_len(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
+    let claim = row.get_ref(column)?.as_i64().unwrap_or(0);
+    Ok(claim.clamp(0, LARGEST))
 }

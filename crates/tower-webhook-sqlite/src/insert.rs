@@ -56,7 +56,7 @@ impl<'c> Insert<'c> {
         let row = NewRow {
             stored,
             lease,
-            owner: lease.map(|_| owner.id()),
+            owner: owner.id(),
             now,
             is_run: false,
         };
@@ -92,7 +92,7 @@ impl<'c> Insert<'c> {
         let row = NewRow {
             stored: &run.stored,
             lease: Some(lease),
-            owner: Some(owner.id()),
+            owner: owner.id(),
             now,
             is_run: true,
         };
@@ -131,7 +131,8 @@ impl<'c> Insert<'c> {
 struct NewRow<'a> {
     stored: &'a StoredDelivery,
     lease: Option<Lease>,
-    owner: Option<i64>,
+    /// Who writes it, and has it where there is a lease.
+    owner: i64,
     now: i64,
     is_run: bool,
 }

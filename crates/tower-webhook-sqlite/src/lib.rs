@@ -137,6 +137,7 @@ mod schema;
 mod schema_check;
 mod settle;
 mod spare;
+mod strays;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::{
 use rusqlite::{Connection, Statement, params};
 use tower_webhook::{DeliveryId, outbox::Lease};
 
-use crate::damaged::DamagedRows;
+use crate::{damaged::DamagedRows, strays::Strays};
 
 /// Who has leased what: this process, and the others that have the file open.
 ///
@@ -23,6 +23,7 @@ pub(crate) struct Owner<'c> {
     leave: Statement<'c>,
     leased: Statement<'c>,
     free: Statement<'c>,
+    pub(crate) strays: Strays<'c>,
     /// Those that cannot be freed stay leased, to nobody in the end.
     pub(crate) damaged: DamagedRows,
     me: i64,
@@ -30,6 +31,8 @@ pub(crate) struct Owner<'c> {
     token: u64,
     entered: bool,
     pub(crate) last_beat: Option<Instant>,
+    /// In the transaction that is under way: until that is on the disk, what it had leased may still be its.
+    pub(crate) has_left: bool,
     lease: Duration,
     seen: HashMap<i64, Seen>,
 }
@@ -38,7 +41,7 @@ pub(crate) struct Owner<'c> {
 const BEAT: Duration = Duration::from_secs(1);
 
 /// How many deliveries of an owner are freed at once.
-const FREED: usize = 256;
+pub(crate) const FREED: usize = 256;
 
 struct Seen {
     beat: i64,
@@ -59,16 +62,18 @@ impl<'c> Owner<'c> {
             leave: conn.prepare("DELETE FROM owner WHERE id = ?1")?,
             leased: conn.prepare(
                 "SELECT seq FROM delivery INDEXED BY delivery_owner
-                 WHERE state = 'leased' AND owner = ?1",
+                 WHERE state = 'leased' AND owner IS ?1",
             )?,
             free: conn.prepare(
                 "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL WHERE seq = ?1",
             )?,
+            strays: Strays::new(conn)?,
             damaged: DamagedRows::default(),
             me: new_id(),
             token: fastrand::u64(..1 << 62),
             entered: false,
             last_beat: None,
+            has_left: false,
             lease: lease.max(3 * BEAT),
             seen: HashMap::new(),
         })
@@ -108,39 +113,47 @@ impl<'c> Owner<'c> {
         Ok(())
     }
 
-    /// The transaction with the beat is on the disk.
-    pub(crate) fn beat_is_kept(&mut self) {
+    /// The transaction is on the disk.
+    pub(crate) fn is_kept(&mut self) {
         self.entered |= self.last_beat.is_some();
+        if std::mem::take(&mut self.has_left) {
+            // Whatever it leases later, it leases as another one.
+            self.me = new_id();
+            self.entered = false;
+            self.last_beat = None;
+        }
     }
 
     /// It is not.
-    pub(crate) fn beat_is_lost(&mut self) {
+    pub(crate) fn is_lost(&mut self) {
         self.last_beat = None;
+        self.has_left = false;
     }
 
-    /// Within a transaction: hands back some of what it has leased, and leaves with the last of it. Says
-    /// whether there is more.
+    /// Within a transaction, after all that leases: hands back some of what it has leased, and leaves with
+    /// the last of it. Says whether there is more.
     pub(crate) fn leave(&mut self) -> rusqlite::Result<bool> {
-        if self.free_some(self.me)? == FREED {
+        if self.free_some(Some(self.me))? == FREED {
             return Ok(true);
         }
         self.leave.execute([self.me])?;
-        // Whatever it leases later, it leases as another one.
-        self.me = new_id();
-        self.entered = false;
-        self.last_beat = None;
+        self.has_left = true;
         Ok(false)
     }
 
-    fn free_some(&mut self, owner: i64) -> rusqlite::Result<usize> {
-        let leased = self.leased.query_map([owner], |row| row.get(0))?;
-        let is_held_back = |seq: i64| self.damaged.holds(seq);
-        let leased = leased.filter(|seq| !seq.as_ref().is_ok_and(|seq| is_held_back(*seq)));
-        let leased: Vec<i64> = leased.take(FREED).collect::<Result<_, _>>()?;
+    pub(crate) fn free_some(&mut self, owner: Option<i64>) -> rusqlite::Result<usize> {
+        let leased = self.some_leased(owner)?;
         for &seq in &leased {
             self.damaged.note(seq, self.free.execute([seq]))?;
         }
         Ok(leased.len())
+    }
+
+    pub(crate) fn some_leased(&mut self, owner: Option<i64>) -> rusqlite::Result<Vec<i64>> {
+        let leased = self.leased.query_map([owner], |row| row.get(0))?;
+        let is_held_back = |seq: i64| self.damaged.holds(seq);
+        let leased = leased.filter(|seq| !seq.as_ref().is_ok_and(|seq| is_held_back(*seq)));
+        leased.take(FREED).collect()
     }
 
     pub(crate) fn has_entered(&self) -> bool {
@@ -192,7 +205,7 @@ impl<'c> Owner<'c> {
         }
         let mut has_more = false;
         for id in gone {
-            let freed = self.free_some(id)?;
+            let freed = self.free_some(Some(id))?;
             if freed > 0 {
                 tracing::warn!(freed, "deliveries of a process that is gone are due again");
             }
@@ -226,6 +239,44 @@ mod tests {
         conn.execute_batch("INSERT INTO owner (id, pid, since, beat) VALUES (7, 7, 0, 3)")
             .unwrap();
         conn
+    }
+
+    fn states(conn: &Connection) -> (i64, i64, i64) {
+        let states = "SELECT (SELECT count(*) FROM delivery WHERE state = 'leased'),
+                (SELECT count(*) FROM delivery WHERE state = 'waiting'),
+                (SELECT count(*) FROM owner WHERE id <> 7)";
+        conn.query_row(states, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap()
+    }
+
+    /// As on a disk that is full.
+    #[test]
+    fn what_could_not_be_handed_back_is_handed_back_later() {
+        let conn = owner_table();
+        let mut owner = Owner::new(&conn, Duration::from_secs(10)).unwrap();
+        conn.execute_batch("BEGIN").unwrap();
+        owner.beat_if_due(0).unwrap();
+        let columns = "id, request_id, state, host, status, envelope, payload_len, accepted_at,
+                due_at, owner";
+        let leased = format!(
+            "INSERT INTO delivery ({columns}) VALUES ('1', '1', 'leased', 'a', 200, x'', 0, 0, 0, ?1)"
+        );
+        conn.execute(&leased, [owner.id()]).unwrap();
+        conn.execute_batch("COMMIT").unwrap();
+        owner.is_kept();
+        for (end, expected) in [("ROLLBACK", (1, 0, 1)), ("COMMIT", (0, 1, 0))] {
+            conn.execute_batch("BEGIN").unwrap();
+            assert!(!owner.leave().unwrap());
+            conn.execute_batch(end).unwrap();
+            match end {
+                "COMMIT" => owner.is_kept(),
+                _ => owner.is_lost(),
+            }
+            assert_eq!(states(&conn), expected);
+            assert_eq!(owner.has_entered(), end == "ROLLBACK");
+        }
     }
 
     /// One look a second is enough to count every second.

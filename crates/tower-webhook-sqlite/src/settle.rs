@@ -9,6 +9,7 @@ use tower_webhook::{
 use crate::{
     clock::{duration_to_ms, to_ms},
     damaged::DamagedRows,
+    dead_letters::payload_len,
     history::{Ending, History},
     read::attempt as attempt_from,
     sweep::{Progress, Swept},
@@ -147,7 +148,7 @@ impl<'c> Settle<'c> {
             .leased
             .query_row(leased, |row| {
                 let is_run = row.get_ref(1)?.as_i64() == Ok(1);
-                Ok((row.get(0)?, is_run, row.get_ref(2)?.as_i64().unwrap_or(0)))
+                Ok((row.get(0)?, is_run, payload_len(row, 2)?))
             })
             .optional()?;
         let Some((seq, is_run, len)) = leased else {
@@ -187,9 +188,9 @@ impl<'c> Settle<'c> {
     fn die(&mut self, lease: Lease, now: i64, reason: &str) -> rusqlite::Result<i64> {
         let id = lease.delivery.to_string();
         let dead = params![id, lease.token as i64, now, reason];
-        let (seq, bytes) = self.die.query_row(dead, |row| {
-            Ok((row.get(0)?, row.get_ref(1)?.as_i64().unwrap_or(0)))
-        })?;
+        let (seq, bytes) = self
+            .die
+            .query_row(dead, |row| Ok((row.get(0)?, payload_len(row, 1)?)))?;
         self.more_dead.0 += 1;
         self.more_dead.1 += bytes;
         Ok(seq)
@@ -212,9 +213,7 @@ impl<'c> Settle<'c> {
             if self.damaged.holds(seq) {
                 continue;
             }
-            let bytes = self
-                .revive
-                .query_row([seq, now], |row| Ok(row.get_ref(0)?.as_i64().unwrap_or(0)));
+            let bytes = self.revive.query_row([seq, now], |row| payload_len(row, 0));
             if let Some(bytes) = self.damaged.note(seq, bytes.optional())? {
                 progress.done += 1;
                 self.more_dead.0 -= 1;

@@ -45,6 +45,7 @@ impl Writer<'_> {
             self.trim_history(),
             self.look_after_all(),
             self.take_over(),
+            self.free_strays(),
         ];
         let mut has_more = false;
         for step in steps {
@@ -89,6 +90,13 @@ impl Writer<'_> {
     fn take_over(&mut self) -> rusqlite::Result<bool> {
         match self.owner.sees_silence()? {
             true => self.step(|writer| writer.owner.take_over()),
+            false => Ok(false),
+        }
+    }
+
+    fn free_strays(&mut self) -> rusqlite::Result<bool> {
+        match self.owner.sees_strays()? {
+            true => self.step(|writer| writer.owner.free_strays()),
             false => Ok(false),
         }
     }

@@ -86,7 +86,7 @@ impl Writer<'_> {
             self.roll_back();
             return done;
         }
-        self.owner.beat_is_kept();
+        self.owner.is_kept();
         self.dead.are_kept();
         if let Err(error) = self.room.look_after() {
             tracing::warn!(%error, "the log of the SQLite outbox could not be written into the file");
@@ -103,7 +103,8 @@ impl Writer<'_> {
 
     /// A command that fails takes no other one with it, unless nothing works any more.
     fn apply_alone(&mut self, command: &Command, now: i64) -> rusqlite::Result<Answer> {
-        let before = (self.owner.last_beat, self.settle.more_dead);
+        let Self { owner, settle, .. } = self;
+        let before = (owner.last_beat, owner.has_left, settle.more_dead);
         self.savepoint[0].execute([])?;
         let done = match self.makes_room_for(command) {
             Ok(true) => self.apply(command, now),
@@ -116,7 +117,8 @@ impl Writer<'_> {
                 return done.map(Ok);
             }
             self.savepoint[2].execute([])?;
-            (self.owner.last_beat, self.settle.more_dead) = before;
+            let Self { owner, settle, .. } = self;
+            (owner.last_beat, owner.has_left, settle.more_dead) = before;
         }
         self.savepoint[1].execute([])?;
         Ok(done)
@@ -150,7 +152,7 @@ impl Writer<'_> {
     }
 
     fn roll_back(&mut self) {
-        self.owner.beat_is_lost();
+        self.owner.is_lost();
         self.dead.are_lost();
         self.settle.take_more_dead();
         if !self.conn.is_autocommit()
