@@ -38,8 +38,14 @@ impl Writer<'_> {
                 if batch.iter().any(|new| new.lease) {
                     self.owner.beat_if_due(now)?;
                 }
-                let Self { insert, owner, .. } = self;
-                let leases = batch.iter().map(|new| insert.run(new, owner, now));
+                let Self {
+                    insert,
+                    owner,
+                    settle,
+                    ..
+                } = self;
+                let dead = &mut settle.more_dead;
+                let leases = batch.iter().map(|new| insert.run(new, owner, dead, now));
                 Done::Inserted(leases.collect::<rusqlite::Result<_>>()?)
             }
             Command::Begin(batch, _) => {
