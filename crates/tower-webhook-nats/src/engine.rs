@@ -23,6 +23,7 @@ use crate::{
     parked::Parked,
     pull::Pulled,
     ready::{Ready, Waiting},
+    takers::Takers,
     watch::Watch,
 };
 
@@ -64,6 +65,7 @@ struct Inserting {
     /// When something was inserted.
     last: Option<Instant>,
 }
+    pub(crate) takers: Takers,
 
 impl Engine {
     pub(crate) fn new(
@@ -87,6 +89,7 @@ impl Engine {
             settings,
             consumer: Mutex::new(consumer),
             pulling: pulling.into(),
+            takers: Takers::default(),
             inserting: Mutex::default(),
         }
     }

@@ -23,10 +23,11 @@ use crate::{
     engine::{Engine, Pulling, deadline},
     insert::HEARD,
     pull::Pulled,
+    takers::MANY,
 };
 
 /// So many are looked at in one call, for hosts with permits behind those without.
-const LOOKS: usize = 4_096;
+const LOOKS: usize = 1_024;
 /// So many at once, where some have come that are not wanted.
 const LOOK: usize = 256;
 /// A message that is older may have had an attempt of which a restarted server does not know.
@@ -42,7 +43,10 @@ struct Findings {
     bytes: usize,
     /// Some have come of a host without a permit.
     has_unwanted: bool,
-    parked: Vec<Subject>,
+    /// What is handed back, and when it is to come again.
+    parked: Vec<(Subject, Duration)>,
+    /// Some of it is for a host that takes many.
+    has_parked_of_taker: bool,
 }
 
 impl Engine {
@@ -61,13 +65,21 @@ impl Engine {
         if let Some(error) = failure
             && findings.chosen.is_empty()
         {
-            self.park(findings.parked, &mut pulling).await;
+            self.hand_back(findings.parked).await;
             return Err(error);
         }
         let mut due = DueDeliveries::default();
         let lies_here = !pulling.ready.is_empty() || !pulling.waiting.is_empty();
-        due.more = !is_all || !findings.parked.is_empty() || lies_here;
-        self.park(findings.parked, &mut pulling).await;
+        let now = Instant::now();
+        let parked = pulling.parked.next(now);
+        due.next_due = match (is_all, findings.left()) {
+            (true, _) => parked,
+            // Whoever has room again asks.
+            (false, 0) => None,
+            (false, _) => Some(pulling.takers.pause(now)),
+        };
+        due.more = !is_all || parked.is_some() || lies_here;
+        self.hand_back(findings.parked).await;
         drop(pulling);
         let found = findings.chosen.into_iter().map(|one| self.lease_due(one));
         let mut failure = None;
@@ -103,8 +115,12 @@ impl Engine {
         let mut looks = 0;
         while let left @ 1.. = findings.left()
             && looks < LOOKS
-            && Instant::now() < until
+            && let now = Instant::now()
+            && now < until
         {
+            if findings.has_unwanted && !pulling.takers.pause(now).is_zero() {
+                break;
+            }
             let number = match findings.has_unwanted {
                 true => left.max(LOOK),
                 false => left,
@@ -120,6 +136,9 @@ impl Engine {
                     findings.add(pulled, pulling);
                 }
             }
+            if findings.has_parked_of_taker {
+                pulling.takers.begin_pause(Instant::now());
+            }
             if batch.is_all {
                 return Ok(true);
             }
@@ -127,12 +146,8 @@ impl Engine {
         Ok(false)
     }
 
-    async fn park(&self, parked: Vec<Subject>, pulling: &mut Pulling) {
-        if parked.is_empty() {
-            return;
-        }
-        let delay = pulling.parked.park(parked.len(), Instant::now());
-        for reply in parked {
+    async fn hand_back(&self, parked: Vec<(Subject, Duration)>) {
+        for (reply, delay) in parked {
             self.hint(reply, AckKind::Nak(Some(delay))).await;
         }
     }
@@ -173,6 +188,7 @@ impl Findings {
             bytes: 0,
             has_unwanted: false,
             parked: Vec::new(),
+            has_parked_of_taker: false,
         }
     }
 
@@ -185,16 +201,23 @@ impl Findings {
     }
 
     fn add(&mut self, pulled: Pulled, pulling: &mut Pulling) {
-        let host = &pulled.stored.host;
+        let (host, left) = (&pulled.stored.host, self.left());
         let of_host = self.of_hosts.entry(host.clone()).or_default();
         if *of_host >= self.want.of(host) {
             self.has_unwanted = true;
-            let parked = pulling.waiting.push(pulled);
-            self.parked.extend(parked.map(|pulled| pulled.reply));
-        } else if self.left() == 0 {
+            if let Some(pulled) = pulling.waiting.push(pulled) {
+                let (host, now) = (&pulled.stored.host, Instant::now());
+                self.has_parked_of_taker |= pulling.takers.is_one(host, now);
+                let delay = pulling.parked.park(&pulled.stored, now);
+                self.parked.push((pulled.reply, delay));
+            }
+        } else if left == 0 {
             pulling.ready.push(pulled);
         } else {
-            *self.of_hosts.entry(host.clone()).or_default() += 1;
+            *of_host += 1;
+            if *of_host == MANY {
+                pulling.takers.add(host, Instant::now());
+            }
             self.bytes = self.bytes.saturating_add(pulled.stored.payload.len());
             self.chosen.push(pulled);
         }

@@ -123,8 +123,11 @@
 //! need not come from the stream again once there is a permit: 128 of a host and 1,024 in all, with 64 MiB of
 //! payloads, which count in no [bound](tower_webhook::dispatch::DispatcherBuilder::with_payload_memory) of the
 //! dispatcher. They are leased to nobody else meanwhile; what nobody asks for within a third of the lease goes
-//! back. The rest is handed back with a delay that grows with the number of these: 100 ms for a few, and about
-//! 1,000 are looked at again a second. A call looks at some 4,000 messages for one that may be attempted.
+//! back. The rest is handed back, and comes again one after the other after 100 ms or more: 1,000 a second in
+//! all, fewer where payloads are larger than 16 KiB, of which hosts have equal shares. So a host whose backlog
+//! has been looked at gets up to 1,000 of it a second from each process, besides what is new. A call looks
+//! at some 1,000 messages for one that may be attempted. A host that takes many at once would soon have what is
+//! handed back: it is passed once a second.
 //! Nothing else is pulled ahead of what was asked for.
 //!
 //! # Threads
@@ -155,6 +158,7 @@ mod send;
 mod settle;
 mod streams;
 mod thread;
+mod takers;
 mod watch;
 
 pub use self::{
