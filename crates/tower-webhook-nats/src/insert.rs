@@ -4,7 +4,7 @@
 //! on the stream, that brings just these. What comes in their place, because it has waited for longer, is
 //! kept for the next fetch; what somebody else has pulled is theirs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::AckKind;
 use futures_util::future::{join_all, try_join_all};
@@ -17,7 +17,7 @@ use tower_webhook::{
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
     attempts::NextAttempt,
-    engine::{Engine, deadline},
+    engine::{Engine, Pulling, deadline},
     message,
     pull::Pulled,
     send::publish_error,
@@ -88,25 +88,50 @@ impl Engine {
         let Ok(mut pulling) = timeout(time, self.pulling.lock()).await else {
             return;
         };
-        let mut wait = HEARD;
+        let (mut wait, mut in_the_way) = (HEARD, 0);
         loop {
             let missing = wanted.iter().filter(|id| !self.has_come(**id)).count();
             if missing == 0 || pulling.ready.is_full() {
                 return;
             }
-            let Ok(batch) = self.pull(missing, Some(wait), until).await else {
+            let pulled = self.pull_some(missing, Some(wait), until, &mut pulling);
+            let Ok((others, is_all)) = pulled.await else {
                 return;
             };
-            for pulled in batch.messages {
-                if let Some(other) = self.leave_for_insert(pulled) {
-                    pulling.ready.push(other);
-                }
-            }
-            if batch.is_all {
+            if is_all {
                 return;
+            }
+            if others > 0 {
+                // However much is in the way, it takes few questions: as much again, and what is missing.
+                in_the_way += others;
+                let number = missing + in_the_way;
+                let Ok((others, _)) = self.pull_some(number, None, until, &mut pulling).await
+                else {
+                    return;
+                };
+                in_the_way += others;
             }
             wait = HEARD_LATER;
         }
+    }
+
+    /// Leaves what an insert waits for to that. Says how many others have come, and whether there are no more.
+    async fn pull_some(
+        &self,
+        number: usize,
+        wait: Option<Duration>,
+        until: Instant,
+        pulling: &mut Pulling,
+    ) -> Result<(usize, bool), JetStreamOutboxError> {
+        let batch = self.pull(number, wait, until).await?;
+        let mut others = 0;
+        for pulled in batch.messages {
+            if let Some(other) = self.leave_for_insert(pulled) {
+                pulling.ready.push(other);
+                others += 1;
+            }
+        }
+        Ok((others, batch.is_all))
     }
 
     async fn lease_inserted(&self, pulled: Pulled) -> Option<Lease> {
