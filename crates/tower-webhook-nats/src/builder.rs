@@ -28,6 +28,7 @@ use crate::{
 pub struct JetStreamOutboxBuilder {
     addresses: String,
     sealing: Option<Sealing>,
+    lost_keys: bool,
     name: String,
     replicas: usize,
     max_payload: usize,
@@ -45,6 +46,7 @@ impl JetStreamOutboxBuilder {
         Self {
             addresses: addresses.to_owned(),
             sealing: None,
+            lost_keys: false,
             name: "webhooks".to_owned(),
             replicas: 3,
             max_payload: 4 << 20,
@@ -68,6 +70,14 @@ impl JetStreamOutboxBuilder {
     /// deliveries, and whoever can publish to it can have anything signed and sent. For trying out.
     pub fn with_insecure_plaintext(mut self) -> Self {
         self.sealing = Some(Sealing::insecure_plaintext());
+        self
+    }
+
+    /// Connects even if the oldest delivery is sealed with a key that was not given. What cannot be opened becomes
+    /// a dead letter when it is due. Default: [an error](JetStreamOutboxErrorKind::UnknownKey), because a wrong
+    /// key file is the likelier cause.
+    pub fn with_lost_keys(mut self) -> Self {
+        self.lost_keys = true;
         self
     }
 
@@ -184,13 +194,14 @@ impl JetStreamOutboxBuilder {
             timeout: self.timeout,
             dead_letters_kept: self.dead_letters_kept,
             max_dead_letter_bytes: self.max_dead_letter_bytes,
+            max_payload: self.max_payload,
         };
         let settings = ConnectSettings {
             addresses: self.addresses,
             login: self.login,
             root_certificates: self.root_certificates,
             requires_tls: self.requires_tls,
-            max_payload: self.max_payload,
+            keys: (!self.lost_keys).then(|| sealing.clone()),
             engine,
         };
         Ok(JetStreamOutbox {

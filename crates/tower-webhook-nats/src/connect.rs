@@ -10,6 +10,7 @@ use async_nats::{
     jetstream::context::{AccountErrorKind, ContextBuilder},
 };
 use tokio::time::timeout;
+use tower_webhook::outbox::Sealing;
 
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
@@ -31,7 +32,8 @@ pub(crate) struct ConnectSettings {
     pub(crate) login: Login,
     pub(crate) root_certificates: Option<PathBuf>,
     pub(crate) requires_tls: bool,
-    pub(crate) max_payload: usize,
+    /// What the deliveries that wait have to be sealed with; `None` where that may be lost.
+    pub(crate) keys: Option<Sealing>,
     pub(crate) engine: Settings,
 }
 
@@ -39,8 +41,6 @@ pub(crate) struct ConnectSettings {
 const PING: Duration = Duration::from_secs(5);
 /// The longest pause between two tries to connect.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// What of a message is not payload: ids, and the sealed envelope, whose headers have 8 KiB at most.
-pub(crate) const HEADERS: usize = 64 << 10;
 /// The most publications that wait for their acknowledgement.
 const UNACKNOWLEDGED: usize = 16 << 10;
 
@@ -50,7 +50,7 @@ const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
 /// Connects, and looks at the server and the streams.
 pub(crate) async fn connect(settings: ConnectSettings) -> Result<Engine, JetStreamOutboxError> {
     let client = open(&settings).await?;
-    check_server(&client, settings.max_payload)?;
+    check_server(&client, &settings.engine)?;
     let Settings { timeout, .. } = settings.engine;
     let context = ContextBuilder::new()
         .timeout(timeout)
@@ -71,6 +71,9 @@ pub(crate) async fn connect(settings: ConnectSettings) -> Result<Engine, JetStre
     let consumer = streams::set_up(&context, &settings.engine).await?;
     let engine = Engine::new(client, context, consumer, settings.engine);
     engine.look_at_the_clock().await?;
+    if let Some(keys) = settings.keys {
+        engine.check(&keys).await?;
+    }
     Ok(engine)
 }
 
@@ -128,13 +131,13 @@ async fn open(settings: &ConnectSettings) -> Result<Client, JetStreamOutboxError
     }
 }
 
-fn check_server(client: &Client, max_payload: usize) -> Result<(), JetStreamOutboxError> {
+fn check_server(client: &Client, settings: &Settings) -> Result<(), JetStreamOutboxError> {
     let server = client.server_info();
     if !client.is_server_compatible(2, 12, 3) {
         let error = JetStreamOutboxError::new(Kind::ServerTooOld);
         return Err(error.with_detail(format!("it is {}", server.version)));
     }
-    let needed = max_payload.saturating_add(HEADERS);
+    let (max_payload, needed) = (settings.max_payload, settings.max_message());
     if server.max_payload < needed {
         let error = JetStreamOutboxError::new(Kind::PayloadLimit);
         return Err(error.with_detail(format!(

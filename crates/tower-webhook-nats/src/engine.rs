@@ -35,6 +35,17 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) dead_letters_kept: Duration,
     pub(crate) max_dead_letter_bytes: u64,
+    pub(crate) max_payload: usize,
+}
+
+/// What of a message is not payload: ids, and the sealed envelope, whose headers have 8 KiB at most.
+const HEADERS: usize = 64 << 10;
+
+impl Settings {
+    /// The bytes that a message may have.
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_payload.saturating_add(HEADERS)
+    }
 }
 
 pub(crate) struct Engine {
@@ -54,6 +65,7 @@ pub(crate) struct Pulling {
     pub(crate) ready: Ready,
     pub(crate) waiting: Waiting,
     pub(crate) parked: Parked,
+    pub(crate) takers: Takers,
     pub(crate) watch: Watch,
 }
 
@@ -65,7 +77,6 @@ struct Inserting {
     /// When something was inserted.
     last: Option<Instant>,
 }
-    pub(crate) takers: Takers,
 
 impl Engine {
     pub(crate) fn new(
@@ -78,6 +89,7 @@ impl Engine {
             ready: Ready::default(),
             waiting: Waiting::default(),
             parked: Parked::default(),
+            takers: Takers::default(),
             watch: Watch::new(),
         };
         Self {
@@ -89,7 +101,6 @@ impl Engine {
             settings,
             consumer: Mutex::new(consumer),
             pulling: pulling.into(),
-            takers: Takers::default(),
             inserting: Mutex::default(),
         }
     }

@@ -19,6 +19,9 @@ pub enum JetStreamOutboxErrorKind {
     /// Neither a key nor
     /// [`with_insecure_plaintext`](crate::JetStreamOutboxBuilder::with_insecure_plaintext) was given.
     NoKey,
+    /// The oldest delivery in the stream is sealed with a key that was not given. See
+    /// [`with_lost_keys`](crate::JetStreamOutboxBuilder::with_lost_keys).
+    UnknownKey,
     /// The [name](crate::JetStreamOutboxBuilder::with_name) has other characters than
     /// `A-Z a-z 0-9 _ -`, or none, or more than 64.
     InvalidName,
@@ -86,6 +89,9 @@ impl JetStreamOutboxError {
             }
             Kind::InvalidName => {
                 "the name of the JetStream outbox has characters that are not allowed"
+            Kind::UnknownKey => {
+                "deliveries wait in the JetStream outbox that are sealed with a key that was not given"
+            }
             }
             Kind::InvalidAddress => "the address is not one of a NATS server",
             Kind::Credentials => {

@@ -147,6 +147,7 @@ mod engine;
 mod error;
 mod fetch;
 mod insert;
+mod keys;
 mod leases;
 mod message;
 mod names;
@@ -157,8 +158,8 @@ mod ready;
 mod send;
 mod settle;
 mod streams;
-mod thread;
 mod takers;
+mod thread;
 mod watch;
 
 pub use self::{

@@ -24,9 +24,9 @@ pub(crate) async fn set_up(
     settings: &Settings,
 ) -> Result<PullConsumer, JetStreamOutboxError> {
     for config in [attempts(settings), dead(settings)] {
-        stream(context, config).await?;
+        stream(context, config, settings.max_message()).await?;
     }
-    let stream = stream(context, due(settings)).await?;
+    let stream = stream(context, due(settings), settings.max_message()).await?;
     let wanted = consumer(settings);
     let found: Result<PullConsumer, _> = stream
         .get_or_create_consumer(CONSUMER, wanted.clone())
@@ -102,7 +102,11 @@ fn consumer(settings: &Settings) -> pull::Config {
     }
 }
 
-async fn stream(context: &Context, wanted: Config) -> Result<Stream, JetStreamOutboxError> {
+async fn stream(
+    context: &Context,
+    wanted: Config,
+    max_message: usize,
+) -> Result<Stream, JetStreamOutboxError> {
     let found = match context.get_stream(&wanted.name).await {
         Ok(found) => found,
         Err(error) => match error.kind() {
@@ -117,7 +121,7 @@ async fn stream(context: &Context, wanted: Config) -> Result<Stream, JetStreamOu
             _ => return Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
         },
     };
-    match unfit_stream(&found.cached_info().config, &wanted) {
+    match unfit_stream(&found.cached_info().config, &wanted, max_message) {
         None => Ok(found),
         Some(what) => {
             let error = JetStreamOutboxError::new(Kind::UnfitStream);
@@ -171,11 +175,18 @@ fn with_detail(error: JetStreamOutboxError, detail: Option<String>) -> JetStream
 }
 
 /// What of a stream is not as it has to be.
-fn unfit_stream(found: &Config, wanted: &Config) -> Option<String> {
+fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<String> {
     let is_queue = wanted.retention == RetentionPolicy::WorkQueue;
+    let keeps_numbers = wanted.max_messages_per_subject == 1;
+    let throws_away =
+        (found.max_messages > 0 || found.max_bytes > 0) && found.discard != DiscardPolicy::New;
     let has_limits = found.max_messages > 0
         || found.max_bytes > 0
         || found.max_messages_per_subject > 0 && !found.discard_new_per_subject;
+    let largest = match usize::try_from(found.max_message_size) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(bytes) => bytes,
+    };
     let what = if found.retention != wanted.retention {
         format!(
             "its retention is {:?}, not {:?}",
@@ -202,8 +213,12 @@ fn unfit_stream(found: &Config, wanted: &Config) -> Option<String> {
         "it throws the oldest deliveries away where its limits are reached".to_owned()
     } else if is_queue && found.duplicate_window < DUPLICATE_WINDOW {
         format!("its `duplicate_window` is shorter than {DUPLICATE_WINDOW:?}")
-    } else if wanted.max_messages_per_subject == 1 && found.max_messages_per_subject != 1 {
+    } else if keeps_numbers && throws_away {
+        "it throws the numbers of attempts away where its limits are reached".to_owned()
+    } else if keeps_numbers && found.max_messages_per_subject != 1 {
         "its `max_msgs_per_subject` is not 1".to_owned()
+    } else if !keeps_numbers && largest < max_message {
+        format!("its `max_msg_size` is {largest}, and a delivery may have {max_message} bytes")
     } else {
         return None;
     };

@@ -10,6 +10,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
+use tower_webhook::{Dispatcher, EndpointPolicy, delivery::DeliveryParts, outbox::SealingKey};
 use tower_webhook_nats::{
     JetStreamOutbox, JetStreamOutboxBuilder, JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
 };
@@ -145,11 +146,12 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
         ..Config::default()
     };
     type Change = fn(&mut Config);
-    let changes: [(Change, &str); 5] = [
+    let changes: [(Change, &str); 6] = [
         (
             |config| config.retention = RetentionPolicy::Limits,
             "retention",
         ),
+        (|config| config.max_message_size = 4_096, "max_msg_size"),
         (|config| config.storage = StorageType::Memory, "storage"),
         (
             |config| config.max_age = Duration::from_secs(3_600),
@@ -174,6 +176,14 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
     let name = fresh_name();
     context.create_stream(fits(&name)).await.unwrap();
     builder(&address, &name).connect().await.unwrap();
+    // Without the number of its last attempt, a delivery is attempted for ever.
+    let name = fresh_name();
+    let mut numbers = fits(&format!("{name}-attempts"));
+    numbers.subjects = vec![format!("{name}.attempt.*")];
+    numbers.retention = RetentionPolicy::Limits;
+    (numbers.max_messages_per_subject, numbers.max_messages) = (1, 1_000);
+    context.create_stream(numbers).await.unwrap();
+    refused_with(builder(&address, &name), Kind::UnfitStream, "numbers").await;
 }
 
 #[tokio::test]
@@ -212,4 +222,24 @@ async fn a_consumer_that_does_not_fit_is_refused() {
         stream.create_consumer(config).await.unwrap();
         refused_with(builder(&address, &name), Kind::UnfitConsumer, text).await;
     }
+}
+
+/// With a wrong key, all that waits would become dead letters.
+#[tokio::test]
+async fn a_key_that_opens_nothing_of_what_waits_is_refused() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (address, name) = (server.address(), fresh_name());
+    let outbox = builder(&address, &name).connect().await.unwrap();
+    let dispatcher = Dispatcher::builder().with_outbox(outbox);
+    let dispatcher = dispatcher.without_attempts().build();
+    let endpoint = EndpointPolicy::public().check("https://a.example/hook");
+    let parts = DeliveryParts::new(endpoint.unwrap(), "done".into());
+    dispatcher.deliver(parts).await.unwrap();
+    dispatcher.shutdown(Duration::from_secs(1)).await;
+    let wrong = || builder(&address, &name).with_key(SealingKey::from_bytes([8; 32]));
+    refused_with(wrong(), Kind::UnknownKey, "key").await;
+    wrong().with_lost_keys().connect().await.unwrap();
+    builder(&address, &name).connect().await.unwrap();
 }
