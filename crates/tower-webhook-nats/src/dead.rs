@@ -8,6 +8,7 @@ use tower_webhook::event::Outcome;
 
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, message::MESSAGE_ID, names::Name,
+    send::publish_error,
 };
 
 const STATUS: &str = "Webhook-Outcome-Status";
@@ -68,6 +69,6 @@ pub(crate) async fn bury(
     };
     match acknowledged {
         Ok(_) => Ok(true),
-        Err(error) => Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
+        Err(error) => Err(publish_error(error)),
     }
 }

@@ -48,7 +48,9 @@ pub enum JetStreamOutboxErrorKind {
     TooLarge,
     /// There was no answer in time.
     TimedOut,
-    /// The server refused, with the reason in the [source](Error::source): its disk is full, say.
+    /// A limit of the server, the account or a stream is reached.
+    Full,
+    /// The server refused, with the reason in the [source](Error::source).
     Refused,
     /// The outbox's thread has ended, after a panic.
     Gone,
@@ -87,11 +89,11 @@ impl JetStreamOutboxError {
             Kind::NoKey => {
                 "the JetStream outbox needs a key to seal deliveries with, or to be told to keep them in the clear"
             }
-            Kind::InvalidName => {
-                "the name of the JetStream outbox has characters that are not allowed"
             Kind::UnknownKey => {
                 "deliveries wait in the JetStream outbox that are sealed with a key that was not given"
             }
+            Kind::InvalidName => {
+                "the name of the JetStream outbox has characters that are not allowed"
             }
             Kind::InvalidAddress => "the address is not one of a NATS server",
             Kind::Credentials => {
@@ -106,6 +108,7 @@ impl JetStreamOutboxError {
             Kind::UnfitConsumer => "the consumer of the JetStream outbox does not fit",
             Kind::TooLarge => "the delivery is too large for a message",
             Kind::TimedOut => "the NATS server did not answer in time",
+            Kind::Full => "the NATS server has no room for more",
             Kind::Refused => "the NATS server refused",
             Kind::Gone => "the thread of the JetStream outbox has ended",
             Kind::Other => "the JetStream outbox failed",

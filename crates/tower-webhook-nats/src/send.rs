@@ -1,9 +1,11 @@
 //! What is sent to the server, and how its answers are awaited.
 
+use std::error::Error;
+
 use async_nats::{
     HeaderMap, Request, RequestErrorKind, Subject,
     jetstream::{
-        AckKind,
+        self, AckKind, ErrorCode,
         context::{PublishAckFuture, PublishError, PublishErrorKind},
         message::PublishMessage,
     },
@@ -80,7 +82,21 @@ pub(crate) fn publish_error(error: PublishError) -> JetStreamOutboxError {
     let kind = match error.kind() {
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Kind::TimedOut,
         PublishErrorKind::MaxPayloadExceeded => Kind::TooLarge,
+        _ if is_full(&error) => Kind::Full,
         _ => Kind::Refused,
     };
     JetStreamOutboxError::new(kind).with_source(error)
+}
+
+/// A limit of the server, the account or the stream is reached.
+fn is_full(error: &PublishError) -> bool {
+    const FULL: [ErrorCode; 5] = [
+        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode::STREAM_STORE_FAILED,
+        ErrorCode::TEMP_STORAGE_FAILED,
+    ];
+    let reason = error.source().and_then(|reason| reason.downcast_ref());
+    reason.is_some_and(|reason: &jetstream::Error| FULL.contains(&reason.error_code()))
 }

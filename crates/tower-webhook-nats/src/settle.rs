@@ -20,6 +20,24 @@ use crate::{
 /// What comes earlier than it is due is handed back once more: the server need not know longer delays.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 
+/// When a delivery is attempted again that is to be a dead letter, and there is no room for that.
+const AGAIN_IN: Duration = Duration::from_secs(60);
+
+/// A server that has no room takes what frees some: as long as deliveries end, there will be room again. `None`
+/// where it has none.
+fn unless_full<T>(
+    written: Result<T, JetStreamOutboxError>,
+) -> Result<Option<T>, JetStreamOutboxError> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.kind() == Kind::Full => {
+            tracing::error!(%error, "how an attempt ended cannot be written: there will be one more");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl Engine {
     /// What is settled in a batch of which something else fails is remembered as settled: the batch comes
     /// again.
@@ -50,9 +68,9 @@ impl Engine {
             Verdict::Delivered | Verdict::Failed(_) => self.end(lease, &held).await?,
             Verdict::Released => self.answer(&held.reply, AckKind::Nak(None)).await?,
             Verdict::AgainIn(delay) => {
-                // In this order: what is handed back without its number would be the same attempt again.
-                self.note_attempt(lease.delivery, held.attempt, delay)
-                    .await?;
+                // In this order: what is handed back without its number is the same attempt again.
+                let noted = self.note_attempt(lease.delivery, held.attempt, delay).await;
+                unless_full(noted)?;
                 let delay = Some(delay.min(LONGEST_DELAY)).filter(|delay| !delay.is_zero());
                 self.answer(&held.reply, AckKind::Nak(delay)).await?;
             }
@@ -69,9 +87,19 @@ impl Engine {
                 let buried = dead::bury(&self.context, name, held.sequence, Some(death));
                 // In this order: what is acknowledged is gone.
                 let buried = timeout(2 * *time, buried).await;
-                let was_there = buried.map_err(|_| Kind::TimedOut)??;
-                self.end(lease, &held).await?;
-                if !was_there {
+                let buried = unless_full(buried.map_err(|_| Kind::TimedOut)?)?;
+                let is_buried = match buried {
+                    Some(was_there) => {
+                        self.end(lease, &held).await?;
+                        was_there
+                    }
+                    None => {
+                        let later = AckKind::Nak(Some(AGAIN_IN));
+                        self.answer(&held.reply, later).await?;
+                        false
+                    }
+                };
+                if !is_buried {
                     self.leases.forget(lease);
                     return Ok(SettleOutcome::LeaseLost);
                 }

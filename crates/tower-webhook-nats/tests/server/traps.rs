@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{consumer::PullConsumer, stream::DiscardPolicy};
 use tower_webhook::{
     DeliveryId, Payload,
     endpoint::Host,
@@ -63,6 +63,30 @@ async fn what_is_pulled_beyond_the_limit_of_a_host_is_there_when_it_has_room() {
     let began = Instant::now();
     assert_eq!(fetch(&other, 99).await.len(), 99);
     assert!(began.elapsed() < LEASE / 2, "{:?}", began.elapsed());
+}
+
+/// Asked again at once, it would be asked for one after the other until nothing has room.
+#[tokio::test]
+async fn whoever_has_all_that_was_wanted_is_not_told_to_ask_again() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let outbox = open(&server.address(), &fresh_name(), LEASE).await;
+    put(&outbox, 300, "a.example").await;
+    assert_eq!(fetch(&outbox, 1).await.len(), 1);
+    let due = outbox.fetch(Want::up_to(5)).await.unwrap();
+    assert_eq!(due.deliveries.len(), 5);
+    assert!(due.more);
+    assert_eq!(due.next_due, None);
+    // There may be something else behind what is parked.
+    let mut want = Want::up_to(5);
+    want.of_other_hosts = 0;
+    until(async || {
+        let due = outbox.fetch(want.clone()).await.unwrap();
+        assert!(due.deliveries.is_empty() && due.more);
+        due.next_due.is_some()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -127,6 +151,39 @@ async fn what_was_purged_is_no_dead_letter_and_holds_nothing_up() {
         .await;
     assert_eq!(settled.unwrap(), [SettleOutcome::LeaseLost]);
     assert_eq!(messages(&context, &format!("{name}-dead")).await, 0);
+}
+
+/// Otherwise these settlements would be tried again for ever, in the place of deliveries that make room.
+#[tokio::test]
+async fn what_there_is_no_room_to_write_is_attempted_once_more() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let name = fresh_name();
+    let outbox = open(&server.address(), &name, LEASE).await;
+    let [again, dead] = [
+        put_leased(&outbox, "a.example").await,
+        put_leased(&outbox, "a.example").await,
+    ];
+    let context = jetstream(&server.address()).await;
+    for stream in ["attempts", "dead"] {
+        let stream = context.get_stream(format!("{name}-{stream}")).await;
+        let mut config = stream.unwrap().cached_info().config.clone();
+        (config.max_bytes, config.discard) = (1, DiscardPolicy::New);
+        context.update_stream(config).await.unwrap();
+    }
+    let failed = Outcome::Failed(AttemptError::Client);
+    let batch = vec![
+        Settlement::new(again, Verdict::AgainIn(Duration::ZERO), None),
+        Settlement::new(dead, Verdict::Dead(failed), None),
+    ];
+    let settled = outbox.settle(batch).await.unwrap();
+    // The other one is not given up: nobody is told that it is.
+    assert_eq!(settled, [SettleOutcome::Done, SettleOutcome::LeaseLost]);
+    let found = fetch(&outbox, 1).await;
+    assert_eq!(found[0].lease.delivery, again.delivery);
+    assert_eq!(found[0].attempt, 1);
+    assert_eq!(messages(&context, &name).await, 2);
 }
 
 #[tokio::test]
