@@ -1,7 +1,7 @@
-//! Deliveries taken and delivered a second: 64 callers, payloads of 1 KiB, one server with one replica that
-//! syncs each message, or three of them with `TOWER_WEBHOOK_NATS_CLUSTER=1`. Beside it, in turn within one run,
-//! the same callers publish to a stream like the outbox's and wait for each acknowledgement, what the server
-//! gives to anybody: the payload alone, and with headers as the outbox has them.
+//! Deliveries taken and delivered a second: 64 callers, payloads of 1 KiB, three servers that sync each message
+//! and keep it three times, all on one machine. Beside it, in turn within one run, the same callers publish to a
+//! stream like the outbox's and wait for each acknowledgement, what the servers give to anybody: the payload
+//! alone, and with headers as the outbox has them.
 //!
 //! ```sh
 //! TOWER_WEBHOOK_NATS_SERVER=$(.ci/nats-server) cargo bench -p tower-webhook-nats --bench outbox
@@ -13,7 +13,9 @@
 //! of these, and the rate beside the one without. Last, `TOWER_WEBHOOK_BENCH_BACKLOG` deliveries wait for one
 //! host that answers: how fast they come.
 //!
-//! `TOWER_WEBHOOK_BENCH_MS` is the time of one round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number.
+//! `TOWER_WEBHOOK_BENCH_MS` is the time of one round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number. With
+//! `TOWER_WEBHOOK_BENCH_SERVERS=1` there is one server, which keeps each message once. It syncs the removal of each
+//! message as well, one after the other with the new ones: accepting and delivering share what it can sync.
 
 #[path = "../../../benches/support/callers.rs"]
 mod callers;
@@ -60,9 +62,10 @@ enum Servers {
 
 impl Servers {
     fn start() -> Option<Self> {
-        match std::env::var_os("TOWER_WEBHOOK_NATS_CLUSTER") {
-            None => Server::start().map(Self::One),
-            Some(_) => Cluster::start().map(Self::Three),
+        match setting("TOWER_WEBHOOK_BENCH_SERVERS", 3) {
+            1 => Server::start().map(Self::One),
+            3 => Cluster::start().map(Self::Three),
+            number => panic!("1 or 3 servers, not {number}"),
         }
     }
 
