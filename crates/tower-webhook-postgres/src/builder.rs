@@ -230,7 +230,7 @@ impl PostgresOutboxBuilder {
         let roots = self.roots.clone().unwrap_or_else(connect::public_roots);
         Transactions::new(
             config::read(&self.url, self.timeout)?,
-            Connector::new(roots)?,
+            Connector::new(roots, self.timeout)?,
             self.connections,
             schema,
             self.timeout,

@@ -2,13 +2,13 @@ use std::{str::FromStr, time::Duration};
 
 use tokio_postgres::{
     Config,
-    config::{Host, SslMode},
+    config::{Host, SslMode, TargetSessionAttrs},
 };
 
 use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
 
 /// Parses the connection string. TLS is required and verified unless `sslmode=disable` is given: no mode
-/// falls back to plaintext.
+/// falls back to plaintext. Of several hosts, one that takes writes is used.
 pub(crate) fn read(url: &str, timeout: Duration) -> Result<Config, PostgresOutboxError> {
     // The driver does not parse these modes. Certificates and names are always verified here.
     let url = url
@@ -25,6 +25,10 @@ pub(crate) fn read(url: &str, timeout: Duration) -> Result<Config, PostgresOutbo
         config.ssl_mode(SslMode::Disable);
     } else if config.get_ssl_mode() != SslMode::Disable {
         config.ssl_mode(SslMode::Require);
+    }
+    let number = config.get_hosts().len().max(config.get_hostaddrs().len());
+    if number > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     if config.get_application_name().is_none() {
         config.application_name("tower-webhook");

@@ -16,11 +16,12 @@ use tokio::{task::JoinHandle, time::sleep};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind};
+use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind, hosts::Hosts};
 
 /// Opens connections for the pool, with exponential backoff after failed attempts.
 pub(crate) struct Connector {
     tls: MakeRustlsConnect,
+    hosts: Hosts,
     pause: Arc<Pause>,
 }
 
@@ -41,7 +42,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Connector {
-    pub(crate) fn new(roots: RootCertStore) -> Result<Self, PostgresOutboxError> {
+    pub(crate) fn new(
+        roots: RootCertStore,
+        timeout: Duration,
+    ) -> Result<Self, PostgresOutboxError> {
         // Explicit, because the process may have several crypto providers, or no default one.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -50,6 +54,7 @@ impl Connector {
             .with_no_client_auth();
         Ok(Self {
             tls: MakeRustlsConnect::new(config),
+            hosts: Hosts::new(timeout),
             pause: Arc::default(),
         })
     }
@@ -60,12 +65,11 @@ impl Connect for Connector {
         &self,
         config: &Config,
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let (tls, config) = (self.tls.clone(), config.clone());
-        let pause = Arc::clone(&self.pause);
+        let config = config.clone();
         Box::pin(async move {
-            sleep(pause.left()).await;
-            let attempt = Attempt(Some(pause));
-            let (client, connection) = config.connect(tls).await?;
+            sleep(self.pause.left()).await;
+            let attempt = Attempt(Some(Arc::clone(&self.pause)));
+            let (client, connection) = self.hosts.connect(&config, &self.tls).await?;
             attempt.succeed();
             // The pool aborts this task when it drops the client.
             let driver = tokio::spawn(async move {

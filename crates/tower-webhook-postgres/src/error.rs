@@ -143,6 +143,7 @@ impl From<tokio_postgres::Error> for PostgresOutboxError {
         let kind = match io {
             _ if error.to_string().contains("TLS") => Kind::Tls,
             Some(io::ErrorKind::TimedOut) => Kind::TimedOut,
+            Some(io::ErrorKind::PermissionDenied) if is_read_only(&error) => Kind::ReadOnly,
             Some(_) => Kind::Unavailable,
             None if error.is_closed() => Kind::Unavailable,
             // Without a SQLSTATE it is a connection error, or a bug.
@@ -157,6 +158,12 @@ impl From<tokio_postgres::Error> for PostgresOutboxError {
             io,
         }
     }
+}
+
+/// Whether the driver was told to find a host that takes writes, and this one does not.
+fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    let source = error.source();
+    source.is_some_and(|source| source.to_string().contains("does not allow writes"))
 }
 
 fn io_of(error: &tokio_postgres::Error) -> Option<io::ErrorKind> {

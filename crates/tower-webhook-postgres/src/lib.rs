@@ -84,8 +84,12 @@
 //! tables.
 //!
 //! PgBouncer in transaction mode works: there are no named statements, no `LISTEN`, no session settings and no
-//! session locks. With several hosts in the connection string, `target_session_attrs=read-write` finds the
-//! primary.
+//! session locks.
+//!
+//! Several hosts in the connection string are dialled one after the other, beginning with the one that worked
+//! last, and so are the addresses of a name. Each has its share of the [timeout](PostgresOutboxBuilder::with_timeout),
+//! or its `connect_timeout` if that is shorter. With several hosts, only one that takes writes is used, as with
+//! `target_session_attrs=read-write`: the primary.
 //!
 //! Transactions are short: no lock is held during an attempt, and changes to many rows run in batches. As for
 //! every queue in PostgreSQL, a transaction that stays open elsewhere in the database prevents vacuum from
@@ -128,6 +132,7 @@ mod error;
 mod fetch;
 mod filter;
 mod fleet;
+mod hosts;
 mod insert;
 mod keeping;
 mod keys;

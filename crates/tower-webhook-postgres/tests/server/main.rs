@@ -9,6 +9,7 @@ mod deliveries;
 mod edited_rows;
 mod fleet;
 mod hanging;
+mod hosts;
 mod kill_process;
 mod kill_server;
 mod look_ups;
