@@ -133,8 +133,8 @@ impl PostgresOutboxBuilder {
     /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout), within which the
     /// dispatcher retries. Administrative reads have at least 30 seconds.
     ///
-    /// It is also the server's `statement_timeout`, so that abandoned statements end. A connection on which a
-    /// call timed out is closed. Very large payloads over a slow network need a longer timeout.
+    /// It is also the server's `statement_timeout`, so that abandoned statements end. A call that timed out is
+    /// cancelled, for which a connection is opened, and its own connection is closed. Very large payloads over a slow network need a longer timeout.
     pub fn with_timeout(mut self, time: Duration) -> Self {
         self.timeout = time.max(Duration::from_millis(10));
         self
@@ -229,8 +229,7 @@ impl PostgresOutboxBuilder {
     ) -> Result<Transactions, PostgresOutboxError> {
         let roots = self.roots.clone().unwrap_or_else(connect::public_roots);
         Transactions::new(
-            config::read(&self.url, self.timeout)?,
-            Connector::new(roots, self.timeout)?,
+            Connector::new(config::read(&self.url, self.timeout)?, roots, self.timeout)?,
             self.connections,
             schema,
             self.timeout,

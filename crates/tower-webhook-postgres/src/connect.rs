@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::Connect;
-use futures_util::future::BoxFuture;
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -20,9 +19,18 @@ use crate::{PostgresOutboxError, PostgresOutboxErrorKind as Kind, hosts::Hosts};
 
 /// Opens connections for the pool, with exponential backoff after failed attempts.
 pub(crate) struct Connector {
+    config: Config,
     tls: MakeRustlsConnect,
     hosts: Hosts,
     pause: Arc<Pause>,
+}
+
+/// A connection, closed on drop.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Where it goes to.
+    pub(crate) address: Config,
+    driver: JoinHandle<()>,
 }
 
 /// The backoff, shared by all attempts of a pool.
@@ -43,43 +51,68 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Connector {
     pub(crate) fn new(
+        config: Config,
         roots: RootCertStore,
         timeout: Duration,
     ) -> Result<Self, PostgresOutboxError> {
         // Explicit, because the process may have several crypto providers, or no default one.
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|_| Kind::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self {
-            tls: MakeRustlsConnect::new(config),
+            config,
+            tls: MakeRustlsConnect::new(tls),
             hosts: Hosts::new(timeout),
             pause: Arc::default(),
         })
     }
+
+    pub(crate) fn tls(&self) -> &MakeRustlsConnect {
+        &self.tls
+    }
 }
 
-impl Connect for Connector {
-    fn connect(
-        &self,
-        config: &Config,
-    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let config = config.clone();
-        Box::pin(async move {
-            sleep(self.pause.left()).await;
-            let attempt = Attempt(Some(Arc::clone(&self.pause)));
-            let (client, connection) = self.hosts.connect(&config, &self.tls).await?;
-            attempt.succeed();
-            // The pool aborts this task when it drops the client.
-            let driver = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    let error = PostgresOutboxError::from(error);
-                    tracing::debug!(%error, "a connection of the PostgreSQL outbox has ended");
-                }
-            });
-            Ok((client, driver))
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = tokio_postgres::Error;
+
+    async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
+        sleep(self.pause.left()).await;
+        let attempt = Attempt(Some(Arc::clone(&self.pause)));
+        // Boxed: this future is a large part of every transaction's.
+        let connecting = Box::pin(self.hosts.connect(&self.config, &self.tls));
+        let (address, (client, connection)) = connecting.await?;
+        attempt.succeed();
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                let error = PostgresOutboxError::from(error);
+                tracing::debug!(%error, "a connection of the PostgreSQL outbox has ended");
+            }
+        });
+        Ok(Connection {
+            client,
+            address,
+            driver,
         })
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        _: &Metrics,
+    ) -> RecycleResult<tokio_postgres::Error> {
+        match connection.client.is_closed() {
+            true => Err(RecycleError::message("it is closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
     }
 }
 

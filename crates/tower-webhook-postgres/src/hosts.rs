@@ -17,6 +17,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
+/// A client, and what drives it.
+type Dialled = (Client, Connection<Socket, Stream>);
+
 /// Remembers where dialling begins: at the address that worked last, or after one that did not.
 pub(crate) struct Hosts {
     timeout: Duration,
@@ -48,25 +51,25 @@ impl Hosts {
     }
 
     /// Each address has its share of the time, and the last one what is left: whoever waits for a connection
-    /// has a timeout, too.
+    /// has a timeout, too. The connection comes with its address.
     pub(crate) async fn connect(
         &self,
         config: &Config,
         tls: &MakeRustlsConnect,
-    ) -> Result<(Client, Connection<Socket, Stream>), Error> {
+    ) -> Result<(Config, Dialled), Error> {
         let addresses = self.addresses(config).await;
         let share = self.share(addresses.len());
         let limit = config
             .get_connect_timeout()
             .map_or(share, |at_most| share.min(*at_most));
-        for (nth, (address, config)) in addresses.iter().enumerate() {
+        for (nth, (address, one)) in addresses.iter().enumerate() {
             let next = addresses.get(nth + 1);
             let turn = Turn {
                 hosts: self,
                 address: *address,
                 next: next.or(addresses.first()).map(|(next, _)| *next),
             };
-            let connecting = config.connect(tls.clone());
+            let connecting = one.connect(tls.clone());
             let connected = match next {
                 Some(_) => timeout(limit, connecting).await,
                 None => Ok(connecting.await),
@@ -74,14 +77,15 @@ impl Hosts {
             match connected {
                 Ok(Ok(connected)) => {
                     turn.succeed();
-                    return Ok(connected);
+                    return Ok((one.clone(), connected));
                 }
                 Ok(Err(error)) if next.is_none() => return Err(error),
                 Ok(Err(_)) | Err(_) => {}
             }
         }
         // There is none, which is an error of the driver's.
-        config.connect(tls.clone()).await
+        let connected = config.connect(tls.clone()).await?;
+        Ok((config.clone(), connected))
     }
 
     /// One share is left for what the connection is for.

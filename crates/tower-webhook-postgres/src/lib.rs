@@ -63,8 +63,8 @@
 //! attempted from memory: it is lost if the process ends before that.
 //! [`with_required_durability`](tower_webhook::dispatch::DispatcherBuilder::with_required_durability)
 //! refuses such calls instead, once the failure is known. Every call has a
-//! [timeout](PostgresOutboxBuilder::with_timeout). A connection on which a call failed is closed;
-//! reconnecting backs off up to one second.
+//! [timeout](PostgresOutboxBuilder::with_timeout). A connection on which a call failed is closed,
+//! and a statement that timed out is cancelled; reconnecting backs off up to one second.
 //!
 //! # Leases and clocks
 //!
@@ -123,6 +123,7 @@ extern crate self as tower_webhook_postgres; // the shared test support names th
 
 mod bounds;
 mod builder;
+mod cancel;
 mod choice;
 mod claim;
 mod command;
@@ -138,6 +139,7 @@ mod keeping;
 mod keys;
 mod known;
 mod lease;
+mod loan;
 mod loops;
 mod migrations;
 mod name;

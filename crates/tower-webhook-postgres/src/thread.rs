@@ -109,6 +109,7 @@ fn run(
         if is_fine {
             shared.serve(receivers).await;
         }
+        shared.transactions.finish().await;
     });
     // Does not wait for connections that hang.
     drop(shared);

@@ -1,15 +1,18 @@
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use deadpool::managed::{Pool, PoolError};
 use futures_util::future::{join_all, join3};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
-    Client, Config, Row,
+    Client, Row,
     types::{ToSql, Type},
 };
 
 use crate::{
-    PostgresOutboxError, PostgresOutboxErrorKind as Kind, connect::Connector, name::SchemaName,
+    PostgresOutboxError, PostgresOutboxErrorKind as Kind,
+    connect::Connector,
+    loan::{Canceller, Loan},
+    name::SchemaName,
 };
 
 /// Runs transactions on pooled connections.
@@ -18,7 +21,8 @@ use crate::{
 /// may run each transaction in a different session. A connection on which a transaction failed or timed out is
 /// closed.
 pub(crate) struct Transactions {
-    pool: Pool,
+    pool: Pool<Connector>,
+    canceller: Canceller,
     begin: [String; 4],
     timeout: Duration,
 }
@@ -45,9 +49,6 @@ pub(crate) struct Statement<'a> {
 /// A value and its type. With types given, a statement needs no round trip to prepare.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// A connection that is closed on drop, unless [`keep`](Self::keep) returned it to the pool.
-struct Borrowed(Option<Object>);
-
 /// How often a transaction is tried that hits a deadlock or a closed connection.
 const TRIES: u32 = 3;
 /// The minimum timeout of [`Mode::Read`].
@@ -61,20 +62,17 @@ impl<'a> Statement<'a> {
 
 impl Transactions {
     pub(crate) fn new(
-        config: Config,
         connector: Connector,
         connections: usize,
         schema: &SchemaName,
         timeout: Duration,
     ) -> Result<Self, PostgresOutboxError> {
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_connect(config, connector, recycling);
-        let pool = Pool::builder(manager).max_size(connections).build();
+        let canceller = Canceller::new(connector.tls().clone(), timeout);
+        let pool = Pool::builder(connector).max_size(connections).build();
         let begin = |mode| begin(mode, schema, timeout);
         Ok(Self {
             pool: pool.map_err(|_| Kind::Other)?,
+            canceller,
             begin: [Mode::Durable, Mode::Quick, Mode::Look, Mode::Read].map(begin),
             timeout,
         })
@@ -125,14 +123,15 @@ impl Transactions {
     ) -> Result<T, PostgresOutboxError> {
         let until = Instant::now() + time_of(mode, self.timeout);
         for left in (0..TRIES).rev() {
-            let mut client = self.client(until).await?;
-            let ran = timeout_at(until, run(client.get()?)).await;
+            let loan = self.loan(until).await?;
+            let ran = timeout_at(until, run(loan.client()?)).await;
             match ran.map_err(|_| Kind::TimedOut)? {
                 Ok(done) => {
-                    client.keep();
+                    loan.keep();
                     return Ok(done);
                 }
                 Err(error) => {
+                    loan.close();
                     let has_ended = error.is_closed();
                     let error = PostgresOutboxError::from(error);
                     // Every transaction is idempotent, so an unknown outcome may be retried.
@@ -146,32 +145,17 @@ impl Transactions {
         Err(Kind::Unavailable.into())
     }
 
-    async fn client(&self, until: Instant) -> Result<Borrowed, PostgresOutboxError> {
+    /// Waits until what was given up is cancelled, within the timeout.
+    pub(crate) async fn finish(&self) {
+        self.canceller.finish().await;
+    }
+
+    async fn loan(&self, until: Instant) -> Result<Loan<'_>, PostgresOutboxError> {
         match timeout_at(until, self.pool.get()).await {
-            Ok(Ok(client)) => Ok(Borrowed(Some(client))),
+            Ok(Ok(connection)) => Ok(Loan::new(connection, &self.canceller)),
             Ok(Err(PoolError::Backend(error))) => Err(error.into()),
             Ok(Err(_)) => Err(Kind::Unavailable.into()),
             Err(_) => Err(Kind::TimedOut.into()),
-        }
-    }
-}
-
-impl Borrowed {
-    fn get(&self) -> Result<&Client, PostgresOutboxError> {
-        let client = self.0.as_deref().ok_or(Kind::Gone)?;
-        Ok(client)
-    }
-
-    /// Returns it to the pool.
-    fn keep(&mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            drop(Object::take(client));
         }
     }
 }

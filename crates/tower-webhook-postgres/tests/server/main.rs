@@ -18,5 +18,6 @@ mod notices;
 mod outages;
 mod repeated_runs;
 mod runtimes;
+mod stuck_commits;
 mod tls;
 mod whole_way;

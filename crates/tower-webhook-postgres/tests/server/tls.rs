@@ -1,11 +1,14 @@
 //! TLS to the server: always verified, never downgraded.
 
+use std::time::Duration;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tower_webhook::outbox::Outbox;
 use tower_webhook_postgres::{PostgresOutboxBuilder, PostgresOutboxErrorKind as Kind};
 
 use crate::{
     deliveries::new,
+    stuck_commits::assert_leaves_none_behind,
     support::{place::Place, server::Server},
 };
 
@@ -13,6 +16,19 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A server with a certificate of this authority.
+fn server_of(authority: &CertifiedIssuer<'static, KeyPair>) -> Option<Server> {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, authority).unwrap();
+    let files = [
+        ("server.crt", &*certificate.pem()),
+        ("server.key", &*key.serialize_pem()),
+    ];
+    let settings = ["listen_addresses=127.0.0.1", "ssl=on"];
+    Server::start_with(&settings, &files)
 }
 
 fn over_tcp(server: &Server, more: &str) -> Place {
@@ -30,15 +46,7 @@ async fn refusal(builder: PostgresOutboxBuilder) -> Kind {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_trusted_by_its_root_alone() {
     let (authority, another) = (authority(), authority());
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    let files = [
-        ("server.crt", &*certificate.pem()),
-        ("server.key", &*key.serialize_pem()),
-    ];
-    let settings = ["listen_addresses=127.0.0.1", "ssl=on"];
-    let Some(server) = Server::start_with(&settings, &files) else {
+    let Some(server) = server_of(&authority) else {
         return;
     };
     for more in [
@@ -76,6 +84,18 @@ async fn a_server_is_trusted_by_its_root_alone() {
         .with_root_certificates(authority.pem())
         .unwrap();
     assert_eq!(refusal(trusting).await, Kind::Tls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inserts_that_time_out_are_cancelled_over_tls() {
+    let authority = authority();
+    let Some(server) = server_of(&authority) else {
+        return;
+    };
+    let builder = over_tcp(&server, "").builder();
+    let builder = builder.with_root_certificates(authority.pem()).unwrap();
+    let builder = builder.with_timeout(Duration::from_secs(1));
+    assert_leaves_none_behind(&server, builder.open().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
