@@ -19,6 +19,20 @@ pub(crate) struct Bounds {
     pub(crate) time: Duration,
 }
 
+impl Bounds {
+    /// Larger than any table, or a hundred years: limits of those who want none.
+    const NONE: u64 = 1 << 60;
+
+    /// Whether rows have to be counted, or their bytes.
+    fn are_counted(&self) -> bool {
+        (self.number as u64) < Self::NONE || self.bytes < Self::NONE
+    }
+
+    fn are_none(&self) -> bool {
+        !self.are_counted() && to_ms(self.time) == to_ms(Duration::MAX)
+    }
+}
+
 /// What the history keeps of deliveries that were delivered or have failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HistorySettings {
@@ -119,6 +133,9 @@ impl Kept {
         transactions: &Transactions,
         bounds: Bounds,
     ) -> Result<Boundary, PostgresOutboxError> {
+        if !bounds.are_counted() {
+            return Ok(Boundary::default());
+        }
         let number = to_i64(bounds.number);
         let bytes = i64::try_from(bounds.bytes).unwrap_or(i64::MAX);
         let params: Vec<Param<'_>> = vec![(&number, Type::INT8), (&bytes, Type::INT8)];
@@ -176,7 +193,7 @@ impl Keeper {
     }
 
     pub(crate) fn has_grown(&mut self) {
-        self.has_grown = true;
+        self.has_grown = !self.bounds.are_none();
     }
 
     /// Whether rows were added since the last count.
@@ -191,7 +208,7 @@ impl Keeper {
     ) -> Result<(), PostgresOutboxError> {
         let began = Instant::now();
         let is_due = began >= self.next_look || self.has_grown && began >= self.next_count;
-        if !is_due {
+        if !is_due || self.bounds.are_none() {
             return Ok(());
         }
         let boundary = self.kept.find_boundary(transactions, self.bounds).await?;

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 
 use super::support::place::{self, Place};
 use crate::{
+    PostgresOutbox,
     bounds::{Bounds, DEAD, HISTORY, Keeper, Kept},
     name::SchemaName,
 };
@@ -41,6 +42,29 @@ async fn assert_trims_to_the_limit(place: &Place, kept: Kept, table: &str, bound
     trimmed.await.into_iter().for_each(Result::unwrap);
     let left = place.count(table, "TRUE").await;
     assert_eq!(usize::try_from(left), Ok(LIMIT), "{table}, {bounds:?}");
+}
+
+const NONE: Bounds = Bounds {
+    number: usize::MAX >> 2,
+    bytes: u64::MAX >> 2,
+    time: Duration::from_secs(100 * 365 * 86_400),
+};
+
+/// Not even where there is no server.
+#[tokio::test]
+async fn without_a_limit_nothing_is_counted() {
+    let builder = PostgresOutbox::builder("host=/nowhere user=nobody");
+    let schema = SchemaName::new("webhooks").unwrap();
+    let transactions = builder.transactions(&schema).unwrap();
+    for kept in [DEAD, HISTORY] {
+        let mut keeper = Keeper::new(kept, NONE);
+        keeper.run_if_due(&transactions).await.unwrap();
+        assert!(!keeper.wants_more());
+        keeper.has_grown();
+        assert!(!keeper.wants_more());
+        let mut keeper = Keeper::new(kept, Bounds { number: 1, ..NONE });
+        assert!(keeper.run_if_due(&transactions).await.is_err());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
