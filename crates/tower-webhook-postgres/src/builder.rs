@@ -95,7 +95,8 @@ impl PostgresOutboxBuilder {
 
     /// Opens even if waiting deliveries are sealed with a key that was not given. They become dead letters
     /// when they are due, and can be redelivered once the key is back. Default:
-    /// [an error](Kind::UnknownKey), because a wrong key file is the likelier cause.
+    /// [an error](Kind::UnknownKey), because a wrong key file is the likelier cause. Only the 1,024 deliveries
+    /// that are due the longest and the 1,024 newest are checked.
     pub fn with_lost_keys(mut self) -> Self {
         self.lost_keys = true;
         self

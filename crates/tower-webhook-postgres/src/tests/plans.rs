@@ -13,7 +13,7 @@ use super::support::place::{self, Place};
 use crate::{
     PostgresOutbox, bounds, claim,
     fetch::{self, HOSTS_AT_ONCE, ROWS},
-    lease,
+    keys, lease,
     read::{self, ListQuery},
     settle,
     transaction::Param,
@@ -147,6 +147,10 @@ async fn assert_bounded(sql: &Client) {
 
     let oldest = Plan::of(sql, read::OLDEST_DUE, &[]).await;
     oldest.assert_bounded(10);
+
+    let most = to_i64(keys::SAMPLE);
+    let names = Plan::of(sql, keys::NAMES, &[(&most, Type::INT8)]).await;
+    names.assert_bounded(2 * 3 * keys::SAMPLE);
 
     let (after, at_once) = ("", to_i64(HOSTS_AT_ONCE));
     let params: [Param<'_>; 6] = [
