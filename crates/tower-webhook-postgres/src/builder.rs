@@ -7,6 +7,7 @@ use tower_webhook::outbox::{Sealing, SealingKey};
 use crate::{
     Migration, PostgresOutbox, PostgresOutboxError, PostgresOutboxErrorKind as Kind,
     bounds::{Bounds, HistorySettings},
+    command::Thread,
     config,
     connect::{self, Connector},
     fleet::FleetLimit,
@@ -198,6 +199,10 @@ impl PostgresOutboxBuilder {
     ///
     /// [`kind`](PostgresOutboxError::kind) says what is wrong with the settings, the server or the schema. An
     /// unreachable server is an error here; an open outbox reconnects.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the thread and cancels its statement, without waiting for either.
     pub async fn open(self) -> Result<PostgresOutbox, PostgresOutboxError> {
         let sealing = self.sealing.clone().ok_or(Kind::NoKey)?;
         let schema = SchemaName::new(&self.schema)?;
@@ -214,10 +219,11 @@ impl PostgresOutboxBuilder {
             history: self.history,
         };
         let (ready, is_ready) = oneshot::channel();
-        let thread = thread::start(transactions, settings, ready)?;
+        // Dropping a handle detaches its thread. Where this future is dropped, nothing blocks its runtime.
+        let (senders, handle) = thread::start(transactions, settings, ready)?;
         is_ready.await.map_err(|_| Kind::Gone)??;
         Ok(PostgresOutbox {
-            thread,
+            thread: Thread::new(senders, handle),
             sealing,
             lease: self.lease,
             leases_on_insert: self.fleet_limit.is_none(),

@@ -112,7 +112,7 @@ impl<Q, A> Asked<Q, A> {
 }
 
 /// The thread and its queues. Dropping it joins the thread, which finishes queued work and releases its
-/// leases, within the outbox's timeout.
+/// leases.
 #[derive(Debug)]
 pub(crate) struct Thread {
     senders: Option<Senders>,

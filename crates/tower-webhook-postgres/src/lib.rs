@@ -102,7 +102,8 @@
 //! # Threads and runtimes
 //!
 //! An outbox has one thread, with a runtime that drives its connections. Calls may come from any number of
-//! runtimes, each of which may shut down at any time. Dropping the outbox joins the thread, within the timeout.
+//! runtimes, each of which may shut down at any time. Dropping the outbox joins the thread, which
+//! takes a few timeouts where the server hangs.
 //!
 //! # TLS
 //!

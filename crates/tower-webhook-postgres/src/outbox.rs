@@ -16,7 +16,9 @@ use crate::{
 /// An outbox in PostgreSQL; see the [crate](crate).
 ///
 /// It has one thread, which drives its connections. Dropping it blocks until the thread has finished queued
-/// work and released its leases, within the [timeout](PostgresOutboxBuilder::with_timeout).
+/// work and released its leases. Each transaction of that takes the
+/// [timeout](PostgresOutboxBuilder::with_timeout) at most, and so does cancelling one that timed out: where the
+/// server hangs, dropping blocks for a few timeouts.
 pub struct PostgresOutbox {
     pub(crate) thread: Thread,
     pub(crate) sealing: Sealing,

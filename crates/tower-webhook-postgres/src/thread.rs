@@ -11,7 +11,7 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use tower_webhook::outbox::Sealing;
 use crate::{
     PostgresOutboxError, PostgresOutboxErrorKind as Kind,
     bounds::{Bounds, HistorySettings},
-    command::{Receivers, Thread, queues},
+    command::{Receivers, Senders, queues},
     fleet::FleetLimit,
     keys, lease,
     lease::Leaser,
@@ -58,13 +58,13 @@ pub(crate) struct Shared {
     pub(crate) has_died: Cell<bool>,
 }
 
-/// Starts the thread. It reports through `ready` whether the schema is usable, and ends when the senders are
-/// dropped.
+/// Starts the thread. It reports through `ready` whether the schema is usable, and ends when nobody waits for
+/// that, or the senders are dropped.
 pub(crate) fn start(
     transactions: Transactions,
     settings: Settings,
     ready: oneshot::Sender<Result<(), PostgresOutboxError>>,
-) -> Result<Thread, PostgresOutboxError> {
+) -> Result<(Senders, JoinHandle<()>), PostgresOutboxError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|_| Kind::Other)?;
     let (senders, receivers) = queues();
@@ -83,7 +83,7 @@ pub(crate) fn start(
         .name("webhook-outbox".to_owned())
         .spawn(run)
         .map_err(|_| Kind::Other)?;
-    Ok(Thread::new(senders, handle))
+    Ok((senders, handle))
 }
 
 fn run(
@@ -91,7 +91,7 @@ fn run(
     transactions: Transactions,
     settings: Settings,
     receivers: Receivers,
-    ready: oneshot::Sender<Result<(), PostgresOutboxError>>,
+    mut ready: oneshot::Sender<Result<(), PostgresOutboxError>>,
 ) {
     let shared = Rc::new(Shared {
         leaser: Leaser::new(settings.lease),
@@ -103,10 +103,12 @@ fn run(
     });
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let prepared = shared.prepare().await;
+        let prepared = tokio::select! {
+            prepared = shared.prepare() => prepared,
+            () = ready.closed() => Err(Kind::Gone.into()),
+        };
         let is_fine = prepared.is_ok();
-        let _ = ready.send(prepared);
-        if is_fine {
+        if ready.send(prepared).is_ok() && is_fine {
             shared.serve(receivers).await;
         }
         shared.transactions.finish().await;

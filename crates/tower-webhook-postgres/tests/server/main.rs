@@ -15,6 +15,7 @@ mod kill_server;
 mod look_ups;
 mod migrations;
 mod notices;
+mod opening;
 mod outages;
 mod repeated_runs;
 mod runtimes;
