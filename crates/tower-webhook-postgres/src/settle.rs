@@ -91,7 +91,7 @@ pub(crate) struct Settled {
     pub(crate) has_died: bool,
 }
 
-/// Settles a batch in one transaction.
+/// Settles a batch in one transaction. After an error it may have been settled.
 pub(crate) async fn settle(
     transactions: &Transactions,
     history: HistorySettings,
@@ -135,7 +135,8 @@ pub(crate) async fn settle(
     }
     let mut held = HashSet::new();
     if !statements.is_empty() {
-        let found = transactions.run(Mode::Quick, &statements).await?;
+        // Repeated, it would find its own work, and take the leases for lost.
+        let found = transactions.run_once(Mode::Quick, &statements).await?;
         for row in found.iter().flatten() {
             let id: SqlId = row.try_get(0)?;
             held.insert(Lease::new(id.0, row.try_get::<_, i64>(1)?.cast_unsigned()));

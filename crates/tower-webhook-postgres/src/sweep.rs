@@ -119,7 +119,8 @@ impl Sweep {
             ];
             params.extend(condition.params());
             let step = Statement::new(&sql, params);
-            let found = transactions.run(Mode::Durable, &[step]).await?;
+            // Repeated, it would count none of what it has changed.
+            let found = transactions.run_once(Mode::Durable, &[step]).await?;
             let changed: i64 = first(&found, 0)?.unwrap_or(0);
             done += usize::try_from(changed).unwrap_or(0);
             let looked_at: i64 = first(&found, 1)?.unwrap_or(0);

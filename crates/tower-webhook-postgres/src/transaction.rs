@@ -78,14 +78,33 @@ impl Transactions {
         })
     }
 
-    /// Runs the statements in one transaction, pipelined: one round trip.
+    /// Runs the statements in one transaction, pipelined: one round trip. They recognise what they have done
+    /// already, and run again if the connection is lost: nobody knows whether the transaction was committed.
     pub(crate) async fn run(
         &self,
         mode: Mode,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>, PostgresOutboxError> {
+        self.pipeline(mode, statements, true).await
+    }
+
+    /// The same for statements that would find nothing left to do the second time, and say so.
+    pub(crate) async fn run_once(
+        &self,
+        mode: Mode,
+        statements: &[Statement<'_>],
+    ) -> Result<Vec<Vec<Row>>, PostgresOutboxError> {
+        self.pipeline(mode, statements, false).await
+    }
+
+    async fn pipeline(
+        &self,
+        mode: Mode,
+        statements: &[Statement<'_>],
+        recognises_repeats: bool,
+    ) -> Result<Vec<Vec<Row>>, PostgresOutboxError> {
         let begin = &*self.begin[mode as usize];
-        self.again_and_again(mode, async |client: &Client| {
+        self.again_and_again(mode, recognises_repeats, async |client: &Client| {
             // The futures are polled in order, and each sends on its first poll. After a failed statement
             // the rest fails, too, and `COMMIT` rolls back.
             let sent = statements.iter();
@@ -100,14 +119,15 @@ impl Transactions {
         .await
     }
 
-    /// Runs a transaction whose statements depend on each other's results.
+    /// Runs a transaction whose statements depend on each other's results, and recognise what they have done
+    /// already.
     pub(crate) async fn run_steps<T>(
         &self,
         mode: Mode,
         steps: impl AsyncFn(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, PostgresOutboxError> {
         let begin = &*self.begin[mode as usize];
-        self.again_and_again(mode, async |client: &Client| {
+        self.again_and_again(mode, true, async |client: &Client| {
             client.batch_execute(begin).await?;
             let done = steps(client).await?;
             client.batch_execute("COMMIT").await?;
@@ -119,6 +139,7 @@ impl Transactions {
     async fn again_and_again<T>(
         &self,
         mode: Mode,
+        recognises_repeats: bool,
         run: impl AsyncFn(&Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, PostgresOutboxError> {
         let until = Instant::now() + time_of(mode, self.timeout);
@@ -132,10 +153,9 @@ impl Transactions {
                 }
                 Err(error) => {
                     loan.close();
-                    let has_ended = error.is_closed();
+                    let may_be_done = error.is_closed();
                     let error = PostgresOutboxError::from(error);
-                    // Every transaction is idempotent, so an unknown outcome may be retried.
-                    let again = has_ended || error.is_transient();
+                    let again = may_be_done && recognises_repeats || error.is_transient();
                     if left == 0 || !again {
                         return Err(error);
                     }

@@ -1,12 +1,10 @@
 //! A server that hangs: a TCP proxy in front of it stops forwarding, and keeps its sockets open.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, UnixStream},
-    sync::watch,
+    net::TcpListener,
     time::{Instant, timeout},
 };
 use tower_webhook::outbox::Outbox;
@@ -16,72 +14,11 @@ use crate::{
     deliveries::new,
     support::{
         place::Place,
+        proxy::behind_a_proxy,
         scene::{PATIENCE, Receiver, call, dispatcher, until},
         server,
     },
 };
-
-struct Proxy {
-    address: SocketAddr,
-    flows: Arc<watch::Sender<bool>>,
-}
-
-impl Proxy {
-    async fn start(socket: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let flows = Arc::new(watch::Sender::new(true));
-        let gate = Arc::clone(&flows);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (near_read, near_write) = client.into_split();
-                let Ok(server) = UnixStream::connect(&socket).await else {
-                    continue;
-                };
-                let (far_read, far_write) = server.into_split();
-                tokio::spawn(copy(near_read, far_write, gate.subscribe()));
-                tokio::spawn(copy(far_read, near_write, gate.subscribe()));
-            }
-        });
-        Self { address, flows }
-    }
-}
-
-/// Forwards while the gate is open.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut flows: watch::Receiver<bool>,
-) {
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        if flows.wait_for(|flows| *flows).await.is_err() {
-            return;
-        }
-        let Ok(read @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
-        if flows.wait_for(|flows| *flows).await.is_err()
-            || to.write_all(&buffer[..read]).await.is_err()
-        {
-            return;
-        }
-    }
-}
-
-async fn behind_a_proxy() -> Option<(Place, Proxy)> {
-    let server = server::shared()?;
-    let proxy = Proxy::start(server.socket()).await;
-    let port = proxy.address.port();
-    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
-    Some((
-        Place {
-            url,
-            ..server.place()
-        },
-        proxy,
-    ))
-}
 
 fn kind(error: &tower_webhook::BoxError) -> Kind {
     error.downcast_ref::<PostgresOutboxError>().unwrap().kind()

@@ -13,6 +13,7 @@ mod hosts;
 mod kill_process;
 mod kill_server;
 mod look_ups;
+mod lost_answers;
 mod migrations;
 mod notices;
 mod opening;

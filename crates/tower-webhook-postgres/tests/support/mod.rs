@@ -5,5 +5,6 @@
 pub(crate) mod place;
 pub(crate) mod pooler;
 pub(crate) mod programs;
+pub(crate) mod proxy;
 pub(crate) mod scene;
 pub(crate) mod server;
