@@ -67,7 +67,7 @@ pub(crate) async fn fetch(
         if choice.ids.is_empty() {
             break;
         }
-        let token = Leaser::new_token();
+        let token = Leaser::new_fetch_token();
         let ids: Vec<_> = choice.ids.iter().copied().map(SqlId).collect();
         let params: Vec<Param<'_>> = vec![
             (&ids, Type::UUID_ARRAY),

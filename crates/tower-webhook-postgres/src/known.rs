@@ -13,11 +13,11 @@ use crate::{
     value::SqlId,
 };
 
-/// Locks in id order, so that two such transactions cannot deadlock.
+/// Locks in id order, so that two such transactions cannot deadlock. A positive token is that of an insert.
 const LOCK: &str = "
     SELECT id, run AND state <> 'dead' AS is_run,
            coalesce(failure = 'interrupted', false) AS is_notice,
-           coalesce(state = 'waiting' OR state = 'leased' AND owner = $2, false) AS is_free
+           coalesce(state = 'waiting' OR state = 'leased' AND owner = $2 AND token > 0, false) AS is_free
     FROM delivery WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE";
 
 /// Replaces runs, and notices that they were interrupted, by their responses.
@@ -55,7 +55,7 @@ struct Met {
     is_run: bool,
     /// It tells that a run was interrupted, or has died with that.
     is_notice: bool,
-    /// It waits, or is leased to this owner.
+    /// It waits, or is leased to this owner by an insert.
     is_free: bool,
 }
 

@@ -68,9 +68,15 @@ impl Leaser {
         }
     }
 
-    /// A random token for one leasing transaction.
+    /// A random token for one transaction that inserts and leases.
     pub(crate) fn new_token() -> i64 {
         fastrand::i64(1..)
+    }
+
+    /// The same for one that fetches. These are negative: what was fetched is attempted already, and an insert of
+    /// the same delivery must not lease it again.
+    pub(crate) fn new_fetch_token() -> i64 {
+        fastrand::i64(..0)
     }
 }
 

@@ -19,6 +19,7 @@ mod notices;
 mod opening;
 mod outages;
 mod repeated_runs;
+mod repeated_inserts;
 mod runtimes;
 mod stuck_commits;
 mod tls;
