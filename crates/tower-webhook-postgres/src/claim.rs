@@ -13,6 +13,7 @@ use crate::{
     fetch::Fetch,
     fleet::{self, FleetLimit},
     lease::Leaser,
+    loops::GROUP_BYTES,
     transaction::{Mode, Param, Statement, Transactions},
     value::{SqlId, time_from},
 };
@@ -43,7 +44,7 @@ const READ: &str = "
 /// How often rows are chosen again when other processes took all of the previous choice.
 const TRIES: usize = 3;
 
-/// Chooses, leases and reads due deliveries.
+/// Chooses, leases and reads due deliveries, as many bytes at once as one transaction has.
 pub(crate) async fn fetch(
     transactions: &Transactions,
     leaser: Leaser,
@@ -51,6 +52,9 @@ pub(crate) async fn fetch(
     want: &Want,
     fleet_limit: Option<FleetLimit>,
 ) -> Result<DueDeliveries, PostgresOutboxError> {
+    let mut want = want.clone();
+    want.bytes = want.bytes.min(GROUP_BYTES);
+    let want = &want;
     let mut due = DueDeliveries::default();
     let mut waits_for_others = false;
     for _ in 0..TRIES {

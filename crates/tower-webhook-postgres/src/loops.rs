@@ -21,7 +21,7 @@ use crate::{
 
 /// The most deliveries and payload bytes in one transaction.
 const GROUP: usize = 1_024;
-const GROUP_BYTES: usize = 32 << 20;
+pub(crate) const GROUP_BYTES: usize = 32 << 20;
 
 impl Shared {
     pub(crate) async fn insert(&self, mut calls: UnboundedReceiver<Insert>) {
