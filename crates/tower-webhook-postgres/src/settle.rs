@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Moves ended deliveries to the history. A failed run is kept without its payload. Envelopes in plaintext
-/// contain the secret and are kept only together with payloads.
+/// contain the secret and are kept only together with payloads. A record that is there already, as of a notice
+/// whose response came late, becomes the newest one.
 ///
 /// A row has a token exactly while it is leased. The state is not part of the condition: with stale
 /// statistics, the planner would scan the partial index of all leased rows.
@@ -41,7 +42,10 @@ pub(crate) const END: &str = "
                clock_timestamp(), attempts, envelope, body,
                octet_length(attempts) + octet_length(envelope) + coalesce(octet_length(body), 0)
         FROM kept
-        ON CONFLICT (id) DO UPDATE SET failure = excluded.failure, ended_at = excluded.ended_at,
+        ON CONFLICT (id) DO UPDATE SET n = DEFAULT, request_id = excluded.request_id,
+            host = excluded.host, status = excluded.status, failure = excluded.failure,
+            key = excluded.key, payload_len = excluded.payload_len,
+            accepted_at = excluded.accepted_at, ended_at = excluded.ended_at,
             attempts = excluded.attempts, envelope = excluded.envelope, body = excluded.body,
             bytes = excluded.bytes
     )

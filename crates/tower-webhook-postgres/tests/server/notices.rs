@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use tower_webhook::{
     Payload,
     event::{AttemptError, FailReason, Outcome},
-    outbox::{LeasedDelivery, NewDelivery, Outbox, Verdict, Want},
+    outbox::{DeliveryState, LeasedDelivery, NewDelivery, Outbox, Verdict, Want},
 };
 use tower_webhook_postgres::PostgresOutbox;
 
 use crate::{
-    deliveries::{new, settle},
+    deliveries::{new, put_leased, settle},
     support::place,
 };
 
@@ -24,6 +25,7 @@ async fn fetch(outbox: &PostgresOutbox) -> LeasedDelivery {
 async fn fetched_notice(outbox: &PostgresOutbox) -> LeasedDelivery {
     let mut run = new("a.example", "notice", true);
     run.stored.failure = Some(FailReason::Interrupted);
+    run.stored.status = None;
     let leases = outbox.begin(vec![run]).await.unwrap();
     settle(outbox, leases[0].unwrap(), Verdict::Released).await;
     let notice = fetch(outbox).await;
@@ -103,4 +105,23 @@ async fn a_notice_that_is_sent_makes_way_for_a_late_response() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_that_has_died_makes_way_for_a_late_response() {
     assert_makes_way(Notice::HasDied).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_delivered_notice_becomes_that_of_the_late_response() {
+    let Some(place) = place::place() else { return };
+    let outbox = place.outbox().await;
+    let notice = fetched_notice(&outbox).await;
+    settle(&outbox, notice.lease, Verdict::Delivered).await;
+    let other = put_leased(&outbox, "a.example", "done").await;
+    settle(&outbox, other, Verdict::Delivered).await;
+    assert_response_is_kept(&outbox, response_of(&notice, false)).await;
+    let record = outbox.get(notice.stored.id).await.unwrap().unwrap();
+    assert_eq!(record.state, DeliveryState::Delivered);
+    assert_eq!(record.status, Some(StatusCode::OK));
+    assert_eq!(record.payload_len, "response".len());
+    // What ended last is deleted last.
+    let id = notice.stored.id;
+    let newest = format!("id = '{id}' AND n = (SELECT max(n) FROM history)");
+    assert_eq!(place.count("history", &newest).await, 1);
 }
