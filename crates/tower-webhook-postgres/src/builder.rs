@@ -124,7 +124,10 @@ impl PostgresOutboxBuilder {
     }
 
     /// The most connections to the server. Default: 8, at least 1. Inserts, fetches, settlements, renewals and
-    /// upkeep use one each while they run, and administrative calls two. With fewer, they wait for each other.
+    /// upkeep use one each while they run. Administrative calls use five at most: two for lists, payloads and
+    /// changes of many deliveries, two for look-ups by id, and one for changes of one delivery and for the age of
+    /// the one that is due the longest. So with ten nothing waits for a connection, and with eight three are
+    /// always left for deliveries. Cancelling what timed out opens another one for a moment.
     pub fn with_max_connections(mut self, number: usize) -> Self {
         self.connections = number.max(1);
         self

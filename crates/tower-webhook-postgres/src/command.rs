@@ -109,6 +109,43 @@ impl<Q, A> Asked<Q, A> {
     pub(crate) fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
+
+    /// Resolves once the caller no longer waits.
+    async fn abandoned(&mut self) {
+        self.reply.closed().await;
+    }
+}
+
+impl Errand {
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::List(call) => call.is_abandoned(),
+            Self::OldestDue(call) => call.is_abandoned(),
+            Self::Payload(call) => call.is_abandoned(),
+            Self::Redeliver(call) | Self::Cancel(call) => call.is_abandoned(),
+            Self::Close(call) => call.is_abandoned(),
+        }
+    }
+
+    pub(crate) async fn abandoned(&mut self) {
+        match self {
+            Self::List(call) => call.abandoned().await,
+            Self::OldestDue(call) => call.abandoned().await,
+            Self::Payload(call) => call.abandoned().await,
+            Self::Redeliver(call) | Self::Cancel(call) => call.abandoned().await,
+            Self::Close(call) => call.abandoned().await,
+        }
+    }
+
+    pub(crate) fn fail(self, error: PostgresOutboxError) {
+        let _ = match self {
+            Self::List(call) => call.tell(Err(error)),
+            Self::OldestDue(call) => call.tell(Err(error)),
+            Self::Payload(call) => call.tell(Err(error)),
+            Self::Redeliver(call) | Self::Cancel(call) => call.tell(Err(error)),
+            Self::Close(call) => call.tell(Err(error)),
+        };
+    }
 }
 
 /// The thread and its queues. Dropping it joins the thread, which finishes queued work and releases its

@@ -33,6 +33,8 @@ pub enum PostgresOutboxErrorKind {
     InvalidRoots,
     /// The server cannot be reached, has closed the connection, or has no free connection.
     Unavailable,
+    /// Too many administrative calls wait for their turn.
+    Busy,
     /// TLS failed: the server does not support it, or its certificate is not trusted.
     Tls,
     /// Authentication failed, the database does not exist, or the user lacks a privilege.
@@ -91,6 +93,7 @@ impl PostgresOutboxError {
             Kind::InvalidRoots => "the root certificates of the PostgreSQL outbox cannot be read",
             Kind::Unavailable => "the PostgreSQL server cannot be reached",
             Kind::Tls => "the PostgreSQL server cannot be reached over TLS",
+            Kind::Busy => "too many calls of the PostgreSQL outbox wait for their turn",
             Kind::Refused => "the PostgreSQL server refuses the user or what it wants to do",
             Kind::ReadOnly => "the PostgreSQL server only reads",
             Kind::TimedOut => "the PostgreSQL server did not answer in time",

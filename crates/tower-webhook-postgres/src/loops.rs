@@ -128,15 +128,26 @@ impl Shared {
         while let Some(errand) = errands.recv().await {
             while tasks.try_join_next().is_some() {}
             let (shared, permits) = (Rc::clone(self), Rc::clone(&permits));
-            tasks.spawn_local(async move {
-                let _permit = match permits.of(&errand) {
-                    None => None,
-                    Some(permits) => Some(permits.acquire().await),
-                };
-                shared.run_errand(errand).await;
-            });
+            tasks.spawn_local(async move { shared.run_in_turn(errand, &permits).await });
         }
         tasks.shutdown().await;
+    }
+
+    async fn run_in_turn(&self, mut errand: Errand, permits: &Permits) {
+        let Some(queue) = permits.of(&errand) else {
+            return self.run_errand(errand).await;
+        };
+        let Ok(place) = queue.places.try_acquire() else {
+            return errand.fail(Kind::Busy.into());
+        };
+        let _permit = tokio::select! {
+            permit = queue.permits.acquire() => permit,
+            () = errand.abandoned() => return,
+        };
+        drop(place);
+        if !errand.is_abandoned() {
+            self.run_errand(errand).await;
+        }
     }
 
     async fn run_errand(&self, errand: Errand) {

@@ -112,7 +112,7 @@ pub(crate) async fn oldest_due(
     transactions: &Transactions,
 ) -> Result<Option<Duration>, PostgresOutboxError> {
     let oldest = Statement::new(OLDEST_DUE, Vec::new());
-    let found = transactions.run(Mode::Read, &[oldest]).await?;
+    let found = transactions.run(Mode::Look, &[oldest]).await?;
     let micros: Option<i64> = first(&found, 0)?;
     let micros = micros.and_then(|micros| u64::try_from(micros).ok());
     Ok(micros.map(Duration::from_micros))
