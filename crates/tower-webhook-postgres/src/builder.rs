@@ -51,9 +51,11 @@ pub struct PostgresOutboxBuilder {
     pub(crate) history: HistorySettings,
 }
 
+/// A longer timeout would be none, and clocks have an end.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
 impl PostgresOutboxBuilder {
     pub(crate) fn new(url: &str) -> Self {
-        let days = |days: u64| Duration::from_secs(days * 24 * 3_600);
         Self {
             url: url.to_owned(),
             sealing: None,
@@ -68,13 +70,13 @@ impl PostgresOutboxBuilder {
             dead_letters: Bounds {
                 number: 1_000_000,
                 bytes: 1 << 30,
-                time: days(30),
+                time: 30 * DAY,
             },
             history: HistorySettings {
                 bounds: Bounds {
                     number: 100_000,
                     bytes: 128 << 20,
-                    time: days(1),
+                    time: DAY,
                 },
                 keeps_payloads: false,
             },
@@ -133,26 +135,27 @@ impl PostgresOutboxBuilder {
         self
     }
 
-    /// The timeout of a transaction, connecting included. Default: 4 seconds, at least 10 ms. That is less
-    /// than the dispatcher's
+    /// The timeout of a transaction, connecting included. Default: 4 seconds, at least 10 ms, at most a day. That
+    /// is less than the dispatcher's
     /// [accept timeout](tower_webhook::dispatch::DispatcherBuilder::with_accept_timeout), within which the
     /// dispatcher retries. Administrative reads have at least 30 seconds.
     ///
     /// It is also the server's `statement_timeout`, so that abandoned statements end. A call that timed out is
     /// cancelled, for which a connection is opened, and its own connection is closed. Very large payloads over a slow network need a longer timeout.
     pub fn with_timeout(mut self, time: Duration) -> Self {
-        self.timeout = time.max(Duration::from_millis(10));
+        self.timeout = time.clamp(Duration::from_millis(10), DAY);
         self
     }
 
-    /// How long a lease lasts without renewal, by the server's clock. Default: 10 seconds, at least 100 ms.
+    /// How long a lease lasts without renewal, by the server's clock. Default: 10 seconds, at least 100 ms,
+    /// at most a day.
     ///
     /// The dispatcher renews leases three times in that time, however long an attempt takes. It is the delay
     /// before the deliveries of a killed process are attempted elsewhere, and half as long again after the
     /// server was away, so that everybody can renew first. A process that alone is cut off from the server for
     /// longer loses its leases, and those deliveries are made twice.
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_millis(100));
+        self.lease = lease.clamp(Duration::from_millis(100), DAY);
         self
     }
 

@@ -1,5 +1,7 @@
 //! Migrations, schema names and settings that are refused.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tower_webhook::outbox::{Outbox, Want};
 use tower_webhook_postgres::{PostgresOutbox, PostgresOutboxErrorKind as Kind};
@@ -168,3 +170,16 @@ async fn what_waits_for_a_lost_key_is_noticed() {
     assert_eq!(refusal(&place).await, Kind::UnknownKey);
     assert!(place.builder().with_lost_keys().open().await.is_ok());
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_times_are_possible() {
+    let Some(place) = place::place() else { return };
+    let (longest, builder) = (Duration::MAX, place.builder());
+    let builder = builder.with_timeout(longest).with_lease(longest);
+    let builder = builder
+        .with_history_kept(longest)
+        .with_dead_letters_kept(longest);
+    let outbox = builder.open().await.unwrap();
+    crate::deliveries::put_leased(&outbox, "a.example", "done").await;
+    outbox.fetch(Want::up_to(9)).await.unwrap();
+}
+
