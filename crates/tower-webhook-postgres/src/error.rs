@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, io};
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{error::SqlState, types::WrongType};
 
 /// Why the PostgreSQL outbox could not be opened, read or written.
 ///
@@ -50,7 +50,8 @@ pub enum PostgresOutboxErrorKind {
     /// The schema is not there, or lacks migrations: it was dropped, or
     /// [`without_migrations`](crate::PostgresOutboxBuilder::without_migrations) was set.
     OlderSchema,
-    /// The schema contains a table of another application with the name of one of ours.
+    /// The schema contains a table of another application with the name of one of ours, or one of ours was
+    /// dropped or altered.
     Foreign,
     /// The delivery exceeds a limit of the server.
     TooLarge,
@@ -92,8 +93,8 @@ impl PostgresOutboxError {
             Kind::InvalidSchemaName => "the schema of the PostgreSQL outbox cannot have that name",
             Kind::InvalidRoots => "the root certificates of the PostgreSQL outbox cannot be read",
             Kind::Unavailable => "the PostgreSQL server cannot be reached",
-            Kind::Tls => "the PostgreSQL server cannot be reached over TLS",
             Kind::Busy => "too many calls of the PostgreSQL outbox wait for their turn",
+            Kind::Tls => "the PostgreSQL server cannot be reached over TLS",
             Kind::Refused => "the PostgreSQL server refuses the user or what it wants to do",
             Kind::ReadOnly => "the PostgreSQL server only reads",
             Kind::TimedOut => "the PostgreSQL server did not answer in time",
@@ -144,6 +145,12 @@ impl From<tokio_postgres::Error> for PostgresOutboxError {
         }
         let io = io_of(&error);
         let kind = match io {
+            _ if error
+                .source()
+                .is_some_and(|source| source.is::<WrongType>()) =>
+            {
+                Kind::Foreign
+            }
             _ if error.to_string().contains("TLS") => Kind::Tls,
             Some(io::ErrorKind::TimedOut) => Kind::TimedOut,
             Some(io::ErrorKind::PermissionDenied) if is_read_only(&error) => Kind::ReadOnly,
@@ -187,9 +194,10 @@ fn kind_of(state: &SqlState) -> Kind {
         "57014" | "55P03" | "25P03" => Kind::TimedOut,
         "54000" => Kind::TooLarge,
         "42501" | "3D000" => Kind::Refused,
-        "42P07" | "42P16" => Kind::Foreign,
-        // An undefined table, column or schema.
-        "42P01" | "42703" | "3F000" => Kind::OlderSchema,
+        // A table that exists, an undefined column, or one of another type.
+        "42P07" | "42P16" | "42703" | "42804" => Kind::Foreign,
+        // An undefined table or schema.
+        "42P01" | "3F000" => Kind::OlderSchema,
         code if code.starts_with("28") => Kind::Refused,
         code if code.starts_with("08") || code.starts_with("57P") || code == "53300" => {
             Kind::Unavailable

@@ -131,18 +131,27 @@ async fn version(
     transactions: &Transactions,
     schema: &SchemaName,
 ) -> Result<i32, PostgresOutboxError> {
-    if !exists(transactions, TABLE, schema).await? {
+    if !exists(transactions, MIGRATION, schema).await? {
         return Ok(0);
     }
-    let newest = Statement::new("SELECT max(version) FROM migration", Vec::new());
+    let newest = "SELECT version FROM migration ORDER BY version DESC LIMIT 1";
+    let newest = Statement::new(newest, Vec::new());
     let found = transactions.run(Mode::Look, &[newest]).await?;
-    let newest: Option<Option<i32>> = first(&found, 0)?;
-    Ok(newest.flatten().unwrap_or(0))
+    let Some(newest) = first(&found, 0)? else {
+        return Ok(0);
+    };
+    // Other applications have a table of that name, too.
+    match exists(transactions, TABLES, schema).await? {
+        true => Ok(newest),
+        false => Err(Kind::Foreign.into()),
+    }
 }
 
 const SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
-const TABLE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
-                     WHERE schemaname = $1 AND tablename = 'migration')";
+const MIGRATION: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
+                         WHERE schemaname = $1 AND tablename = 'migration')";
+const TABLES: &str = "SELECT count(*) = 3 FROM pg_catalog.pg_tables
+                      WHERE schemaname = $1 AND tablename IN ('delivery', 'payload', 'history')";
 
 async fn exists(
     transactions: &Transactions,

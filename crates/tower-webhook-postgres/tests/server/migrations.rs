@@ -62,6 +62,30 @@ async fn a_schema_of_something_else_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn migrations_of_something_else_are_left_alone() {
+    for table in [
+        "CREATE TABLE migration (name text); INSERT INTO migration VALUES ('1')",
+        "CREATE TABLE migration (version text); INSERT INTO migration VALUES ('1')",
+        "CREATE TABLE migration (version boolean); INSERT INTO migration VALUES (true)",
+        "CREATE TABLE migration (version integer); INSERT INTO migration VALUES (1)",
+        "CREATE TABLE migration (version integer); INSERT INTO migration VALUES (99)",
+        "CREATE TABLE migration (version integer); INSERT INTO migration VALUES (1);
+         CREATE TABLE delivery (theirs integer); CREATE TABLE history (theirs integer)",
+    ] {
+        let Some(place) = place::place() else { return };
+        let sql = place.sql().await;
+        let schema = &place.schema;
+        sql.batch_execute(&format!("CREATE SCHEMA \"{schema}\"; {table}"))
+            .await
+            .unwrap();
+        assert_eq!(refusal(&place).await, Kind::Foreign, "{table}");
+        let checked = place.builder().without_migrations().open().await;
+        assert_eq!(checked.unwrap_err().kind(), Kind::Foreign, "{table}");
+        assert_eq!(place.count("migration", "TRUE").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn printed_migrations_make_what_is_needed() {
     let Some(place) = place::place() else { return };
     let unmigrated = place.builder().without_migrations().open().await;
@@ -155,6 +179,19 @@ async fn settings_that_cannot_be_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_longest_times_are_possible() {
+    let Some(place) = place::place() else { return };
+    let (longest, builder) = (Duration::MAX, place.builder());
+    let builder = builder.with_timeout(longest).with_lease(longest);
+    let builder = builder
+        .with_history_kept(longest)
+        .with_dead_letters_kept(longest);
+    let outbox = builder.open().await.unwrap();
+    crate::deliveries::put_leased(&outbox, "a.example", "done").await;
+    outbox.fetch(Want::up_to(9)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_lost_key_is_noticed() {
     let Some(place) = place::place() else { return };
     let outbox = place.outbox().await;
@@ -170,16 +207,3 @@ async fn what_waits_for_a_lost_key_is_noticed() {
     assert_eq!(refusal(&place).await, Kind::UnknownKey);
     assert!(place.builder().with_lost_keys().open().await.is_ok());
 }
-#[tokio::test(flavor = "multi_thread")]
-async fn the_longest_times_are_possible() {
-    let Some(place) = place::place() else { return };
-    let (longest, builder) = (Duration::MAX, place.builder());
-    let builder = builder.with_timeout(longest).with_lease(longest);
-    let builder = builder
-        .with_history_kept(longest)
-        .with_dead_letters_kept(longest);
-    let outbox = builder.open().await.unwrap();
-    crate::deliveries::put_leased(&outbox, "a.example", "done").await;
-    outbox.fetch(Want::up_to(9)).await.unwrap();
-}
-
