@@ -1,180 +1,134 @@
-//! Chooses due deliveries. It only reads, so an idle outbox writes nothing.
-//!
-//! The longest due come first. If the first `ROWS` of them do not fill the request because their hosts are
-//! saturated, the hosts are visited round-robin. Each query reads a bounded number of rows or hosts from
-//! an index.
+//! Leases what was chosen, and reads it.
 
-use std::time::Duration;
-
-use tokio_postgres::types::Type;
-use tower_webhook::outbox::Want;
+use bytes::Bytes;
+use tokio_postgres::{Row, types::Type};
+use tower_webhook::{
+    Payload, RequestId,
+    endpoint::Host,
+    outbox::{DueDeliveries, Envelope, Lease, LeasedDelivery, StoredDelivery, Want},
+};
 
 use crate::{
     PostgresOutboxError,
-    choice::{Choice, Wanted},
-    migrations::first,
+    choose::Chooser,
+    fleet::{self, FleetLimit},
+    lease::Leaser,
+    loops::GROUP_BYTES,
     transaction::{Mode, Param, Statement, Transactions},
-    value::to_i64,
+    value::{SqlId, failure_from, status_from, time_from},
 };
 
-/// The wanted ones among the first due rows, how many rows were read, and when the next row becomes due. A row
-/// with the time `infinity` never does.
-pub(crate) const DUE: &str = "
-    WITH due AS (
-        SELECT id, host, payload_len, due_at FROM delivery
-        WHERE state = 'waiting' AND due_at <= now() ORDER BY due_at LIMIT $1
-    ), counted AS (
-        SELECT due.*, row_number() OVER (PARTITION BY host ORDER BY due_at, id) AS nth FROM due
-    ), chosen AS (
-        SELECT id, counted.host, payload_len, due_at
-        FROM counted LEFT JOIN unnest($2::text[], $3::int8[]) AS wanted (host, number) USING (host)
-        WHERE nth <= coalesce(number, $4) ORDER BY due_at, id LIMIT $5
-    )
-    SELECT id, host, payload_len, (SELECT count(*) FROM due),
-           (SELECT (extract(epoch FROM due_at - now()) * 1000000)::int8 FROM delivery
-            WHERE state = 'waiting' AND due_at > now() AND due_at < 'infinity'
-            ORDER BY due_at LIMIT 1)
-    FROM (VALUES (0)) AS always LEFT JOIN chosen ON true ORDER BY due_at, id";
+/// Leases the chosen rows. Rows that another process has locked or leased meanwhile are skipped, without
+/// waiting.
+///
+/// `state || ''` keeps the planner from using a partial index on waiting rows: with stale statistics it
+/// would scan every due row instead of looking up the ids.
+pub(crate) const CLAIM: &str = "
+    UPDATE delivery SET state = 'leased', owner = $2, token = $3, run = false,
+        leased_until = clock_timestamp() + $4 * interval '1 millisecond'
+    WHERE id = ANY (ARRAY (
+        SELECT id FROM delivery
+        WHERE id = ANY ($1::uuid[]) AND state || '' = 'waiting' AND due_at <= now()
+        FOR UPDATE SKIP LOCKED))
+    RETURNING id";
 
-/// The wanted due rows of the next hosts. A loose index scan: one lookup for the next host and one for its
-/// rows, however many rows wait for it.
-pub(crate) const HOSTS: &str = "
-    WITH RECURSIVE hosts (host, nth) AS (
-        (SELECT host, 1 FROM delivery WHERE state = 'waiting' AND host > $1 COLLATE \"C\"
-         ORDER BY host LIMIT 1)
-        UNION ALL
-        SELECT next.host, hosts.nth + 1 FROM hosts CROSS JOIN LATERAL (
-            SELECT d.host FROM delivery d WHERE d.state = 'waiting' AND d.host > hosts.host
-            ORDER BY d.host LIMIT 1) AS next
-        WHERE hosts.nth < $5
-    )
-    SELECT due.id, hosts.host, due.payload_len
-    FROM hosts LEFT JOIN unnest($2::text[], $3::int8[]) AS wanted (host, number) USING (host)
-        LEFT JOIN LATERAL (
-            SELECT d.id, d.payload_len FROM delivery d
-            WHERE d.state = 'waiting' AND d.host = hosts.host AND d.due_at <= now()
-            ORDER BY d.due_at LIMIT coalesce(wanted.number, $4)) AS due ON true
-    ORDER BY hosts.nth LIMIT $6";
+/// Reads the leased rows. This must be a separate statement: the snapshot of the claim may predate an insert
+/// that replaced a run, and would pair the old payload with the new envelope.
+const READ: &str = "
+    SELECT d.id, d.request_id, d.host, d.status, d.failure, d.attempt, d.accepted_at, d.token,
+           p.envelope, p.body
+    FROM delivery d LEFT JOIN payload p ON p.id = d.id AND p.id = ANY ($1::uuid[])
+    WHERE d.id = ANY ($1::uuid[]) AND d.owner = $2 AND d.token = $3
+    ORDER BY d.due_at, d.id";
 
-/// The due rows of the named hosts.
-pub(crate) const NAMED: &str = "
-    SELECT due.id, wanted.host, due.payload_len
-    FROM unnest($1::text[], $2::int8[]) AS wanted (host, number) CROSS JOIN LATERAL (
-        SELECT d.id, d.payload_len, d.due_at FROM delivery d
-        WHERE d.state = 'waiting' AND d.host = wanted.host COLLATE \"C\" AND d.due_at <= now()
-        ORDER BY d.due_at LIMIT wanted.number) AS due
-    ORDER BY due.due_at, due.id LIMIT $3";
+/// How often rows are chosen again when other processes took all of the previous choice.
+const TRIES: usize = 3;
 
-/// The number of rows that `DUE` reads, and of hosts that `HOSTS` visits.
-pub(crate) const ROWS: usize = 1_024;
-pub(crate) const HOSTS_AT_ONCE: usize = 256;
-
-/// Remembers the host at which the last round stopped.
-#[derive(Default)]
-pub(crate) struct Fetch {
-    last_host: String,
+/// Chooses, leases and reads due deliveries, as many bytes at once as one transaction has.
+pub(crate) async fn fetch(
+    transactions: &Transactions,
+    leaser: Leaser,
+    chooser: &mut Chooser,
+    want: &Want,
+    fleet_limit: Option<FleetLimit>,
+) -> Result<DueDeliveries, PostgresOutboxError> {
+    let mut want = want.clone();
+    want.bytes = want.bytes.min(GROUP_BYTES);
+    let want = &want;
+    let mut due = DueDeliveries::default();
+    let mut waits_for_others = false;
+    for _ in 0..TRIES {
+        let narrowed = match fleet_limit {
+            Some(limit) => Some(limit.narrow(transactions, want).await?),
+            None => None,
+        };
+        let choice = chooser
+            .choose(transactions, narrowed.as_ref().unwrap_or(want))
+            .await?;
+        waits_for_others = narrowed.is_some_and(|narrowed| choice.is_cut_short(want, &narrowed));
+        due.more = choice.has_left_some;
+        due.next_due = choice.next_due;
+        if choice.ids.is_empty() {
+            break;
+        }
+        let token = Leaser::new_fetch_token();
+        let ids: Vec<_> = choice.ids.iter().copied().map(SqlId).collect();
+        let params: Vec<Param<'_>> = vec![
+            (&ids, Type::UUID_ARRAY),
+            (&leaser.owner, Type::INT8),
+            (&token, Type::INT8),
+        ];
+        let read = Statement::new(READ, params.clone());
+        let mut claim = [params, vec![(&leaser.ms, Type::INT8)]].concat();
+        let (hosts, number) = (choice.hosts(), fleet_limit.map(FleetLimit::number));
+        let statements = match &number {
+            None => vec![Statement::new(CLAIM, claim), read],
+            Some(number) => {
+                let hosts: Param<'_> = (&hosts, Type::TEXT_ARRAY);
+                claim.push(hosts.clone());
+                claim.push((number, Type::INT8));
+                let claim = Statement::new(fleet::CLAIM, claim);
+                vec![FleetLimit::lock(hosts), claim, read]
+            }
+        };
+        let found = transactions.run(Mode::Quick, &statements).await?;
+        for row in found.last().into_iter().flatten() {
+            due.deliveries.push(leased(row)?);
+        }
+        if !due.deliveries.is_empty() {
+            break;
+        }
+        due.more = true;
+        waits_for_others = fleet_limit.is_some();
+    }
+    if due.more && waits_for_others {
+        let again_in = due.next_due.unwrap_or(fleet::AGAIN_IN);
+        due.next_due = Some(again_in.min(fleet::AGAIN_IN));
+    }
+    Ok(due)
 }
 
-impl Fetch {
-    pub(crate) async fn choose(
-        &mut self,
-        transactions: &Transactions,
-        want: &Want,
-    ) -> Result<Choice, PostgresOutboxError> {
-        let wanted = Wanted::new(want);
-        let mut choice = Choice::default();
-        if want.of_other_hosts == 0 {
-            let params: Vec<Param<'_>> = vec![
-                (&wanted.hosts, Type::TEXT_ARRAY),
-                (&wanted.numbers, Type::INT8_ARRAY),
-                (&wanted.all, Type::INT8),
-            ];
-            let named = Statement::new(NAMED, params);
-            let found = transactions.run(Mode::Look, &[named]).await?;
-            choice.take(want, found.iter().flatten())?;
-            // Other hosts were not looked at.
-            choice.has_left_some = true;
-            return Ok(choice);
-        }
-        // Without limits by host, the first rows are the wanted ones.
-        let is_any = want.of_host.is_empty() && want.of_other_hosts >= want.deliveries;
-        let rows = match is_any {
-            true => ROWS.min(want.deliveries.saturating_add(1)),
-            false => ROWS,
-        };
-        let most = to_i64(rows);
-        let params: Vec<Param<'_>> = vec![
-            (&most, Type::INT8),
-            (&wanted.hosts, Type::TEXT_ARRAY),
-            (&wanted.numbers, Type::INT8_ARRAY),
-            (&wanted.others, Type::INT8),
-            (&wanted.all, Type::INT8),
-        ];
-        let due = Statement::new(DUE, params);
-        let found = transactions.run(Mode::Look, &[due]).await?;
-        let looked_at: i64 = first(&found, 3)?.unwrap_or(0);
-        let micros: Option<Option<i64>> = first(&found, 4)?;
-        let micros = micros.flatten().and_then(|micros| micros.try_into().ok());
-        choice.next_due = micros.map(Duration::from_micros);
-        choice.take(want, found.iter().flatten())?;
-        choice.has_left_some |= looked_at > to_i64(choice.ids.len());
-        if looked_at == to_i64(ROWS) {
-            choice.has_left_some = true;
-            self.go_through_hosts(transactions, want, &wanted, &mut choice)
-                .await?;
-        }
-        Ok(choice)
-    }
-
-    /// Visits hosts until something is found or every host had its turn.
-    async fn go_through_hosts(
-        &mut self,
-        transactions: &Transactions,
-        want: &Want,
-        wanted: &Wanted,
-        choice: &mut Choice,
-    ) -> Result<(), PostgresOutboxError> {
-        let began_after = self.last_host.clone();
-        let mut has_wrapped = false;
-        let at_once = to_i64(HOSTS_AT_ONCE);
-        // Some of these may have been chosen already.
-        let most = to_i64(want.deliveries.saturating_add(ROWS));
-        while choice.has_room(want) {
-            let params: Vec<Param<'_>> = vec![
-                (&self.last_host, Type::TEXT),
-                (&wanted.hosts, Type::TEXT_ARRAY),
-                (&wanted.numbers, Type::INT8_ARRAY),
-                (&wanted.others, Type::INT8),
-                (&at_once, Type::INT8),
-                (&most, Type::INT8),
-            ];
-            let hosts = Statement::new(HOSTS, params);
-            let found = transactions.run(Mode::Look, &[hosts]).await?;
-            let rows = found.iter().flatten();
-            let mut last = None;
-            for row in rows.clone() {
-                last = Some(row.try_get::<_, String>(1)?);
-            }
-            let before = choice.ids.len();
-            let reached = choice.take(want, rows)?;
-            match reached.or(last) {
-                Some(host) => {
-                    let is_over = has_wrapped && host >= began_after;
-                    self.last_host = host;
-                    if is_over || choice.ids.len() > before {
-                        return Ok(());
-                    }
-                }
-                None if has_wrapped || began_after.is_empty() => {
-                    self.last_host.clear();
-                    return Ok(());
-                }
-                None => {
-                    has_wrapped = true;
-                    self.last_host.clear();
-                }
-            }
-        }
-        Ok(())
-    }
+/// Columns are not trusted: what is sent comes from the envelope, which the dispatcher opens and checks.
+fn leased(row: &Row) -> Result<LeasedDelivery, PostgresOutboxError> {
+    let SqlId(id) = row.try_get(0)?;
+    let request_id = RequestId::parse(row.try_get(1)?);
+    let bytes = |index| -> Result<Bytes, tokio_postgres::Error> {
+        let bytes: Option<&[u8]> = row.try_get(index)?;
+        Ok(bytes.map(Bytes::copy_from_slice).unwrap_or_default())
+    };
+    let mut stored = StoredDelivery::new(
+        id,
+        request_id.unwrap_or_else(|| id.into()),
+        Host::from(row.try_get::<_, &str>(2)?),
+        status_from(row.try_get(3)?),
+        time_from(row.try_get(6)?),
+        Envelope::from_bytes(bytes(8)?),
+        Payload::from(bytes(9)?),
+    );
+    stored.failure = failure_from(row.try_get(4)?);
+    let attempt: i64 = row.try_get(5)?;
+    let attempt = u32::try_from(attempt).unwrap_or(1).max(1);
+    let token: i64 = row.try_get(7)?;
+    let lease = Lease::new(id, token.cast_unsigned());
+    Ok(LeasedDelivery::new(lease, attempt, stored))
 }

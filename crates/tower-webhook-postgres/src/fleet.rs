@@ -29,7 +29,7 @@ const LEASED: &str = "
 pub(crate) const LOCK: &str = "
     SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || host, 7526)) FROM unnest($1::text[]) AS hosts (host)";
 
-/// As `claim::CLAIM`, and no more of a host than its limit has left.
+/// As `fetch::CLAIM`, and no more of a host than its limit has left.
 pub(crate) const CLAIM: &str = "
     WITH held AS (
         SELECT host, count(*) AS number FROM delivery

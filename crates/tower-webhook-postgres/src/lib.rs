@@ -126,7 +126,7 @@ mod bounds;
 mod builder;
 mod cancel;
 mod choice;
-mod claim;
+mod choose;
 mod command;
 mod config;
 mod connect;

@@ -6,7 +6,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tower_webhook::outbox::Lease;
 
 use crate::{
-    PostgresOutboxError, PostgresOutboxErrorKind as Kind, claim,
+    PostgresOutboxError, PostgresOutboxErrorKind as Kind,
+    choose::Chooser,
     command::{Asked, Batch, Errand, Fetch, Insert, Renew, Settle},
     fetch,
     insert::{self, NewRow},
@@ -83,7 +84,7 @@ impl Shared {
     }
 
     pub(crate) async fn fetch(&self, mut calls: UnboundedReceiver<Fetch>) {
-        let mut fetch = fetch::Fetch::default();
+        let mut chooser = Chooser::default();
         let mut reclaim_times = ReclaimTimes::new(self.settings.lease, Instant::now());
         while let Some(call) = calls.recv().await {
             if call.is_abandoned() {
@@ -93,7 +94,7 @@ impl Shared {
                 lease::reclaim(&self.transactions, &mut reclaim_times).await?;
                 let want = &call.question;
                 let limit = self.settings.fleet_limit;
-                claim::fetch(&self.transactions, self.leaser, &mut fetch, want, limit).await
+                fetch::fetch(&self.transactions, self.leaser, &mut chooser, want, limit).await
             };
             let found = found.await;
             reclaim_times.note_fetch(found.is_ok(), Instant::now());

@@ -12,12 +12,11 @@ use tower_webhook::{
 
 use crate::{
     PostgresOutboxError,
-    claim::{failure_from, status_from},
     filter::Condition,
     migrations::first,
     parts,
     transaction::{Mode, Param, Statement, Transactions},
-    value::{SqlId, time_from, to_i64},
+    value::{SqlId, failure_from, status_from, time_from, to_i64},
 };
 
 /// One page of the list.

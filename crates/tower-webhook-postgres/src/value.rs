@@ -6,8 +6,9 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
+use http::StatusCode;
 use tokio_postgres::types::{FromSql, IsNull, Timestamp, ToSql, Type, to_sql_checked};
-use tower_webhook::{DeliveryId, Payload};
+use tower_webhook::{DeliveryId, Payload, event::FailReason};
 
 type Failure = Box<dyn Error + Sync + Send>;
 
@@ -77,6 +78,17 @@ pub(crate) fn time_from(time: Timestamp<SystemTime>) -> SystemTime {
 pub(crate) fn to_ms(time: Duration) -> i64 {
     const MOST: i64 = 100 * 365 * 86_400_000;
     i64::try_from(time.as_millis()).map_or(MOST, |ms| ms.min(MOST))
+}
+
+/// `None` for a number that is no status: columns are not trusted.
+pub(crate) fn status_from(status: Option<i32>) -> Option<StatusCode> {
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    status.and_then(|status| StatusCode::from_u16(status).ok())
+}
+
+/// `None` for a name that is not known, as of a newer version.
+pub(crate) fn failure_from(name: Option<&str>) -> Option<FailReason> {
+    name.and_then(FailReason::from_name)
 }
 
 /// Saturates at [`i64::MAX`].

@@ -11,9 +11,9 @@ use tower_webhook::{
 
 use super::support::place::{self, Place};
 use crate::{
-    PostgresOutbox, bounds, claim,
-    fetch::{self, HOSTS_AT_ONCE, ROWS},
-    keys, lease,
+    PostgresOutbox, bounds,
+    choose::{self, HOSTS_AT_ONCE, ROWS},
+    fetch, keys, lease,
     read::{self, ListQuery},
     settle,
     transaction::Param,
@@ -141,7 +141,7 @@ async fn assert_bounded(sql: &Client) {
         (&others, Type::INT8),
         (&all, Type::INT8),
     ];
-    let due = Plan::of(sql, fetch::DUE, &params).await;
+    let due = Plan::of(sql, choose::DUE, &params).await;
     // Without a visibility map, each row costs a heap page.
     due.assert_bounded(3 * ROWS);
 
@@ -161,7 +161,7 @@ async fn assert_bounded(sql: &Client) {
         (&at_once, Type::INT8),
         (&all, Type::INT8),
     ];
-    let turns = Plan::of(sql, fetch::HOSTS, &params).await;
+    let turns = Plan::of(sql, choose::HOSTS, &params).await;
     // Two index descents for each host.
     turns.assert_bounded(HOSTS_AT_ONCE * 20);
 
@@ -171,7 +171,7 @@ async fn assert_bounded(sql: &Client) {
         (&numbers, Type::INT8_ARRAY),
         (&all, Type::INT8),
     ];
-    let named = Plan::of(sql, fetch::NAMED, &params).await;
+    let named = Plan::of(sql, choose::NAMED, &params).await;
     named.assert_bounded(40);
 
     let ids = sql.query(
@@ -190,7 +190,7 @@ async fn assert_bounded(sql: &Client) {
     sql.batch_execute("SET enable_nestloop = off")
         .await
         .unwrap();
-    let claim = Plan::of(sql, claim::CLAIM, &params).await;
+    let claim = Plan::of(sql, fetch::CLAIM, &params).await;
     claim.assert_bounded(64 * 60);
 
     let (leased, tokens) = (ids.clone(), vec![token; 64]);
