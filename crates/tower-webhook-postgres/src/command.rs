@@ -94,6 +94,17 @@ pub(crate) fn queues() -> (Senders, Receivers) {
 }
 
 impl<Q, A> Asked<Q, A> {
+    /// A request, and where its response comes.
+    pub(crate) fn new(question: Q) -> (Self, oneshot::Receiver<Result<A, PostgresOutboxError>>) {
+        let (reply, answer) = oneshot::channel();
+        let asked = Self {
+            question,
+            since: Instant::now(),
+            reply,
+        };
+        (asked, answer)
+    }
+
     /// Sends the response; `false` if the caller no longer waits.
     pub(crate) fn tell(self, answer: Result<A, PostgresOutboxError>) -> bool {
         self.reply.send(answer).is_ok()
@@ -172,12 +183,7 @@ impl Thread {
         question: Q,
     ) -> Result<A, PostgresOutboxError> {
         let gone = PostgresOutboxErrorKind::Gone;
-        let (reply, answer) = oneshot::channel();
-        let asked = Asked {
-            question,
-            since: Instant::now(),
-            reply,
-        };
+        let (asked, answer) = Asked::new(question);
         let queue = queue(self.senders.as_ref().ok_or(gone)?);
         queue.send(wrap(asked)).map_err(|_| gone)?;
         answer.await.map_err(|_| gone)?

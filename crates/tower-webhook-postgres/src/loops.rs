@@ -35,12 +35,10 @@ impl Shared {
         while let Some(group) = self.gather(&mut calls, size).await {
             let (mut rows, mut waiting) = (Vec::new(), Vec::new());
             for call in group {
-                let (call, batch) =
-                    call.take(|batch| std::mem::replace(batch, Batch::Runs(Vec::new())));
-                let (batch, is_run) = match batch {
-                    Batch::Deliveries(batch) => (batch, false),
-                    Batch::Runs(batch) => (batch, true),
-                };
+                let (call, (batch, is_run)) = call.take(|batch| match batch {
+                    Batch::Deliveries(batch) => (std::mem::take(batch), false),
+                    Batch::Runs(batch) => (std::mem::take(batch), true),
+                });
                 waiting.push((call, batch.len()));
                 rows.extend(batch.into_iter().map(|new| NewRow { new, is_run }));
             }
@@ -207,15 +205,17 @@ impl Shared {
     }
 }
 
-/// Splits the leases of a group among its calls.
+/// Splits the leases of a group among its calls, and notes the runs whose caller does not hear of theirs.
 fn tell_leases(waiting: Vec<(Insert, usize)>, leases: Vec<Option<Lease>>, unheard: &mut Unheard) {
     let mut leases = leases.into_iter();
     for (call, number) in waiting {
         let answer: Vec<_> = leases.by_ref().take(number).collect();
-        let given = answer.iter().flatten().map(|lease| lease.delivery);
-        let given: Vec<_> = given.collect();
+        let runs = match call.question {
+            Batch::Runs(_) => answer.clone(),
+            Batch::Deliveries(_) => Vec::new(),
+        };
         if !call.tell(Ok(answer)) {
-            unheard.add(given);
+            unheard.add(runs.into_iter().flatten().map(|lease| lease.delivery));
         }
     }
 }
@@ -231,5 +231,24 @@ fn tell_each<Q, T>(waiting: Vec<(Asked<Q, Vec<T>>, usize)>, answers: Vec<T>) {
 fn fail_each<Q, T>(waiting: Vec<(Asked<Q, Vec<T>>, usize)>, error: &PostgresOutboxError) {
     for (call, _) in waiting {
         call.tell(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_webhook::DeliveryId;
+
+    use super::*;
+
+    #[test]
+    fn of_what_nobody_heard_runs_alone_are_remembered() {
+        let (delivery, run) = (DeliveryId::fresh(), DeliveryId::fresh());
+        let batches = [Batch::Deliveries(Vec::new()), Batch::Runs(Vec::new())];
+        let given_up = batches.map(|batch| (Asked::new(batch).0, 1));
+        let leases = [delivery, run].map(|id| Some(Lease::new(id, 1)));
+        let mut unheard = Unheard::default();
+        tell_leases(given_up.into(), leases.into(), &mut unheard);
+        assert!(unheard.contains(run));
+        assert!(!unheard.contains(delivery));
     }
 }
