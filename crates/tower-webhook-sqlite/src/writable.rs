@@ -1,21 +1,32 @@
-use std::{fs::OpenOptions, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, MAIN_DB};
 
 use crate::{SqliteOutboxError, SqliteOutboxErrorKind as Kind, room, schema::pragma, turns::Turns};
 
 /// A file that is there and can only be read is told apart from one that cannot be opened.
+///
+/// It is not opened for that: where a process closes a file, it loses all locks that it has on it (POSIX), those of
+/// another outbox as well, and other processes take that one for gone.
+#[cfg(unix)]
 pub(crate) fn refuse_read_only(path: &Path) -> Result<(), SqliteOutboxError> {
-    match OpenOptions::new().write(true).open(path) {
+    match rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from) {
         Err(error)
-            if path.is_file()
-                && matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-                ) =>
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) && path.is_file() =>
         {
             Err(SqliteOutboxError::with_source(Kind::ReadOnly, error))
         }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn refuse_read_only(path: &Path) -> Result<(), SqliteOutboxError> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.permissions().readonly() => Err(Kind::ReadOnly.into()),
         _ => Ok(()),
     }
 }

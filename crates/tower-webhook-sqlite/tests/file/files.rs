@@ -225,3 +225,30 @@ async fn while_the_file_is_locked_deliveries_go_out_from_memory() {
         ]
     );
 }
+
+/// Without its locks, an outbox is nobody to other processes: whichever closes the file deletes the log that this
+/// one writes to.
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_a_file_once_more_takes_no_locks_from_those_who_have_it_open() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = Folder::new();
+    let path = folder.file();
+    let locks = || {
+        let inode = format!(":{} ", fs::metadata(&path).unwrap().ino());
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().filter(|line| line.contains(&inode)).count()
+    };
+    let _outbox = SqliteOutbox::open(&path, key(1)).unwrap();
+    let held = locks();
+    assert!(held > 0);
+    let other = SqliteOutbox::open(&path, key(1)).unwrap();
+    assert_eq!(locks(), held);
+    drop(other);
+    assert_eq!(locks(), held);
+    // One that is refused closes it as well.
+    let refused = SqliteOutbox::builder(&path).with_max_dead_letters(0).open();
+    assert_eq!(refused.unwrap_err().kind(), Kind::NoKey);
+    assert_eq!(locks(), held);
+}
