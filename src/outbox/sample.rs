@@ -32,8 +32,9 @@ impl Outbox for MapOutbox {
         let mut rows = self.0.lock().unwrap();
         let leases = batch.into_iter().map(|NewDelivery { stored, lease, .. }| {
             let (id, due) = (stored.id, Some(Instant::now()));
-            rows.by_id.entry(id).or_insert(Row { stored, attempt: 1, due, token: 0 });
-            lease.then(|| rows.lease(id))
+            let new = Row { stored, attempt: 1, due, token: 0 };
+            let is_free = rows.by_id.entry(id).or_insert(new).token == 0;
+            (lease && is_free).then(|| rows.lease(id))
         });
         Ok(leases.collect())
     }

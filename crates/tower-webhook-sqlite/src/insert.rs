@@ -46,7 +46,7 @@ impl<'c> Insert<'c> {
             forget_payload: conn.prepare("DELETE FROM payload WHERE seq = ?1")?,
             lease_known: conn.prepare(
                 "UPDATE delivery SET state = 'leased', owner = ?2, token = ?3
-                 WHERE id = ?1 AND (state = 'waiting' OR state = 'leased' AND owner = ?2)
+                 WHERE id = ?1 AND (state = 'waiting' OR state = 'leased' AND owner = ?2 AND token > 0)
                  RETURNING seq",
             )?,
         })

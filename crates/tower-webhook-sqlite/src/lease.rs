@@ -75,7 +75,7 @@ impl<'c> LeaseRows<'c> {
         let Some((attempt, stored)) = self.read.query_row([seq], stored)? else {
             return Ok(None);
         };
-        let lease = owner.new_lease(stored.id);
+        let lease = owner.fetched_lease(stored.id);
         self.lease
             .execute(params![seq, owner.id(), lease.token as i64])?;
         Ok(Some(LeasedDelivery::new(lease, attempt, stored)))

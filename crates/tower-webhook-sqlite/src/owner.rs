@@ -86,11 +86,18 @@ impl<'c> Owner<'c> {
     pub(crate) fn new_lease(&mut self, delivery: DeliveryId) -> Lease {
         self.token += 1;
         Lease::new(delivery, self.token)
+    /// Of an insert: where nobody heard of it, the next insert has the delivery.
     }
 
     /// Within a transaction, before anything is leased in its name.
     pub(crate) fn beat_if_due(&mut self, now: i64) -> rusqlite::Result<()> {
         match self.last_beat.is_none_or(|last| last.elapsed() >= BEAT) {
+    /// Of a fetch: SQLite sees a negative token.
+    pub(crate) fn fetched_lease(&mut self, delivery: DeliveryId) -> Lease {
+        self.token += 1;
+        Lease::new(delivery, !self.token)
+    }
+
             true => self.beat(now),
             false => Ok(()),
         }

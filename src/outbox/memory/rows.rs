@@ -75,14 +75,14 @@ impl Rows {
         if self.by_id.get(&id).is_some_and(makes_way) {
             self.forget(id);
         }
-        let (is_new, is_alive) = match self.by_id.entry(id) {
+        let (is_new, is_due) = match self.by_id.entry(id) {
             Entry::Vacant(place) => {
                 place.insert(Row::new(new.stored, now));
                 (true, true)
             }
             Entry::Occupied(row) => (false, row.get().is_alive()),
         };
-        if new.lease && is_alive {
+        if new.lease && is_due {
             return Some(self.lease(id));
         }
         if is_new {

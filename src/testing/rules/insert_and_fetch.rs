@@ -255,5 +255,9 @@ pub(in crate::testing) async fn insert_is_idempotent(outbox: impl Outbox) -> Jud
     }
     let found = ids(&fetch_all(&outbox).await?);
     ensure!(found == [one.id()], "it is there {} times", found.len());
+    // What was fetched is being attempted.
+    let new = NewDelivery::new(stored(&outbox, &one)?, true);
+    let leases = is(outbox.insert(vec![new]).await, "insert")?;
+    ensure!(leases == [None], "what was fetched is leased once more");
     Ok(())
 }
