@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     dead_letters::DeadLetterBounds,
     history::HistoryBounds,
+    owner::SHORTEST_LEASE,
     read_permits::ReadPermits,
     schema, writable,
     writer::{self, WriterSettings},
@@ -146,12 +147,12 @@ impl SqliteOutboxBuilder {
     /// How long a process that has leased deliveries may be silent before another one takes them
     /// over. Default: 10 seconds; 3 at least.
     ///
-    /// Leases are renewed three times in that time, however long an attempt takes: the lease has
-    /// nothing to do with the time of an attempt. It is how long what a killed process had under
-    /// way is held up, give or take 3 seconds; and a machine that sleeps for longer delivers
-    /// twice.
+    /// A process renews what it has leased every second, however long an attempt takes: the lease has
+    /// nothing to do with the time of an attempt, and processes that share a file need not have the
+    /// same. It is how long what a killed process had under way is held up, give or take 3 seconds;
+    /// and a machine that sleeps for longer delivers twice.
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_secs(3));
+        self.lease = lease.max(SHORTEST_LEASE);
         self
     }
 
@@ -214,7 +215,6 @@ impl SqliteOutboxBuilder {
             sealing,
             files,
             lock_timeout: self.lock_timeout,
-            lease: self.lease,
             read_permits: ReadPermits::new(),
         })
     }

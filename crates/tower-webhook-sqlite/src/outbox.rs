@@ -12,6 +12,7 @@ use crate::{
     SqliteOutboxBuilder, SqliteOutboxError,
     command::{Command, Commands},
     open_files::OpenFiles,
+    owner::SHORTEST_LEASE,
     read,
     read_permits::{ReadKind, ReadPermits},
     sweep::Sweep,
@@ -26,7 +27,6 @@ pub struct SqliteOutbox {
     pub(crate) sealing: Sealing,
     pub(crate) files: OpenFiles,
     pub(crate) lock_timeout: Duration,
-    pub(crate) lease: Duration,
     pub(crate) read_permits: ReadPermits,
 }
 
@@ -53,7 +53,8 @@ impl Outbox for SqliteOutbox {
     fn limits(&self) -> Limits {
         let mut limits = Limits::new(Durability::LocalDisk);
         limits.max_payload = Some(MAX_PAYLOAD);
-        limits.lease = Some(self.lease);
+        // What others have may be as short.
+        limits.lease = Some(SHORTEST_LEASE);
         limits.can_list = true;
         limits.can_redeliver = true;
         limits.can_cancel = true;

@@ -40,6 +40,9 @@ pub(crate) struct Owner<'c> {
 /// Within this time a beat serves all that is leased.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// However short the leases of others are, a beat a second is in time.
+pub(crate) const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+
 /// How many deliveries of an owner are freed at once.
 pub(crate) const FREED: usize = 256;
 
@@ -74,7 +77,7 @@ impl<'c> Owner<'c> {
             entered: false,
             last_beat: None,
             has_left: false,
-            lease: lease.max(3 * BEAT),
+            lease: lease.max(SHORTEST_LEASE),
             seen: HashMap::new(),
         })
     }
@@ -83,34 +86,31 @@ impl<'c> Owner<'c> {
         self.me
     }
 
+    /// Of an insert: where nobody heard of it, the next insert has the delivery.
     pub(crate) fn new_lease(&mut self, delivery: DeliveryId) -> Lease {
         self.token += 1;
         Lease::new(delivery, self.token)
-    /// Of an insert: where nobody heard of it, the next insert has the delivery.
     }
 
-    /// Within a transaction, before anything is leased in its name.
-    pub(crate) fn beat_if_due(&mut self, now: i64) -> rusqlite::Result<()> {
-        match self.last_beat.is_none_or(|last| last.elapsed() >= BEAT) {
     /// Of a fetch: SQLite sees a negative token.
     pub(crate) fn fetched_lease(&mut self, delivery: DeliveryId) -> Lease {
         self.token += 1;
         Lease::new(delivery, !self.token)
     }
 
+    /// Within a transaction, before anything is leased in its name.
+    pub(crate) fn beat_if_due(&mut self, now: i64) -> rusqlite::Result<()> {
+        match self.last_beat.is_none_or(|last| last.elapsed() >= BEAT) {
             true => self.beat(now),
             false => Ok(()),
         }
     }
 
     /// Within a transaction. Where others took this owner for gone, it is another one from now on,
-    /// and what the former had leased is lost.
+    /// and what the former had leased is lost. One that has nothing leased is silent.
     pub(crate) fn beat(&mut self, now: i64) -> rusqlite::Result<()> {
         if self.beat.execute([self.me])? == 0 {
             if self.entered {
-                tracing::warn!(
-                    "this process was silent for so long that its deliveries were taken over"
-                );
                 self.me = new_id();
             }
             self.enter

@@ -71,6 +71,14 @@ async fn an_owner_that_beats_keeps_what_it_has_leased() {
     }
 }
 
+/// Each judges others by its own lease.
+#[tokio::test]
+async fn an_owner_beats_in_time_for_others_whose_leases_are_shorter() {
+    let folder = folder();
+    let outbox = builder(&folder).with_lease(20 * LEASE).open().unwrap();
+    assert_eq!(outbox.limits().lease, Some(LEASE));
+}
+
 /// One row has a value that none of ours has: it can be read, and not be changed.
 #[tokio::test]
 async fn a_row_that_cannot_be_changed_keeps_no_other_from_being_settled_or_handed_back() {
