@@ -224,8 +224,7 @@ impl Core {
         let mut evicted = Vec::new();
         while source == Source::Call
             && hub.given.has_too_many_unanswered(&hub.scheduler)
-            // What lies in memory anyway makes no room where it goes.
-            && let Some(job) = hub.scheduler.evict(|job| job.which == Which::Given)
+            && let Some(job) = hub.scheduler.evict()
         {
             evicted.push(job);
         }

@@ -121,4 +121,9 @@ impl Due for Job {
     fn host(&self) -> &Host {
         self.delivery.endpoint().host_key()
     }
+
+    /// Of what the given outbox has not taken there is no other copy.
+    fn can_go_back(&self) -> bool {
+        self.which == Which::Given
+    }
 }

@@ -3,9 +3,10 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use http::{Request, Response};
 use http_body_util::Full;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_webhook::{
     Dispatcher, EndpointPolicy, EventKind, Payload, WebhookLayer,
@@ -156,4 +157,35 @@ async fn what_fails_beside_others_that_are_taken_holds_nobody_up() {
         world.post().await.answer(200);
     }
     assert_eq!(dispatcher.counts().outbox_failed, 0);
+}
+
+/// It waits in memory, and takes nothing of the room for what the outbox keeps.
+#[tokio::test(start_paused = true)]
+async fn a_new_host_is_attempted_beside_what_an_outage_has_left_in_memory() {
+    let outbox = Faulty::durable();
+    let inserts = outbox.inserts();
+    let builder = Dispatcher::builder()
+        .with_max_attempts(8)
+        .with_outbox(outbox);
+    let (mut world, builder) = World::new(builder);
+    let dispatcher = builder.build();
+    inserts.set(Answer::Error);
+    let ids: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    let calls = ids.iter().map(|id| call(&dispatcher, "silent.example", id));
+    join_all(calls).await;
+    inserts.set(Answer::AsItIs);
+    sleep(Duration::from_secs(1)).await;
+    call(&dispatcher, "new.example", "new").await;
+    let mut silent = Vec::new();
+    timeout(Duration::from_secs(10), async {
+        loop {
+            let post = world.post().await;
+            if post.id() == "new" {
+                break;
+            }
+            silent.push(post);
+        }
+    })
+    .await
+    .expect("it has a permit");
 }

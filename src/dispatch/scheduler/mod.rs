@@ -43,7 +43,7 @@ pub(super) struct Scheduler<J> {
     /// Attempts under way: in all, and of hosts by standing.
     running: usize,
     running_by: [usize; Standing::NUMBER],
-    /// What waits here, by its host's standing.
+    /// What waits here and can go back, by its host's standing.
     waiting_by: [usize; Standing::NUMBER],
     known: KnownHosts,
     /// When the next permit of the reserve is given out.
@@ -55,6 +55,9 @@ pub(super) struct Scheduler<J> {
 /// What can be scheduled.
 pub(super) trait Due {
     fn host(&self) -> &Host;
+
+    /// It can go back to an outbox that keeps it, to make room here.
+    fn can_go_back(&self) -> bool;
 }
 
 /// Where a delivery comes from.
@@ -80,6 +83,8 @@ pub(super) enum AttemptEnd {
 /// What is due for one host, and what it has under way.
 struct HostQueue<J> {
     due: VecDeque<J>,
+    /// How many of these can go back.
+    returnable: usize,
     running: usize,
     standing: Standing,
     /// Failures since its last answer.
@@ -117,8 +122,10 @@ impl<J: Due> Scheduler<J> {
                 entry.insert(HostQueue::new(known.unwrap_or((Standing::Doubtful, 0))))
             }
         };
+        let returnable = usize::from(job.can_go_back());
         queue.due.push_back(job);
-        self.waiting_by[queue.standing.index()] += 1;
+        queue.returnable += returnable;
+        self.waiting_by[queue.standing.index()] += returnable;
         // Somebody asks for it now: it is not the many hosts that an outbox may bring.
         if source == Source::Call && queue.standing == Standing::Doubtful && queue.failures == 0 {
             let standing = match queue.running {
@@ -143,10 +150,12 @@ impl<J: Due> Scheduler<J> {
         let queue = self.hosts.get_mut(&host)?;
         queue.place = Place::Nowhere;
         let job = queue.due.pop_front()?;
+        let returnable = usize::from(job.can_go_back());
+        queue.returnable -= returnable;
         queue.running += 1;
         self.running += 1;
         self.running_by[next.standing.index()] += 1;
-        self.waiting_by[next.standing.index()] -= 1;
+        self.waiting_by[next.standing.index()] -= returnable;
         self.is_hungry |= queue.due.len() == self.limits.target(next.standing) / 2;
         if next.standing == Standing::Untried {
             self.set_standing(&host, Standing::Fresh);
@@ -191,12 +200,14 @@ impl<J: Due> Scheduler<J> {
         let Some(queue) = self.hosts.get_mut(&host) else {
             return;
         };
+        let returnable = usize::from(job.can_go_back());
         queue.running -= 1;
+        queue.returnable += returnable;
         queue.due.push_front(job);
         queue.place = self.line.pause(&host, until);
         self.running -= 1;
         self.running_by[queue.standing.index()] -= 1;
-        self.waiting_by[queue.standing.index()] += 1;
+        self.waiting_by[queue.standing.index()] += returnable;
     }
 
     /// Takes those out for which this is so.
@@ -210,7 +221,9 @@ impl<J: Due> Scheduler<J> {
             let due = std::mem::take(&mut queue.due).into_iter();
             let (out, stay) = due.partition::<Vec<_>, _>(&mut is_so);
             queue.due = stay.into();
-            self.waiting_by[queue.standing.index()] -= out.len();
+            let returnable = out.iter().filter(|job| job.can_go_back()).count();
+            queue.returnable -= returnable;
+            self.waiting_by[queue.standing.index()] -= returnable;
             taken.extend(out);
             if queue.due.is_empty() {
                 self.leave_line(&host);
@@ -261,8 +274,8 @@ impl<J: Due> Scheduler<J> {
         }
         self.running_by[before.index()] -= queue.running;
         self.running_by[standing.index()] += queue.running;
-        self.waiting_by[before.index()] -= queue.due.len();
-        self.waiting_by[standing.index()] += queue.due.len();
+        self.waiting_by[before.index()] -= queue.returnable;
+        self.waiting_by[standing.index()] += queue.returnable;
         let is_parked = queue.running >= self.limits.attempts_of(standing);
         match queue.place {
             Place::InTurn(turn) if !is_parked => self.line.change_standing(turn, before, standing),
@@ -319,6 +332,7 @@ impl<J> HostQueue<J> {
     fn new((standing, failures): (Standing, u32)) -> Self {
         Self {
             due: VecDeque::new(),
+            returnable: 0,
             running: 0,
             standing,
             failures,

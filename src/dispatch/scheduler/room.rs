@@ -27,7 +27,7 @@ impl<J: Due> Scheduler<J> {
         (hosts.collect(), FEW.min(others))
     }
 
-    /// How many deliveries wait here for hosts that are not known to answer.
+    /// How many deliveries wait here that can go back, for hosts that are not known to answer.
     pub(in crate::dispatch) fn waiting_unanswered(&self) -> usize {
         let [_, unanswered @ ..] = self.waiting_by;
         unanswered.iter().sum()
@@ -46,25 +46,26 @@ impl<J: Due> Scheduler<J> {
         }
     }
 
-    /// Takes a delivery out that waits for a host which is not known to answer: rather of one that does
-    /// not answer, of the one that has the most, of the one that was named the longest ago. Costs a
-    /// look at all hosts.
-    pub(in crate::dispatch) fn evict(&mut self, may_go: impl Fn(&J) -> bool) -> Option<J> {
+    /// Takes a delivery out that can go back, and waits for a host which is not known to answer: rather of
+    /// one that does not answer, of the one that has the most, of the one that was named the longest ago.
+    /// Costs a look at all hosts.
+    pub(in crate::dispatch) fn evict(&mut self) -> Option<J> {
         let hosts = self.hosts.iter();
-        let unanswered = hosts.filter(|(_, queue)| {
-            queue.standing != Standing::Answering && queue.due.back().is_some_and(&may_go)
-        });
+        let unanswered = hosts
+            .filter(|(_, queue)| queue.standing != Standing::Answering && queue.returnable > 0);
         let (host, _) = unanswered.max_by_key(|(_, queue)| {
             let turn = match queue.place {
                 Place::InTurn(turn) => turn,
                 Place::Nowhere | Place::Paused(..) => 0,
             };
             let does_not_answer = queue.standing == Standing::Doubtful;
-            (does_not_answer, queue.due.len(), Reverse(turn))
+            (does_not_answer, queue.returnable, Reverse(turn))
         })?;
         let host = host.clone();
         let queue = self.hosts.get_mut(&host)?;
-        let job = queue.due.pop_back()?;
+        let last = queue.due.iter().rposition(J::can_go_back)?;
+        let job = queue.due.remove(last)?;
+        queue.returnable -= 1;
         self.waiting_by[queue.standing.index()] -= 1;
         if queue.due.is_empty() {
             self.leave_line(&host);
