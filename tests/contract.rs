@@ -82,6 +82,9 @@ enum Fault {
     AlwaysTheFirstAttempt,
     AgainAtOnce,
     DeliveredStays,
+    PutOffIsTheNextAttempt,
+    PutOffIsDueAtOnce,
+    ForgottenIsListed,
     DeadIsDue,
     ReleasedIsTheNextAttempt,
     NoLeaseIsLost,
@@ -110,7 +113,7 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 38] = [
+    const ALL: [Self; 41] = [
         Self::NoLeases,
         Self::LeasesInAnotherOrder,
         Self::InsertLeasesNothing,
@@ -124,6 +127,9 @@ impl Fault {
         Self::AlwaysTheFirstAttempt,
         Self::AgainAtOnce,
         Self::DeliveredStays,
+        Self::PutOffIsTheNextAttempt,
+        Self::PutOffIsDueAtOnce,
+        Self::ForgottenIsListed,
         Self::DeadIsDue,
         Self::ReleasedIsTheNextAttempt,
         Self::NoLeaseIsLost,
@@ -323,10 +329,13 @@ impl Outbox for Broken {
             settlement.lease = self.real(settlement.lease);
             let is_run = self.is_run(settlement.lease);
             settlement.verdict = match (self.fault, settlement.verdict) {
-                (Fault::RunOutlivesItsEnd, Verdict::Delivered | Verdict::Failed(_)) if is_run => {
+                (Fault::RunOutlivesItsEnd, Verdict::Forgotten | Verdict::Failed(_)) if is_run => {
                     Verdict::Released
                 }
-                (Fault::RunIsForgotten, Verdict::Released) if is_run => Verdict::Delivered,
+                (Fault::RunIsForgotten, Verdict::Released) if is_run => Verdict::Forgotten,
+                (Fault::PutOffIsTheNextAttempt, Verdict::PutOff(delay)) => Verdict::AgainIn(delay),
+                (Fault::PutOffIsDueAtOnce, Verdict::PutOff(_)) => Verdict::Released,
+                (Fault::ForgottenIsListed, Verdict::Forgotten) if !is_run => Verdict::Delivered,
                 (Fault::AgainAtOnce, Verdict::AgainIn(_))
                 | (Fault::DeadIsDue, Verdict::Dead(_))
                 | (Fault::ReleasedIsTheNextAttempt, Verdict::Released) => {

@@ -122,7 +122,7 @@ async fn forget(core: Arc<Core>, link: Arc<RuntimeLink>, notices: Vec<Delivery>)
         sleep(Duration::from_secs(pause)).await;
         if let Ok(leases) = begin_all(&core, notices.iter()).await {
             for lease in leases.into_iter().flatten() {
-                let gone = Settlement::new(lease, Verdict::Delivered, None);
+                let gone = Settlement::new(lease, Verdict::Forgotten, None);
                 settle(&core, &link, Which::Given, gone.into());
             }
             return;
@@ -161,7 +161,7 @@ impl Core {
         id: DeliveryId,
         failure: Option<FailReason>,
     ) {
-        let verdict = failure.map_or(Verdict::Delivered, Verdict::Failed);
+        let verdict = failure.map_or(Verdict::Forgotten, Verdict::Failed);
         self.settle_run(link, id, verdict);
     }
 

@@ -269,7 +269,7 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
 fn take_back(core: &Arc<Core>, link: &Arc<RuntimeLink>, delivery: &Delivery, lease: Option<Lease>) {
     match lease {
         Some(lease) => {
-            let gone = Settlement::new(lease, Verdict::Delivered, None);
+            let gone = Settlement::new(lease, Verdict::Forgotten, None);
             settle(core, link, Which::Given, gone.into());
         }
         None => {

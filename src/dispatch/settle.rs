@@ -389,9 +389,9 @@ fn note(
     let delays = batch
         .iter()
         .filter_map(|conclusion| match conclusion.settlement.verdict {
-            Verdict::AgainIn(delay) => Some(delay),
+            Verdict::AgainIn(delay) | Verdict::PutOff(delay) => Some(delay),
             Verdict::Released => Some(Duration::ZERO),
-            Verdict::Delivered | Verdict::Failed(_) | Verdict::Dead(_) => None,
+            Verdict::Delivered | Verdict::Failed(_) | Verdict::Dead(_) | Verdict::Forgotten => None,
         });
     let soonest = delays.min();
     let leases = batch.iter().map(|conclusion| conclusion.settlement.lease);

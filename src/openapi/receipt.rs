@@ -50,8 +50,10 @@ impl Receipt {
     fn of(wire: &Wire, outcome: Outcome) -> Self {
         match wire.dispatcher().verdict_on(outcome) {
             Verdict::Delivered => Self::Delivered,
-            Verdict::AgainIn(_) => Self::Again,
-            Verdict::Dead(_) | Verdict::Failed(_) | Verdict::Released => Self::Final,
+            Verdict::AgainIn(_) | Verdict::PutOff(_) => Self::Again,
+            Verdict::Dead(_) | Verdict::Failed(_) | Verdict::Released | Verdict::Forgotten => {
+                Self::Final
+            }
         }
     }
 

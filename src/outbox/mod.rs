@@ -120,7 +120,7 @@ pub trait Outbox: Send + Sync + 'static {
     /// what their endpoint is told where the process ends before they do, leased to this process.
     ///
     /// [`insert`](Self::insert) of the same id takes the place of a run, with another lease; settling a run
-    /// as delivered forgets it. Where neither has happened when the lease runs out, or is handed back, the
+    /// as [forgotten](Verdict::Forgotten) ends it. Where neither has happened when the lease runs out, or is handed back, the
     /// run is due as any delivery is, for [`fetch`](Self::fetch): a
     /// [notice](crate::event::FailReason::Interrupted). Where the response comes after all, its `insert` takes the
     /// place of the notice, be that due, leased to anybody, or a dead letter. An id that is there already is left

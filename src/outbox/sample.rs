@@ -96,11 +96,14 @@ impl Rows {
         };
         row.token = 0;
         match settlement.verdict {
-            Verdict::Delivered | Verdict::Failed(_) => drop(self.by_id.remove(&id)),
+            Verdict::Delivered | Verdict::Failed(_) | Verdict::Forgotten => {
+                self.by_id.remove(&id);
+            }
             Verdict::AgainIn(delay) => {
                 row.attempt += 1;
                 row.due = Some(Instant::now() + delay);
             }
+            Verdict::PutOff(delay) => row.due = Some(Instant::now() + delay),
             Verdict::Dead(_) => row.due = None,
             Verdict::Released => {} // due as it was
         }

@@ -18,20 +18,24 @@ pub struct Settlement {
 /// What becomes of a delivery. Exhaustive: an outbox has to act on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The endpoint took it: it is due no more. It may be kept for a while, to be looked at. A
-    /// [run](super::Outbox::begin) is forgotten by it.
+    /// The endpoint took it: it is due no more. It may be kept for a while, to be looked at.
     Delivered,
     /// It is a [run](super::Outbox::begin), which failed for this reason, and nothing is sent. It may be
     /// kept for a while, to be looked at.
     Failed(FailReason),
     /// It is due again after this time, as the next attempt.
     AgainIn(Duration),
+    /// It was not attempted, and is due again after this time, as the same attempt.
+    PutOff(Duration),
     /// It is given up, and becomes a dead letter; this is how its last attempt ended.
     Dead(Outcome),
     /// It was not attempted: it is due as it was before it was leased, and as the same attempt. That
     /// holds also for what [`Outbox::close`](super::Outbox::close) hands back, and for a lease that
     /// has run out.
     Released,
+    /// It has gone another way, or is a [run](super::Outbox::begin) of which nothing is to be told. Nothing is
+    /// kept of it.
+    Forgotten,
 }
 
 /// What an outbox says of one [`Settlement`]. Exhaustive, as a [`Verdict`] is.

@@ -76,6 +76,8 @@ pub async fn violations<O: Outbox>(make: impl AsyncFn() -> O) -> Vec<Violation> 
         the_oldest_due_is_told: "where the outbox can tell what has been due for the longest, it says so, of what is leased to nobody",
         delivered_is_gone: "what was delivered is never fetched again",
         again_is_due_later: "what is due again is fetched after its delay and not before, as the next attempt",
+        put_off_is_due_later: "what was put off is fetched after its delay and not before, as the same attempt",
+        forgotten_is_gone: "what is forgotten is never due, and not listed",
         dead_is_never_due: "a dead letter is never due",
         released_is_due_as_it_was: "what was released is due at once, as the same attempt, with another token",
         a_lost_lease_changes_nothing: "a settlement for a lease that was lost says so and changes nothing",

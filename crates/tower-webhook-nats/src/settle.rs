@@ -38,6 +38,10 @@ fn unless_full<T>(
     }
 }
 
+fn again_in(delay: Duration) -> AckKind {
+    AckKind::Nak(Some(delay.min(LONGEST_DELAY)).filter(|delay| !delay.is_zero()))
+}
+
 impl Engine {
     /// What is settled in a batch of which something else fails is remembered as settled: the batch comes
     /// again.
@@ -65,14 +69,16 @@ impl Engine {
             Found::Lost => return Ok(SettleOutcome::LeaseLost),
         };
         match settlement.verdict {
-            Verdict::Delivered | Verdict::Failed(_) => self.end(lease, &held).await?,
+            Verdict::Delivered | Verdict::Failed(_) | Verdict::Forgotten => {
+                self.end(lease, &held).await?;
+            }
             Verdict::Released => self.answer(&held.reply, AckKind::Nak(None)).await?,
+            Verdict::PutOff(delay) => self.answer(&held.reply, again_in(delay)).await?,
             Verdict::AgainIn(delay) => {
                 // In this order: what is handed back without its number is the same attempt again.
                 let noted = self.note_attempt(lease.delivery, held.attempt, delay).await;
                 unless_full(noted)?;
-                let delay = Some(delay.min(LONGEST_DELAY)).filter(|delay| !delay.is_zero());
-                self.answer(&held.reply, AckKind::Nak(delay)).await?;
+                self.answer(&held.reply, again_in(delay)).await?;
             }
             Verdict::Dead(outcome) => {
                 let death = Death {

@@ -22,19 +22,18 @@ use crate::{
 pub(crate) const END: &str = "
     WITH gone AS (
         DELETE FROM delivery d
-        USING unnest($1::uuid[], $2::int8[], $3::text[], $4::text[])
-            AS s (id, token, failure, record)
+        USING unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $8::bool[])
+            AS s (id, token, failure, record, is_kept)
         WHERE d.id = ANY ($1::uuid[]) AND d.id = s.id AND d.token = s.token
         RETURNING d.id, s.token, d.request_id, d.host, d.status, d.key, d.payload_len, d.accepted_at,
-            coalesce(s.failure, d.failure) AS failure, d.attempts || s.record AS attempts, d.run,
-            s.failure IS NOT NULL AS is_failed,
-            s.failure IS NULL AND $6 AND d.payload_len <= $7 AS has_body
+            coalesce(s.failure, d.failure) AS failure, d.attempts || s.record AS attempts,
+            s.is_kept, s.failure IS NULL AND $6 AND d.payload_len <= $7 AS has_body
     ), bodies AS (
         DELETE FROM payload p USING gone WHERE p.id = ANY ($1::uuid[]) AND p.id = gone.id
         RETURNING gone.*, CASE WHEN has_body THEN p.body END AS body,
             CASE WHEN key IS NOT NULL OR has_body THEN p.envelope ELSE ''::bytea END AS envelope
     ), kept AS (
-        SELECT * FROM bodies WHERE $5 AND run = is_failed
+        SELECT * FROM bodies WHERE $5 AND is_kept
     ), noted AS (
         INSERT INTO history (id, request_id, host, status, failure, key, payload_len, accepted_at,
                              ended_at, attempts, envelope, body, bytes)
@@ -54,15 +53,15 @@ pub(crate) const END: &str = "
 pub(crate) const CHANGE: &str = "
     UPDATE delivery d SET
         state = s.state, owner = NULL, token = NULL, leased_until = NULL,
-        attempt = CASE WHEN s.delay IS NULL THEN d.attempt
-                       ELSE least(greatest(d.attempt, 1), 4294967294) + 1 END,
+        attempt = CASE WHEN s.is_next THEN least(greatest(d.attempt, 1), 4294967294) + 1
+                       ELSE d.attempt END,
         due_at = CASE WHEN s.delay IS NULL THEN d.due_at
                       ELSE clock_timestamp() + s.delay * interval '1 millisecond' END,
         attempts = d.attempts || s.record,
         died_at = CASE WHEN s.state = 'dead' THEN clock_timestamp() END,
         reason = s.reason
-    FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[])
-        AS s (id, token, state, delay, reason, record)
+    FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::bool[])
+        AS s (id, token, state, delay, reason, record, is_next)
     WHERE d.id = ANY ($1::uuid[]) AND d.id = s.id AND d.token = s.token
     RETURNING d.id, s.token";
 
@@ -73,6 +72,7 @@ struct Ended {
     tokens: Vec<i64>,
     failures: Vec<Option<&'static str>>,
     records: Vec<String>,
+    are_kept: Vec<bool>,
 }
 
 /// Column arrays of deliveries that stay in the table.
@@ -84,6 +84,7 @@ struct Changed {
     delays: Vec<Option<i64>>,
     reasons: Vec<Option<String>>,
     records: Vec<String>,
+    are_next: Vec<bool>,
 }
 
 /// The result of a batch of settlements.
@@ -104,9 +105,11 @@ pub(crate) async fn settle(
     let (mut ended, mut changed) = (Ended::default(), Changed::default());
     for one in batch {
         match one.verdict {
-            Verdict::Delivered => ended.push(one, None),
+            Verdict::Delivered | Verdict::Forgotten => ended.push(one, None),
             Verdict::Failed(reason) => ended.push(one, Some(reason)),
-            Verdict::AgainIn(delay) => changed.push(one, "waiting", Some(to_ms(delay)), None),
+            Verdict::AgainIn(delay) | Verdict::PutOff(delay) => {
+                changed.push(one, "waiting", Some(to_ms(delay)), None)
+            }
             Verdict::Dead(last) => changed.push(one, "dead", None, Some(last.to_string())),
             Verdict::Released => changed.push(one, "waiting", None, None),
         }
@@ -123,6 +126,7 @@ pub(crate) async fn settle(
             (&keeps, Type::BOOL),
             (&keeps_payloads, Type::BOOL),
             (&most, Type::INT8),
+            (&ended.are_kept, Type::BOOL_ARRAY),
         ];
         statements.push(Statement::new(END, params));
     }
@@ -134,6 +138,7 @@ pub(crate) async fn settle(
             (&changed.delays, Type::INT8_ARRAY),
             (&changed.reasons, Type::TEXT_ARRAY),
             (&changed.records, Type::TEXT_ARRAY),
+            (&changed.are_next, Type::BOOL_ARRAY),
         ];
         statements.push(Statement::new(CHANGE, params));
     }
@@ -165,6 +170,7 @@ impl Ended {
         self.failures.push(failure.map(FailReason::name));
         self.records
             .push(AttemptRecord::to_text(one.record.as_slice()));
+        self.are_kept.push(one.verdict != Verdict::Forgotten);
     }
 }
 
@@ -183,5 +189,7 @@ impl Changed {
         self.reasons.push(reason);
         self.records
             .push(AttemptRecord::to_text(one.record.as_slice()));
+        let is_next = matches!(one.verdict, Verdict::AgainIn(_));
+        self.are_next.push(is_next);
     }
 }

@@ -174,7 +174,7 @@ impl Command {
     /// on, or never have begun: it is forgotten, as its endpoint would be told of an end that it had not.
     pub(crate) fn verdict_unread(&self) -> Verdict {
         match self {
-            Self::Begin(..) => Verdict::Delivered,
+            Self::Begin(..) => Verdict::Forgotten,
             _ => Verdict::Released,
         }
     }

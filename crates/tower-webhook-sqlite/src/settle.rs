@@ -51,7 +51,7 @@ impl<'c> Settle<'c> {
         Ok(Self {
             conn,
             leased: conn.prepare(
-                "SELECT seq, run, payload_len FROM delivery
+                "SELECT seq, payload_len FROM delivery
                  WHERE id = ?1 AND token = ?2 AND state = 'leased'",
             )?,
             attempts: conn.prepare(
@@ -61,7 +61,8 @@ impl<'c> Settle<'c> {
             remove: conn.prepare("DELETE FROM delivery WHERE seq = ?1")?,
             again: leased(
                 "UPDATE delivery SET state = 'waiting', owner = NULL, token = NULL,
-                     attempt = CASE WHEN attempt BETWEEN 1 AND 4294967294 THEN attempt + 1
+                     attempt = CASE WHEN NOT ?5 THEN attempt
+                         WHEN attempt BETWEEN 1 AND 4294967294 THEN attempt + 1
                          ELSE 2 END, due_at = ?3, delay = ?4",
             )?,
             die: leased(
@@ -115,12 +116,15 @@ impl<'c> Settle<'c> {
         let token = settlement.lease.token as i64;
         let seq = |row: &Row<'_>| row.get(0);
         let changed = match settlement.verdict {
-            Verdict::Delivered => return self.end(settlement, None, history, now),
-            Verdict::Failed(reason) => return self.end(settlement, Some(reason), history, now),
-            Verdict::AgainIn(delay) => {
+            Verdict::Delivered | Verdict::Failed(_) | Verdict::Forgotten => {
+                return self.end(settlement, history, now);
+            }
+            Verdict::AgainIn(delay) | Verdict::PutOff(delay) => {
+                let is_next = matches!(settlement.verdict, Verdict::AgainIn(_));
                 let delay = duration_to_ms(delay);
                 let due = now.saturating_add(delay);
-                self.again.query_row(params![id, token, due, delay], seq)
+                let again = params![id, token, due, delay, is_next];
+                self.again.query_row(again, seq)
             }
             Verdict::Dead(last) => self.die(settlement.lease, now, &last.to_string()),
             Verdict::Released => self.release.query_row(params![id, token], seq),
@@ -134,27 +138,32 @@ impl<'c> Settle<'c> {
         Ok(SettleOutcome::Done)
     }
 
-    /// It becomes history. A run of which nothing is to be told is forgotten.
+    /// It becomes history, or is forgotten.
     fn end(
         &mut self,
         settlement: &Settlement,
-        failure: Option<FailReason>,
         history: &mut History<'_>,
         now: i64,
     ) -> rusqlite::Result<SettleOutcome> {
-        let Settlement { lease, record, .. } = settlement;
+        let Settlement {
+            lease,
+            verdict,
+            record,
+            ..
+        } = settlement;
+        let failure = match verdict {
+            Verdict::Failed(reason) => Some(*reason),
+            _ => None,
+        };
         let leased = params![lease.delivery.to_string(), lease.token as i64];
-        let leased: Option<(i64, bool, i64)> = self
+        let leased: Option<(i64, i64)> = self
             .leased
-            .query_row(leased, |row| {
-                let is_run = row.get_ref(1)?.as_i64() == Ok(1);
-                Ok((row.get(0)?, is_run, payload_len(row, 2)?))
-            })
+            .query_row(leased, |row| Ok((row.get(0)?, payload_len(row, 1)?)))
             .optional()?;
-        let Some((seq, is_run, len)) = leased else {
+        let Some((seq, len)) = leased else {
             return Ok(SettleOutcome::LeaseLost);
         };
-        let is_kept = self.keeps_records && history.is_kept() && is_run == failure.is_some();
+        let is_kept = self.keeps_records && history.is_kept() && *verdict != Verdict::Forgotten;
         let mut may_have_attempts = true;
         if is_kept {
             let attempts = self.attempts.query_map([seq], attempt_from)?;

@@ -84,9 +84,7 @@ impl Worker {
             took,
             again_in: match verdict {
                 Verdict::AgainIn(delay) => Some(delay),
-                Verdict::Delivered | Verdict::Failed(_) | Verdict::Dead(_) | Verdict::Released => {
-                    None
-                }
+                _ => None,
             },
         });
         if failures == FAILURES_LOGGED {
@@ -98,12 +96,12 @@ impl Worker {
         }
         let settlement = Settlement::new(lease, verdict, Some(record));
         let end = match verdict {
-            Verdict::AgainIn(_) | Verdict::Released | Verdict::Failed(_) => None,
             Verdict::Delivered => Some(EventKind::Delivered { attempts: attempt }),
             Verdict::Dead(last) => Some(EventKind::Dead {
                 attempts: attempt,
                 last,
             }),
+            _ => None,
         };
         let end = end.map(|kind| {
             self.give_up_reservation(&delivery, outcome);

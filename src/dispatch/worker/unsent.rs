@@ -41,10 +41,10 @@ impl Permit<'_> {
             let dead = EventKind::Dead { attempts: 0, last };
             (NOT_SENT, Verdict::Dead(last), Some(dead))
         } else if self.is_taken(far).await {
-            (NOT_SENT, Verdict::Delivered, Some(EventKind::HandedOver))
+            (NOT_SENT, Verdict::Forgotten, Some(EventKind::HandedOver))
         } else {
             let crowded = Outcome::Failed(AttemptError::Crowded);
-            (crowded, Verdict::AgainIn(FORWARDED_AGAIN_IN), None)
+            (crowded, Verdict::PutOff(FORWARDED_AGAIN_IN), None)
         };
         self.has_ended = true;
         let (ended, next) = self.worker.end(self.number, outcome, Instant::now());

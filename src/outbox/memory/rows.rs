@@ -80,7 +80,7 @@ impl Rows {
                 place.insert(Row::new(new.stored, now));
                 (true, true)
             }
-            Entry::Occupied(row) => (false, row.get().is_alive()),
+            Entry::Occupied(row) => (false, matches!(row.get().state, State::Waiting(_))),
         };
         if new.lease && is_due {
             return Some(self.lease(id));
@@ -192,7 +192,7 @@ impl Rows {
             row.attempts.push(*record);
         }
         match verdict {
-            Verdict::Delivered if row.is_run => self.forget(id),
+            Verdict::Forgotten => self.forget(id),
             Verdict::Delivered => self.end(id, self.keeps_payloads),
             Verdict::Failed(reason) => {
                 row.stored.failure = Some(reason);
@@ -204,6 +204,7 @@ impl Rows {
                 row.attempt += 1;
                 self.wait(id, Instant::now() + delay.min(LONGEST));
             }
+            Verdict::PutOff(delay) => self.wait(id, Instant::now() + delay.min(LONGEST)),
             Verdict::Released => self.wait(id, Instant::now()),
             Verdict::Dead(_) => {
                 row.state = State::Dead;

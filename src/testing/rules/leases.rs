@@ -26,11 +26,19 @@ pub(in crate::testing) async fn delivered_is_gone(outbox: impl Outbox) -> Judgem
 }
 
 pub(in crate::testing) async fn again_is_due_later(outbox: impl Outbox) -> Judgement {
-    let lease = put_leased(&outbox, &delivery("a.example", "done")).await?;
-    let mut lease = lease;
-    for attempt in 2..4 {
+    is_due_later(outbox, Verdict::AgainIn(SOON), [2, 3]).await
+}
+
+pub(in crate::testing) async fn put_off_is_due_later(outbox: impl Outbox) -> Judgement {
+    is_due_later(outbox, Verdict::PutOff(SOON), [1, 1]).await
+}
+
+/// After this verdict on its first attempt, and once more after that.
+async fn is_due_later(outbox: impl Outbox, verdict: Verdict, attempts: [u32; 2]) -> Judgement {
+    let mut lease = put_leased(&outbox, &delivery("a.example", "done")).await?;
+    for attempt in attempts {
         let began = Instant::now();
-        settle(&outbox, lease, Verdict::AgainIn(SOON)).await?;
+        settle(&outbox, lease, verdict).await?;
         let due = fetch(&outbox, Want::up_to(9)).await?;
         let is_early = !due.deliveries.is_empty() && began.elapsed() < SOON;
         ensure!(!is_early, "it is fetched before its delay is over");
@@ -56,6 +64,19 @@ pub(in crate::testing) async fn again_is_due_later(outbox: impl Outbox) -> Judge
         lease = leased.lease;
     }
     Ok(())
+}
+
+pub(in crate::testing) async fn forgotten_is_gone(outbox: impl Outbox) -> Judgement {
+    let one = delivery("a.example", "done");
+    let lease = put_leased(&outbox, &one).await?;
+    let settled = settle(&outbox, lease, Verdict::Forgotten).await?;
+    ensure!(settled == SettleOutcome::Done, "its lease is lost");
+    if outbox.limits().can_list {
+        let record = is(outbox.get(one.id()).await, "get")?;
+        ensure!(record.is_none(), "it is listed");
+    }
+    sleep(SOON).await;
+    nothing_is_due(&outbox, "it is forgotten").await
 }
 
 pub(in crate::testing) async fn dead_is_never_due(outbox: impl Outbox) -> Judgement {
@@ -97,6 +118,8 @@ pub(in crate::testing) async fn a_lost_lease_changes_nothing(outbox: impl Outbox
     let verdicts = [
         Verdict::Delivered,
         Verdict::AgainIn(Duration::ZERO),
+        Verdict::PutOff(Duration::ZERO),
+        Verdict::Forgotten,
         dead(),
         Verdict::Released,
     ];

@@ -60,7 +60,7 @@ pub(in crate::testing) async fn insert_takes_the_place_of_a_run(outbox: impl Out
         let state = state_of(&outbox, &response).await?;
         let is_so = matches!(state, None | Some(DeliveryState::Waiting));
         ensure!(is_so, "it is {state:?} where it waits");
-        for verdict in [Verdict::Delivered, Verdict::Released] {
+        for verdict in [Verdict::Forgotten, Verdict::Released] {
             let settled = settle(&outbox, run, verdict).await?;
             ensure!(
                 settled == SettleOutcome::LeaseLost,
@@ -88,7 +88,7 @@ pub(in crate::testing) async fn a_run_that_has_ended_is_gone(outbox: impl Outbox
     let Some(lease) = begin(&outbox, &gone).await? else {
         return Ok(());
     };
-    let settled = settle(&outbox, lease, Verdict::Delivered).await?;
+    let settled = settle(&outbox, lease, Verdict::Forgotten).await?;
     ensure!(settled == SettleOutcome::Done, "the lease of a run is lost");
     let state = state_of(&outbox, &gone).await?;
     ensure!(state.is_none(), "it is {state:?} where it went elsewhere");

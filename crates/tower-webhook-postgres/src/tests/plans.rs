@@ -210,7 +210,8 @@ async fn assert_bounded(sql: &Client) {
     let none = vec![None::<&str>; 64];
     let records = vec![""; 64];
     let (keeps, largest) = (true, 1_000_000_i64);
-    let params: [Param<'_>; 7] = [
+    let kept = vec![true; 64];
+    let params: [Param<'_>; 8] = [
         (&leased, Type::UUID_ARRAY),
         (&tokens, Type::INT8_ARRAY),
         (&none, Type::TEXT_ARRAY),
@@ -218,6 +219,7 @@ async fn assert_bounded(sql: &Client) {
         (&keeps, Type::BOOL),
         (&keeps, Type::BOOL),
         (&largest, Type::INT8),
+        (&kept, Type::BOOL_ARRAY),
     ];
     let end = Plan::of(sql, settle::END, &params).await;
     end.assert_bounded(64 * 60);
