@@ -1,7 +1,6 @@
 //! An outbox that deliveries go on to: this process puts them there, and others attempt them.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +10,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{insert::caught, store::Store};
+use super::store::Store;
 use crate::{delivery::Delivery, error::BoxError};
 
 /// Where deliveries go on to.
@@ -76,12 +75,12 @@ impl FarOutbox {
     async fn insert(&self, delivery: &Delivery) -> Result<(), BoxError> {
         let new = self.store.to_new(delivery, false)?;
         let asked = Arc::clone(&self.store.outbox).insert(vec![new]);
-        caught(AssertUnwindSafe(asked)).await.map(drop)
+        asked.await.map(drop)
     }
 
     pub(super) async fn close(&self) {
         let closing = Arc::clone(&self.store.outbox).close();
-        match timeout(PATIENCE, caught(AssertUnwindSafe(closing))).await {
+        match timeout(PATIENCE, closing).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the outbox that deliveries go on to could not be closed");

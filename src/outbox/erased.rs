@@ -1,14 +1,21 @@
+use std::sync::Arc;
 #[cfg(feature = "metrics")]
 use std::time::Duration;
-use std::{future::Future, pin::Pin, sync::Arc};
+
+use futures_util::future::BoxFuture;
 
 use super::{
     DeliveryFilter, DeliveryRecord, DueDeliveries, Lease, NewDelivery, Outbox, Page, SettleOutcome,
     Settlement, StoredDelivery, Want,
 };
-use crate::{delivery::Payload, error::BoxError, id::DeliveryId};
+use crate::{
+    delivery::Payload,
+    error::{BoxError, caught},
+    id::DeliveryId,
+};
 
-pub(crate) type OutboxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+/// A panic of the outbox is an error.
+pub(crate) type OutboxFuture<T> = BoxFuture<'static, Result<T, BoxError>>;
 
 /// An [`Outbox`], its type erased: the same, call by call. Its futures own what they need, so that a
 /// task can go on with one that somebody else has begun.
@@ -34,32 +41,32 @@ pub(crate) trait ErasedOutbox: Send + Sync {
 
 impl<O: Outbox> ErasedOutbox for O {
     fn insert(self: Arc<Self>, batch: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>> {
-        Box::pin(async move { Outbox::insert(&*self, batch).await })
+        caught(async move { Outbox::insert(&*self, batch).await })
     }
 
     fn begin(self: Arc<Self>, runs: Vec<NewDelivery>) -> OutboxFuture<Vec<Option<Lease>>> {
-        Box::pin(async move { Outbox::begin(&*self, runs).await })
+        caught(async move { Outbox::begin(&*self, runs).await })
     }
 
     fn fetch(self: Arc<Self>, want: Want) -> OutboxFuture<DueDeliveries> {
-        Box::pin(async move { Outbox::fetch(&*self, want).await })
+        caught(async move { Outbox::fetch(&*self, want).await })
     }
 
     fn settle(self: Arc<Self>, batch: Vec<Settlement>) -> OutboxFuture<Vec<SettleOutcome>> {
-        Box::pin(async move { Outbox::settle(&*self, batch).await })
+        caught(async move { Outbox::settle(&*self, batch).await })
     }
 
     fn renew(self: Arc<Self>, leases: Vec<Lease>) -> OutboxFuture<Vec<Lease>> {
-        Box::pin(async move { Outbox::renew(&*self, leases).await })
+        caught(async move { Outbox::renew(&*self, leases).await })
     }
 
     fn close(self: Arc<Self>) -> OutboxFuture<Vec<StoredDelivery>> {
-        Box::pin(async move { Outbox::close(&*self).await })
+        caught(async move { Outbox::close(&*self).await })
     }
 
     #[cfg(feature = "metrics")]
     fn oldest_due(self: Arc<Self>) -> OutboxFuture<Option<Duration>> {
-        Box::pin(async move { Outbox::oldest_due(&*self).await })
+        caught(async move { Outbox::oldest_due(&*self).await })
     }
 
     fn list(
@@ -67,22 +74,22 @@ impl<O: Outbox> ErasedOutbox for O {
         filter: DeliveryFilter,
         page: Page,
     ) -> OutboxFuture<Vec<DeliveryRecord>> {
-        Box::pin(async move { Outbox::list(&*self, filter, page).await })
+        caught(async move { Outbox::list(&*self, filter, page).await })
     }
 
     fn get(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<DeliveryRecord>> {
-        Box::pin(async move { Outbox::get(&*self, id).await })
+        caught(async move { Outbox::get(&*self, id).await })
     }
 
     fn payload(self: Arc<Self>, id: DeliveryId) -> OutboxFuture<Option<Payload>> {
-        Box::pin(async move { Outbox::payload(&*self, id).await })
+        caught(async move { Outbox::payload(&*self, id).await })
     }
 
     fn redeliver(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize> {
-        Box::pin(async move { Outbox::redeliver(&*self, filter).await })
+        caught(async move { Outbox::redeliver(&*self, filter).await })
     }
 
     fn cancel(self: Arc<Self>, filter: DeliveryFilter) -> OutboxFuture<usize> {
-        Box::pin(async move { Outbox::cancel(&*self, filter).await })
+        caught(async move { Outbox::cancel(&*self, filter).await })
     }
 }

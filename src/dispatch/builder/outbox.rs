@@ -1,13 +1,16 @@
 //! Where deliveries are kept, or handed over.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::{super::insert::caught, DispatcherBuilder, FarOutbox, Store};
-use crate::{delivery::Delivery, error::BoxError, outbox::Outbox};
+use super::{DispatcherBuilder, FarOutbox, Store};
+use crate::{
+    delivery::Delivery,
+    error::{BoxError, caught},
+    outbox::Outbox,
+};
 
 impl DispatcherBuilder {
     /// Where accepted deliveries are kept. Default: [in memory](crate::outbox::MemoryOutbox).
@@ -60,7 +63,7 @@ impl DispatcherBuilder {
                 let handed_over = K::clone(&sink).oneshot(delivery).await;
                 handed_over.map_err(Into::into)
             };
-            caught(AssertUnwindSafe(handing_over)).boxed()
+            caught(handing_over)
         }));
         self
     }
