@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -11,14 +10,13 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
     time::{Instant, Sleep, sleep},
 };
 
 use super::{
     core::Core,
     hub::RuntimeLink,
-    insert::{insert_together, panicked},
+    insert::{Awaited, insert_together},
     scheduler::Source,
     store::{Job, Which},
 };
@@ -48,8 +46,8 @@ enum State {
     HandingOver(BoxFuture<'static, Result<(), BoxError>>),
     /// An outbox in memory that does not answer at once.
     Asked(Which, OutboxFuture<Vec<Option<Lease>>>),
-    /// A durable outbox, and since when.
-    Grouped(oneshot::Receiver<Result<(), BoxError>>, Instant),
+    /// A durable outbox.
+    Grouped(Awaited),
     Done,
 }
 
@@ -91,8 +89,7 @@ impl AcceptFuture {
         if !given.takes(&self.delivery) {
             return self.fall_back(&"the payload is too large for the outbox".into());
         }
-        let now = Instant::now();
-        State::Grouped(insert_together(core, &link, &self.delivery, now), now)
+        State::Grouped(insert_together(core, &link, &self.delivery, Instant::now()))
     }
 
     /// An outbox in memory. What it gets is leased at once: it is in memory anyway.
@@ -110,7 +107,7 @@ impl AcceptFuture {
         };
         let mut asked = Arc::clone(&store.outbox).insert(vec![new]);
         let mut nobody = Context::from_waker(std::task::Waker::noop());
-        match catch(|| asked.as_mut().poll(&mut nobody)) {
+        match asked.as_mut().poll(&mut nobody) {
             Poll::Ready(answer) => self.answered(link, which, answer),
             Poll::Pending => State::Asked(which, asked),
         }
@@ -217,7 +214,7 @@ impl Future for AcceptFuture {
                 },
                 State::Asked(which, asked) => {
                     let which = *which;
-                    match catch(|| asked.as_mut().poll(cx)) {
+                    match asked.as_mut().poll(cx) {
                         Poll::Ready(answer) => match this.core.enter() {
                             Some(link) => this.answered(&link, which, answer),
                             None => State::Done,
@@ -228,18 +225,25 @@ impl Future for AcceptFuture {
                         }
                     }
                 }
-                State::Grouped(answer, since) => match Pin::new(answer).poll(cx) {
+                State::Grouped(awaited) => match Pin::new(&mut awaited.answer).poll(cx) {
                     Poll::Ready(Ok(Ok(()))) => State::Done,
                     Poll::Ready(Ok(Err(error))) => {
-                        this.core.away.has_failed(*since);
+                        this.core.away.has_failed(awaited.since);
                         this.fall_back(&error)
                     }
-                    // The runtime in which it was to be written has ended.
-                    Poll::Ready(Err(_gone)) => State::New,
+                    // The runtime in which it was to be written has ended, or is about to: then this may be
+                    // dropped with it.
+                    Poll::Ready(Err(_gone)) => {
+                        this.state = State::New;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     Poll::Pending => {
-                        let since = *since;
                         ready!(this.poll_deadline(cx));
-                        this.core.away.has_failed(since);
+                        if let State::Grouped(awaited) = &this.state {
+                            awaited.withdraw();
+                            this.core.away.has_failed(awaited.since);
+                        }
                         this.fall_back(&"it took too long".into())
                     }
                 },
@@ -249,7 +253,14 @@ impl Future for AcceptFuture {
     }
 }
 
-fn catch<T>(poll: impl FnOnce() -> Poll<Result<T, BoxError>>) -> Poll<Result<T, BoxError>> {
-    std::panic::catch_unwind(AssertUnwindSafe(poll))
-        .unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+/// Nobody knows what becomes of it: its runtime has ended, say. What was promised an answer gets one.
+impl Drop for AcceptFuture {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        if let Some(link) = self.core.enter() {
+            self.core.hand_back_run(&link, self.delivery.id());
+        }
+    }
 }

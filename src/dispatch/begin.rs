@@ -1,7 +1,7 @@
 //! Calls that were promised an answer and run: an outbox keeps that they do, until their delivery takes
 //! the place of it. What a process leaves of them when it ends is told to their endpoints.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -12,7 +12,6 @@ use super::{
     core::{Core, wake},
     group::Bounds,
     hub::RuntimeLink,
-    insert::caught,
     settle::settle,
     store::Which,
 };
@@ -50,7 +49,7 @@ pub(super) async fn begin(core: Arc<Core>, notice: Delivery) {
     };
     if link.beginnings.push([beginning]) {
         link.handle
-            .spawn(write(Arc::clone(&core), Arc::clone(&link)));
+            .spawn(write(Arc::clone(&core), Guard::new(&link)));
     }
     let error: BoxError = match timeout(core.accept_timeout, answer).await {
         Ok(Ok(Ok(()))) => return,
@@ -64,12 +63,12 @@ pub(super) async fn begin(core: Arc<Core>, notice: Delivery) {
     events.of(id, request_id, notice.endpoint(), EventKind::OutboxFailed);
 }
 
-async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
-    let guard = Guard(&link);
+async fn write(core: Arc<Core>, mut guard: Guard) {
+    let link = Arc::clone(&guard.link);
     loop {
         let mut batch = link.beginnings.next(&Bounds::at_most(MOST_AT_ONCE));
         if batch.is_empty() {
-            std::mem::forget(guard);
+            guard.is_over = true;
             return;
         }
         batch.retain(|beginning| !beginning.reply.is_closed());
@@ -80,11 +79,26 @@ async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
 }
 
 /// Where the task ends with its runtime, nobody waits for ever.
-struct Guard<'l>(&'l RuntimeLink);
+struct Guard {
+    link: Arc<RuntimeLink>,
+    is_over: bool,
+}
 
-impl Drop for Guard<'_> {
+impl Guard {
+    /// It is there before the task is: a runtime that has ended drops that at once.
+    fn new(link: &Arc<RuntimeLink>) -> Self {
+        Self {
+            link: Arc::clone(link),
+            is_over: false,
+        }
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.0.beginnings.abandon());
+        if !self.is_over {
+            drop(self.link.beginnings.abandon());
+        }
     }
 }
 
@@ -148,7 +162,6 @@ async fn begin_all<'n>(
     let new = |notice: &Delivery| store.to_new(notice, true);
     let batch: Result<Vec<NewDelivery>, _> = notices.map(new).collect();
     let asked = Arc::clone(&store.outbox).begin(batch?);
-    let asked = caught(AssertUnwindSafe(asked));
     core.timed(Which::Given, OutboxCall::Begin, asked).await
 }
 

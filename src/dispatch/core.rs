@@ -245,7 +245,7 @@ impl Core {
     ) {
         let bring = hub.bring(id, now);
         let mut keepers = hub.keepers_to_wake(None, now);
-        if hub.runtimes.len() > 1 && hub.scheduler.can_start(now) {
+        if hub.scheduler.can_start(now) {
             keepers.extend(hub.other_keepers(Some(id)));
         }
         drop(hub);

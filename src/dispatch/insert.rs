@@ -1,8 +1,13 @@
 //! How deliveries get into a durable outbox: together with all others that wait in a runtime.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::FutureExt;
 use tokio::{
     sync::oneshot,
     task::yield_now,
@@ -33,6 +38,27 @@ pub(super) struct Insertion {
     until: Instant,
     /// Dropped with the task that writes, it has whoever waits try anew.
     reply: oneshot::Sender<Result<(), BoxError>>,
+    is_withdrawn: Arc<AtomicBool>,
+}
+
+/// Waits for an insertion. Where it is dropped, as with its runtime, the delivery is inserted all the same.
+pub(super) struct Awaited {
+    pub(super) answer: oneshot::Receiver<Result<(), BoxError>>,
+    pub(super) since: Instant,
+    is_withdrawn: Arc<AtomicBool>,
+}
+
+impl Awaited {
+    /// The delivery goes another way.
+    pub(super) fn withdraw(&self) {
+        self.is_withdrawn.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Insertion {
+    fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn.load(Ordering::Relaxed)
+    }
 }
 
 /// What one call inserts at most, in number and in bytes.
@@ -49,27 +75,33 @@ pub(super) fn insert_together(
     link: &Arc<RuntimeLink>,
     delivery: &Delivery,
     now: Instant,
-) -> oneshot::Receiver<Result<(), BoxError>> {
+) -> Awaited {
     let (reply, answer) = oneshot::channel();
+    let is_withdrawn = Arc::new(AtomicBool::new(false));
     let insertion = Insertion {
         delivery: delivery.clone(),
         until: deadline(now, core.accept_timeout),
         reply,
+        is_withdrawn: Arc::clone(&is_withdrawn),
     };
     if link.insertions.push([insertion]) {
-        link.handle.spawn(write(Arc::clone(core), Arc::clone(link)));
+        link.handle.spawn(write(Arc::clone(core), Guard::new(link)));
     }
-    answer
+    Awaited {
+        answer,
+        since: now,
+        is_withdrawn,
+    }
 }
 
 /// Writes what waits in a runtime, batch by batch. While one is being written, the next one gathers:
 /// however slow the disk is, it is asked once for all of them.
-async fn write(core: Arc<Core>, link: Arc<RuntimeLink>) {
-    let guard = Guard(&link);
+async fn write(core: Arc<Core>, mut guard: Guard) {
+    let link = Arc::clone(&guard.link);
     loop {
         let batch = link.insertions.next(&bounds(&[]));
         if batch.is_empty() {
-            std::mem::forget(guard);
+            guard.is_over = true;
             return;
         }
         insert(&core, &link, batch).await;
@@ -94,11 +126,26 @@ fn bounds(beside: &[Insertion]) -> Bounds<Insertion> {
 }
 
 /// Where the task ends with its runtime, whoever waits tries anew.
-struct Guard<'l>(&'l RuntimeLink);
+struct Guard {
+    link: Arc<RuntimeLink>,
+    is_over: bool,
+}
 
-impl Drop for Guard<'_> {
+impl Guard {
+    /// It is there before the task is: a runtime that has ended drops that at once.
+    fn new(link: &Arc<RuntimeLink>) -> Self {
+        Self {
+            link: Arc::clone(link),
+            is_over: false,
+        }
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.0.insertions.abandon());
+        if !self.is_over {
+            drop(self.link.insertions.abandon());
+        }
     }
 }
 
@@ -133,8 +180,7 @@ async fn insert_some(
     link: &Arc<RuntimeLink>,
     mut batch: Vec<Insertion>,
 ) -> (Vec<Insertion>, String) {
-    // Whoever does not wait any more has gone another way.
-    batch.retain(|insertion| !insertion.reply.is_closed());
+    batch.retain(|insertion| !insertion.is_withdrawn());
     if batch.is_empty() {
         return Default::default();
     }
@@ -195,7 +241,6 @@ async fn insert_all(core: &Arc<Core>, batch: &[Insertion]) -> Result<Inserted, B
     let to_new = |(insertion, lease): (&Insertion, bool)| store.to_new(&insertion.delivery, lease);
     let batch: Result<Vec<NewDelivery>, _> = batch.iter().zip(leased).map(to_new).collect();
     let asked = Arc::clone(&store.outbox).insert(batch?);
-    let asked = caught(AssertUnwindSafe(asked));
     let leases = core.timed(Which::Given, OutboxCall::Insert, asked).await?;
     Ok(Inserted {
         leases,
@@ -227,10 +272,11 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
     let mut jobs = Vec::with_capacity(batch.len());
     let mut is_waiting = false;
     for (insertion, lease) in batch.into_iter().zip(inserted.leases) {
+        let is_withdrawn = insertion.is_withdrawn();
         let Insertion {
             delivery, reply, ..
         } = insertion;
-        if reply.is_closed() {
+        if is_withdrawn {
             take_back(core, link, &delivery, lease);
             continue;
         }
@@ -239,7 +285,7 @@ fn accepted(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Insertion>, in
         let id = delivery.id();
         let host = delivery.endpoint().host_key().clone();
         if reply.send(Ok(())).is_err() {
-            // It has gone another way in this moment, too, and is delivered twice.
+            // Where it has gone another way in this moment, it is delivered twice.
             tracing::debug!(%id, "nobody waited any more");
         }
         match lease {
@@ -286,18 +332,4 @@ fn refused(batch: Vec<Insertion>, error: &str) {
     for Insertion { reply, .. } in batch {
         let _ = reply.send(Err(error.into()));
     }
-}
-
-/// What panics has failed.
-pub(super) async fn caught<T>(
-    future: AssertUnwindSafe<impl Future<Output = Result<T, BoxError>> + Send>,
-) -> Result<T, BoxError> {
-    future
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Err(panicked()))
-}
-
-pub(super) fn panicked() -> BoxError {
-    "it panicked".into()
 }

@@ -30,6 +30,8 @@ mod scheduler;
 mod settle;
 mod shutdown;
 mod store;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{fmt, sync::Arc, task::Context};

@@ -143,7 +143,7 @@ pub(super) fn settle(
 /// An outbox in memory is done as soon as it is asked. Where it is not, a task waits for it.
 fn settle_now(core: &Arc<Core>, link: &RuntimeLink, which: Which, conclusion: Conclusion) {
     let mut batch = vec![conclusion];
-    let mut asked = Arc::clone(&core.store(which).outbox).settle(settlements(&batch));
+    let mut asked = ask(core, which, &batch);
     match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => note(core, which, &mut batch, &answer),
         Poll::Pending => {
@@ -169,6 +169,7 @@ pub(super) fn settle_together(
             batch: Vec::new(),
             late: VecDeque::new(),
             late_at: Instant::now(),
+            is_over: false,
         };
         link.handle.spawn(writer.run());
     }
@@ -184,6 +185,7 @@ struct Writer {
     /// row may be the reason. Until then its lease is renewed, so that it is not sent again.
     late: VecDeque<Conclusion>,
     late_at: Instant,
+    is_over: bool,
 }
 
 impl Writer {
@@ -194,6 +196,7 @@ impl Writer {
                 false => self.link.conclusions.more(&Bounds::at_most(MOST_AT_ONCE)),
             };
             if self.batch.is_empty() && self.late.is_empty() {
+                self.is_over = true;
                 return;
             }
             let is_noted = !self.batch.is_empty() && self.settle_batch().await;
@@ -273,7 +276,7 @@ impl Writer {
 }
 
 async fn settle_all(core: &Core, batch: &mut [Conclusion]) -> Result<(), BoxError> {
-    let asked = Arc::clone(&core.store(Which::Given).outbox).settle(settlements(batch));
+    let asked = ask(core, Which::Given, batch);
     let asked = patient(core, Which::Given, batch, asked);
     match core.timed(Which::Given, OutboxCall::Settle, asked).await {
         Ok(settled) => {
@@ -287,9 +290,9 @@ async fn settle_all(core: &Core, batch: &mut [Conclusion]) -> Result<(), BoxErro
     }
 }
 
-fn settlements(batch: &[Conclusion]) -> Vec<Settlement> {
+fn ask(core: &Core, which: Which, batch: &[Conclusion]) -> OutboxFuture<Vec<SettleOutcome>> {
     let settlements = batch.iter().map(|conclusion| &conclusion.settlement);
-    settlements.cloned().collect()
+    Arc::clone(&core.store(which).outbox).settle(settlements.cloned().collect())
 }
 
 fn report_all(core: &Core, batch: &mut [Conclusion]) {
@@ -300,7 +303,7 @@ fn report_all(core: &Core, batch: &mut [Conclusion]) {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.batch.is_empty() && self.late.is_empty() {
+        if self.is_over {
             return;
         }
         let mut hub = self.core.hub();

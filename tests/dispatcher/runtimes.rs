@@ -330,6 +330,30 @@ fn the_endpoint_of_a_run_whose_runtime_has_ended_is_told_by_another() {
     });
 }
 
+/// Its response was complete, and nobody had taken it.
+#[test]
+fn the_endpoint_of_a_response_that_is_lost_with_its_runtime_is_told_by_another() {
+    let outbox = Faulty::durable().insert(Answer::Never);
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    let living = Runtime::new().unwrap();
+    living.block_on(async { dispatcher.start() });
+    let ending = runtime();
+    ending.block_on(async {
+        let open = run(&dispatcher, "example.com", "a").await;
+        open.send(()).unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    });
+    drop(ending);
+    living.block_on(async {
+        let notice = world.post().await;
+        assert_eq!(notice.request.headers()["x-webhook-failure"], "interrupted");
+        notice.answer(200);
+    });
+}
+
 #[test]
 fn a_slow_outbox_has_its_time_outside_a_runtime_as_well() {
     let outbox = Faulty::durable().insert(Answer::Never);
