@@ -100,3 +100,26 @@ async fn what_others_go_on_with_is_not_reported_as_given_up() {
     assert_eq!(ends.count(), 0);
     assert_eq!(dispatcher.outstanding(), 0);
 }
+
+/// It is asked again after a pause, as after an error.
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_panics_where_it_settles_is_asked_again() {
+    let outbox = Faulty::durable().settle(Answer::Panic);
+    let settlements = outbox.settlements();
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.answer(200);
+    assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
+    let waiting = DeliveryFilter::new().with_state(DeliveryState::Waiting);
+    let number = async || {
+        let found = dispatcher.deliveries(&waiting, Page::first(9)).await;
+        found.unwrap().len()
+    };
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(number().await, 1);
+    settlements.set(Answer::AsItIs);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(number().await, 0);
+    assert!(world.posts.try_recv().is_err());
+}
