@@ -1,4 +1,4 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -6,6 +6,7 @@ use super::{
     Dispatcher,
     core::{Core, wake},
     hub::{Hub, Stop},
+    settle::release,
     store::Which,
 };
 use crate::{
@@ -51,6 +52,7 @@ impl Dispatcher {
         drop(quarantine);
         let _ = timeout_at(deadline, core.admission.all_given_back()).await;
         core.stop(Stop::AfterAttempts);
+        core.hand_back_waiting();
         let have_ended = core.until(|hub| hub.workers.is_empty());
         if timeout_at(deadline, have_ended).await.is_err() {
             core.stop(Stop::Now);
@@ -85,6 +87,19 @@ impl Dispatcher {
 }
 
 impl Core {
+    /// Others can attempt what waits for a permit here, while attempts under way come to their end.
+    fn hand_back_waiting(self: &Arc<Self>) {
+        let Some(link) = self.enter() else {
+            return;
+        };
+        for which in Which::ALL {
+            if self.store(which).limits.is_durable() {
+                let jobs = self.hub().scheduler.extract(|job| job.which == which);
+                release(self, &link, which, jobs.iter().map(|job| job.lease));
+            }
+        }
+    }
+
     /// Hands all leases back, and gives what is lost with the process.
     async fn close(&self) -> Vec<Delivery> {
         // They come back from their outbox, or stay there.
@@ -92,7 +107,7 @@ impl Core {
         let mut lost = Vec::new();
         for which in Which::ALL {
             let store = self.store(which);
-            let closing = std::sync::Arc::clone(&store.outbox).close();
+            let closing = Arc::clone(&store.outbox).close();
             match timeout(GRACE, closing).await {
                 Ok(Ok(left)) => {
                     lost.extend(left.iter().filter_map(|stored| store.read(stored).ok()));

@@ -195,3 +195,33 @@ async fn what_waits_and_is_lost_is_not_attempted() {
     call(&dispatcher, "example.com", "third").await;
     assert_eq!(world.post().await.id(), "third");
 }
+
+/// By then others can attempt it, however long the attempts under way take.
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_handed_back_as_soon_as_a_shutdown_begins() {
+    let outbox = Counting::new();
+    let builder = Dispatcher::builder()
+        .with_max_attempts(1)
+        .with_attempt_timeout(Duration::from_secs(60))
+        .with_outbox(outbox.clone());
+    let (mut world, builder) = World::new(builder);
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "first").await;
+    let first = world.post().await;
+    call(&dispatcher, "example.com", "second").await;
+    let ending = tokio::spawn(async move { dispatcher.shutdown(Duration::from_secs(60)).await });
+    let due = timeout(Duration::from_secs(10), async {
+        loop {
+            let found = outbox.inner.fetch(Want::up_to(9)).await.unwrap();
+            match found.deliveries.is_empty() {
+                true => yield_now().await,
+                false => break found.deliveries,
+            }
+        }
+    });
+    let due = due.await.expect("it is due");
+    assert_eq!(due[0].stored.request_id.as_str(), "second");
+    assert!(first.is_waited_for());
+    first.answer(200);
+    ending.await.unwrap();
+}
