@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, sleep, timeout},
 };
 
@@ -33,6 +33,9 @@ pub(super) struct Beginning {
 
 /// What one call records at most.
 const MOST_AT_ONCE: usize = 1_024;
+
+/// So many at once are tried to be forgotten, so that an outbox that fails at once fills no memory.
+pub(super) const MOST_FORGOTTEN: usize = 4_096;
 
 /// In seconds, when it is tried to forget what nobody knows of: within the time of a lease, if that is possible.
 const FORGOTTEN_IN: [u64; 5] = [1, 2, 4, 8, 16];
@@ -123,15 +126,24 @@ async fn record(core: &Arc<Core>, link: &Arc<RuntimeLink>, batch: Vec<Beginning>
                 let _ = reply.send(Err(sentence.clone().into()));
                 notices.push(notice);
             }
-            link.handle
-                .spawn(forget(Arc::clone(core), Arc::clone(link), notices));
+            let number = u32::try_from(notices.len()).unwrap_or(u32::MAX);
+            let room = Arc::clone(&core.room_to_forget).try_acquire_many_owned(number);
+            if let Ok(room) = room {
+                let forgetting = forget(Arc::clone(core), Arc::clone(link), notices, room);
+                link.handle.spawn(forgetting);
+            }
         }
     }
 }
 
 /// Nobody knows whether these are recorded. Nobody holds them, so that their endpoints would be told that they
 /// were interrupted while they run on: they are recorded once more, and forgotten.
-async fn forget(core: Arc<Core>, link: Arc<RuntimeLink>, notices: Vec<Delivery>) {
+async fn forget(
+    core: Arc<Core>,
+    link: Arc<RuntimeLink>,
+    notices: Vec<Delivery>,
+    _room: OwnedSemaphorePermit,
+) {
     for pause in FORGOTTEN_IN {
         sleep(Duration::from_secs(pause)).await;
         if let Ok(leases) = begin_all(&core, notices.iter()).await {

@@ -6,12 +6,13 @@ use std::{
 
 use tokio::{
     runtime::{self, Handle},
-    sync::Notify,
+    sync::{Notify, Semaphore},
     time::Instant,
 };
 
 use super::{
     away::Away,
+    begin::MOST_FORGOTTEN,
     forward::FarOutbox,
     held::{HeldBounds, StoreState},
     hub::{Bring, Hub, Runtime, RuntimeLink, Stop},
@@ -48,6 +49,8 @@ pub(super) struct Core {
     /// What is accepted has to be durable, as far as can be known beforehand.
     requires_durability: bool,
     pub(super) away: Away,
+    /// For runs of which nobody knows whether they are recorded.
+    pub(super) room_to_forget: Arc<Semaphore>,
     /// Told when a worker ends, or settlements are noted, once the dispatcher is to stop.
     pub(super) has_ended_some: Notify,
 }
@@ -117,6 +120,7 @@ impl Core {
             accept_timeout,
             requires_durability,
             away: Away::default(),
+            room_to_forget: Arc::new(Semaphore::new(MOST_FORGOTTEN)),
             has_ended_some: Notify::new(),
         }
     }
