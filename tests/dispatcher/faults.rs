@@ -173,3 +173,18 @@ async fn a_run_of_which_nobody_knows_whether_it_is_recorded_is_forgotten() {
     post.answer(200);
     assert_eq!(world.end().await, EventKind::Delivered { attempts: 1 });
 }
+
+/// It is attempted from memory by then, and whoever asks is told of that.
+#[tokio::test(start_paused = true)]
+async fn what_the_outbox_takes_too_late_is_told_as_what_becomes_of_it() {
+    let outbox = Faulty::durable().insert(Answer::Late);
+    let (mut world, builder) = World::new(Dispatcher::builder().with_outbox(outbox));
+    let dispatcher = builder.build();
+    call(&dispatcher, "example.com", "a").await;
+    world.post().await.answer(404);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let filter = DeliveryFilter::new();
+    let all = dispatcher.deliveries(&filter, Page::first(9)).await;
+    let states: Vec<_> = all.unwrap().iter().map(|one| one.state).collect();
+    assert_eq!(states, [DeliveryState::Waiting]);
+}

@@ -7,10 +7,11 @@ use tower_webhook::{
     Dispatcher, EndpointPolicy, EventKind, Payload,
     delivery::DeliveryParts,
     event::{AttemptError, Durability, Outcome},
-    outbox::{DeliveryFilter, DeliveryState, Page},
+    outbox::{DeliveryFilter, DeliveryState, Outbox, Page, Want},
 };
 
 use crate::{
+    held::Counting,
     left_to_others::outbox,
     outboxes::{Answer, Faulty},
     world::{World, call},
@@ -112,4 +113,20 @@ async fn what_is_too_large_for_the_far_outbox_is_a_dead_letter_and_delays_no_oth
 async fn nothing_is_forwarded_to_memory() {
     let builder = Dispatcher::builder().with_forwarding(Faulty::in_memory());
     let _ = builder.build();
+}
+
+/// Whoever delivers it in the end has all of its attempts before it.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_forwarded_is_the_same_attempt() {
+    let (near, far) = (Counting::new(), Faulty::durable().insert(Answer::Error));
+    let builder = Dispatcher::builder().with_outbox(near.clone());
+    let (_world, builder) = World::new(builder.with_forwarding(far));
+    let accepting = builder.build();
+    call(&accepting, "example.com", "a").await;
+    sleep(Duration::from_secs(600)).await;
+    accepting.shutdown(PATIENCE).await;
+    sleep(Duration::from_secs(60)).await;
+    let due = near.inner.fetch(Want::up_to(9)).await.unwrap();
+    let attempts: Vec<_> = due.deliveries.iter().map(|leased| leased.attempt).collect();
+    assert_eq!(attempts, [1]);
 }

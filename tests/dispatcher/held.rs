@@ -31,8 +31,8 @@ use crate::world::{World, ask, call};
 
 /// Counts what is leased.
 #[derive(Clone)]
-struct Counting {
-    inner: Arc<MemoryOutbox>,
+pub(crate) struct Counting {
+    pub(crate) inner: Arc<MemoryOutbox>,
     leased: Arc<Mutex<Leased>>,
     /// The next renewal finds everything lost.
     loses: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ struct Leased {
 }
 
 impl Counting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             inner: Arc::new(MemoryOutbox::new()),
             leased: Arc::default(),

@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Never,
     /// It is carried out, and never ends.
     Silence,
+    /// It is carried out, and ends when nobody waits for it any more.
+    Late,
 }
 
 /// An answer that a test can change.
@@ -185,6 +187,11 @@ async fn answer<T>(
         Answer::Silence => {
             call.await?;
             pending().await
+        }
+        Answer::Late => {
+            let answer = call.await;
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            answer
         }
     }
 }
