@@ -77,7 +77,7 @@ pub(crate) fn list(
     let columns = "'ended', 0, attempts";
     records.extend(read_page(&view, "history", columns, ended, page)?);
     records.sort_by_key(|record| Reverse(record.id));
-    // What was delivered twice is listed once.
+    // What was delivered twice is listed once, as the last time.
     records.dedup_by_key(|record| record.id);
     records.truncate(page.at_most());
     Ok(records)
@@ -98,7 +98,7 @@ fn read_page(
     let mut rows = conn.prepare(&format!(
         "SELECT id, coalesce(request_id, id), host, status, payload_len, accepted_at, failure,
              envelope, {columns}
-         FROM {table} WHERE {condition} ORDER BY id DESC LIMIT ?"
+         FROM {table} WHERE {condition} ORDER BY id DESC, rowid DESC LIMIT ?"
     ))?;
     let mut attempts = conn.prepare(
         "SELECT attempt, started_at, took_us, status, retry_after, error

@@ -138,7 +138,8 @@ pub(in crate::testing) async fn a_late_response_takes_the_place_of_its_notice(
     outbox: impl Outbox,
 ) -> Judgement {
     let dead = Verdict::Dead(Outcome::Failed(AttemptError::Client));
-    for verdict in [None, Some(Verdict::AgainIn(Duration::ZERO)), Some(dead)] {
+    let again = Verdict::AgainIn(Duration::ZERO);
+    for verdict in [None, Some(again), Some(dead), Some(Verdict::Delivered)] {
         let response = delivery("a.example", "response");
         let mut notice = response.with_payload("notice");
         notice.parts_mut().failure = Some(FailReason::Interrupted);
@@ -147,7 +148,7 @@ pub(in crate::testing) async fn a_late_response_takes_the_place_of_its_notice(
         };
         settle(&outbox, run, Verdict::Released).await?;
         let told = fetch_one_within(&outbox, SOON).await?;
-        // Its endpoint is being told, is to be told once more, or could not be told.
+        // Its endpoint is being told, is to be told once more, could not be told, or was.
         if let Some(verdict) = verdict {
             settle(&outbox, told.lease, verdict).await?;
         }
@@ -158,6 +159,11 @@ pub(in crate::testing) async fn a_late_response_takes_the_place_of_its_notice(
         ensure!(is_response, "the response is gone, and its notice is due");
         settle(&outbox, found.lease, Verdict::Delivered).await?;
         nothing_is_due(&outbox, "the response was delivered").await?;
+        if outbox.limits().can_list {
+            let record = is(outbox.get(response.id()).await, "get")?;
+            let is_response = record.is_none_or(|record| record.failure.is_none());
+            ensure!(is_response, "its notice is listed where it was delivered");
+        }
     }
     Ok(())
 }
