@@ -8,7 +8,7 @@ use tower_webhook::{BoxError, DeliveryId, outbox::DeliveryRecord};
 use super::{
     Common, close,
     filter::delivery_id,
-    text::{json, outcome, time, took},
+    text::{harmless, host, json, outcome, time, took},
 };
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,8 @@ pub(super) struct ShowArgs {
     #[command(flatten)]
     common: Common,
 
-    /// Its payload instead, byte for byte, where it is kept
+    /// Its payload instead, where it is kept: byte for byte, but on a terminal, where control characters
+    /// are escaped
     #[arg(long)]
     payload: bool,
 }
@@ -32,9 +33,11 @@ pub(super) async fn run(args: ShowArgs) -> Result<ExitCode, BoxError> {
     if args.payload {
         let payload = dispatcher.payload(args.id).await?;
         let payload = payload.ok_or_else(|| format!("the payload of {} is not kept", args.id))?;
-        for segment in payload.segments() {
-            let _ = out.write_all(segment);
-        }
+        let mut segments = payload.segments();
+        let _ = match io::stdout().is_terminal() {
+            true => out.write_all(harmless(&segments.collect::<Vec<_>>().concat()).as_bytes()),
+            false => segments.try_for_each(|segment| out.write_all(segment)),
+        };
     } else {
         let record = dispatcher.delivery(args.id).await?;
         let record = record.ok_or_else(|| format!("there is no delivery {}", args.id))?;
@@ -53,7 +56,7 @@ fn people(out: &mut impl Write, record: &DeliveryRecord) -> io::Result<()> {
     writeln!(out, "delivery    {}", record.id)?;
     writeln!(out, "request     {}", record.request_id.as_str())?;
     writeln!(out, "state       {}", record.state.name())?;
-    writeln!(out, "host        {}", record.host.as_str())?;
+    writeln!(out, "host        {}", host(record))?;
     writeln!(out, "accepted    {}", time(record.accepted_at))?;
     if let Some(status) = record.status {
         writeln!(out, "response    {}", status.as_u16())?;

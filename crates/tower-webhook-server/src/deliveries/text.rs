@@ -23,7 +23,7 @@ pub(super) fn row(record: &DeliveryRecord) -> [String; 7] {
         record.id.to_string(),
         record.state.name().to_owned(),
         time(record.accepted_at),
-        record.host.as_str().to_owned(),
+        host(record),
         status,
         record.attempts.len().to_string(),
         record
@@ -31,6 +31,28 @@ pub(super) fn row(record: &DeliveryRecord) -> [String; 7] {
             .last()
             .map_or_else(|| "-".to_owned(), |last| outcome(last.outcome)),
     ]
+}
+
+/// Whoever can write the outbox can make any text of it: no character of it may control a terminal.
+pub(super) fn host(record: &DeliveryRecord) -> String {
+    record.host.as_str().escape_default().to_string()
+}
+
+/// A payload as a terminal may show it: what would control that is escaped.
+pub(super) fn harmless(payload: &[u8]) -> String {
+    let mut text = String::with_capacity(payload.len());
+    for chunk in payload.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c.is_control() && !matches!(c, '\n' | '\t') {
+                true => text.extend(c.escape_default()),
+                false => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.extend(byte.escape_ascii().map(char::from));
+        }
+    }
+    text
 }
 
 pub(super) fn outcome(outcome: Outcome) -> String {
@@ -48,7 +70,19 @@ pub(super) fn took(took: Duration) -> String {
     format!("{} ms", took.as_millis())
 }
 
-pub(super) fn json(record: &DeliveryRecord) -> Value {
+/// Of one line. JSON leaves some control characters as they are, which a terminal obeys.
+pub(super) fn json(record: &DeliveryRecord) -> String {
+    let mut text = String::new();
+    for c in value(record).to_string().chars() {
+        match c.is_control() {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    text
+}
+
+fn value(record: &DeliveryRecord) -> Value {
     json!({
         "id": record.id.to_string(),
         "request_id": record.request_id.as_str(),
@@ -73,4 +107,16 @@ fn attempt(record: &AttemptRecord) -> Value {
         Outcome::Failed(error) => attempt["error"] = error.name().into(),
     }
     attempt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_terminal_is_escaped_and_text_is_not() {
+        let payload = b"\x1b[2J\0\r\n\ta\\\x7f\x9b\xc2\x9b\xc3\xa9\xe2\x82";
+        let text = "\\u{1b}[2J\\u{0}\\r\n\ta\\\\u{7f}\\x9b\\u{9b}é\\xe2\\x82";
+        assert_eq!(harmless(payload), text);
+    }
 }

@@ -10,22 +10,22 @@ use crate::{
     worker::Worker,
 };
 
-struct Scene {
-    folder: Folder,
-    outbox: String,
-    receiver: Receiver,
+pub(crate) struct Scene {
+    pub(crate) folder: Folder,
+    pub(crate) outbox: String,
+    pub(crate) receiver: Receiver,
 }
 
 /// What a command says, and whether it succeeded.
-struct Said {
-    out: String,
-    error: String,
-    success: bool,
+pub(crate) struct Said {
+    pub(crate) out: String,
+    pub(crate) error: String,
+    pub(crate) success: bool,
 }
 
 impl Scene {
     /// A receiver that answers with this status.
-    async fn new(status: u16) -> Self {
+    pub(crate) async fn new(status: u16) -> Self {
         let folder = Folder::new();
         Self {
             outbox: outbox(&folder),
@@ -34,12 +34,12 @@ impl Scene {
         }
     }
 
-    async fn proxy(&self, more: &[&str]) -> Proxy {
+    pub(crate) async fn proxy(&self, more: &[&str]) -> Proxy {
         let args = ["--outbox", &self.outbox];
         Proxy::start(&upstream().await, &[&args[..], more].concat()).await
     }
 
-    async fn run(&self, args: &[&str]) -> Said {
+    pub(crate) async fn run(&self, args: &[&str]) -> Said {
         let args = [&["deliveries"], args, &["--outbox", &self.outbox]].concat();
         let mut process = Process::start(BINARY, &args, &[]);
         Said {
@@ -49,7 +49,7 @@ impl Scene {
         }
     }
 
-    async fn list(&self, more: &[&str]) -> Vec<Value> {
+    pub(crate) async fn list(&self, more: &[&str]) -> Vec<Value> {
         let said = self.run(&[&["list"], more].concat()).await;
         assert!(said.success, "{}", said.error);
         let lines = said.out.lines();
@@ -59,7 +59,7 @@ impl Scene {
     }
 }
 
-fn requests(records: &[Value]) -> Vec<&str> {
+pub(crate) fn requests(records: &[Value]) -> Vec<&str> {
     let ids = records.iter().map(|record| &record["request_id"]);
     ids.map(|id| id.as_str().unwrap()).collect()
 }

@@ -22,6 +22,7 @@ mod refused;
 mod runs;
 mod status;
 mod streams;
+mod terminal;
 mod tls;
 mod worker;
 mod world;
