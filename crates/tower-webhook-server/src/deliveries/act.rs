@@ -1,6 +1,7 @@
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -121,7 +122,13 @@ async fn all(dispatcher: &Dispatcher, args: &ActArgs, act: Act) -> Result<Option
         Some(_) => filter,
         None => filter.with_state(act.state()),
     };
+    let mut filter = filter;
     if !args.yes {
+        // What comes later is not counted and not meant.
+        let now = SystemTime::now();
+        filter = filter
+            .clone()
+            .accepted_before(filter.before().map_or(now, |before| before.min(now)));
         let number = count(dispatcher, &filter).await?;
         eprintln!("{number} deliveries");
         if act == Act::Redeliver && filter.state() == Some(DeliveryState::Delivered) {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Read as _,
+    io::{Read as _, Write as _},
     process::{Child, Command, ExitStatus},
     thread,
 };
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     BINARY,
-    deliveries::Scene,
+    deliveries::{Scene, requests},
     process::within,
     scene::until_in_file,
 };
@@ -20,6 +20,7 @@ use crate::{
 /// A program that runs on a terminal of its own, and what that shows.
 struct Terminal {
     child: Child,
+    keys: File,
     read: mpsc::UnboundedReceiver<Vec<u8>>,
     shown: Vec<u8>,
 }
@@ -49,6 +50,7 @@ impl Terminal {
             .spawn()
             .unwrap();
         let mut screen = File::from(controller);
+        let keys = screen.try_clone().unwrap();
         let (show, read) = mpsc::unbounded_channel();
         thread::spawn(move || {
             let mut bytes = [0; 4_096];
@@ -59,9 +61,25 @@ impl Terminal {
         });
         Self {
             child,
+            keys,
             read,
             shown: Vec::new(),
         }
+    }
+
+    /// Until this is shown.
+    async fn until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.shown).contains(text) {
+            let more = within(self.read.recv()).await;
+            let Some(more) = more else {
+                panic!("{text} is not in {}", String::from_utf8_lossy(&self.shown))
+            };
+            self.shown.extend(more);
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        self.keys.write_all(text.as_bytes()).unwrap();
     }
 
     /// All that was shown, once it has ended.
@@ -118,4 +136,27 @@ async fn no_byte_of_others_controls_the_terminal() {
         let is_odd = |c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t');
         assert!(!text.contains(is_odd), "{text:?}");
     }
+}
+
+#[tokio::test]
+async fn what_comes_after_the_question_is_not_met() {
+    let scene = Scene::new(200).await;
+    let proxy = scene.proxy(&["--no-deliver"]).await;
+    for id in ["a", "b"] {
+        proxy.call(id, &scene.receiver.url()).await;
+    }
+    let mut asking = Terminal::start(&scene, &["cancel"]);
+    asking.until("2 deliveries").await;
+    asking.until("Give them up?").await;
+    proxy.call("late", &scene.receiver.url()).await;
+    asking.write("y\n");
+    let (bytes, status) = asking.end().await;
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(
+        status.success() && text.contains("2 are given up"),
+        "{text}"
+    );
+    let waiting = scene.list(&["--state", "waiting"]).await;
+    assert_eq!(requests(&waiting), ["late"]);
+    proxy.end().await;
 }
