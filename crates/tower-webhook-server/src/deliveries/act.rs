@@ -151,6 +151,7 @@ async fn all(dispatcher: &Dispatcher, args: &ActArgs, act: Act) -> Result<Option
     Ok(Some(number))
 }
 
+/// Up to an empty page: a row that cannot be read is missing on any other.
 async fn count(dispatcher: &Dispatcher, filter: &DeliveryFilter) -> Result<usize, BoxError> {
     const PAGE: usize = 1_000;
     let style = ProgressStyle::with_template("{spinner} {pos} deliveries")?;
@@ -158,12 +159,10 @@ async fn count(dispatcher: &Dispatcher, filter: &DeliveryFilter) -> Result<usize
     let (mut number, mut page) = (0, Page::first(PAGE));
     loop {
         let found = dispatcher.deliveries(filter, page).await?;
+        let Some(last) = found.last() else { break };
+        page = page.after(last.id);
         number += found.len();
         bar.set_position(number as u64);
-        match found.last() {
-            Some(last) if found.len() == PAGE => page = page.after(last.id),
-            _ => break,
-        }
     }
     bar.finish_and_clear();
     Ok(number)

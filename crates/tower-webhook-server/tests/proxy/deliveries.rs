@@ -188,3 +188,23 @@ async fn what_was_passed_on_is_not_told_as_delivered() {
     assert!(scene.list(&[]).await.is_empty());
     assert_eq!(far.list(&["--state", "waiting"]).await.len(), 1);
 }
+
+/// Rows that somebody has edited are not listed, and end no list.
+#[tokio::test]
+async fn all_are_counted_beside_what_cannot_be_read() {
+    let scene = Scene::new(200).await;
+    let proxy = scene.proxy(&["--no-deliver"]).await;
+    proxy.call("a", &scene.receiver.url()).await;
+    proxy.end().await;
+    // More than are read at once, and one among the first of them is spoilt.
+    scene.folder.sql(
+        "INSERT INTO delivery (id, request_id, state, host, status, envelope, key, payload_len, accepted_at, due_at)
+         SELECT printf('01a22b5c-76eb-74a2-9389-%012x', value), 'b', 'waiting', 'example.com', 200, envelope, key,
+             payload_len, accepted_at, due_at
+         FROM delivery, (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 1100)
+             SELECT value FROM n);
+         UPDATE delivery SET request_id = '?' WHERE id LIKE '%000000000400'",
+    );
+    let said = scene.run(&["cancel"]).await;
+    assert!(said.error.contains("1100 deliveries"), "{}", said.error);
+}
