@@ -39,6 +39,30 @@ pub(super) enum Act {
 }
 
 impl Act {
+    /// Whether it can be done to what is in this state.
+    fn check(self, state: DeliveryState) -> Result<(), &'static str> {
+        use DeliveryState::{Running, Waiting};
+        match (self, state) {
+            (Self::Cancel, Waiting) => Ok(()),
+            (Self::Cancel, _) => Err("only what waits can be given up"),
+            (Self::Redeliver, Waiting | Running) => Err("what waits or runs cannot be redelivered"),
+            (Self::Redeliver, _) => Ok(()),
+        }
+    }
+
+    /// Where a receiver may have had it already. Of those not every payload is kept.
+    fn warning(self, state: DeliveryState) -> Option<&'static str> {
+        match (self, state) {
+            (Self::Redeliver, DeliveryState::Delivered) => {
+                Some("They were delivered already: their receivers get them once more.")
+            }
+            (Self::Redeliver, DeliveryState::Failed) => {
+                Some("Where a failure notice was taken, its receiver gets it once more.")
+            }
+            _ => None,
+        }
+    }
+
     /// Those that it is about, unless it is said otherwise.
     fn state(self) -> DeliveryState {
         match self {
@@ -66,12 +90,11 @@ pub(super) async fn run(args: ActArgs, act: Act) -> Result<ExitCode, BoxError> {
     if !args.ids.is_empty() && !args.which.is_empty() {
         return Err("give either ids, or options that say which".into());
     }
-    if act == Act::Cancel && args.which.state.is_some_and(|state| state != act.state()) {
-        return Err("only what waits can be given up".into());
-    }
+    let state = args.which.state.unwrap_or(act.state());
+    act.check(state)?;
     let dispatcher = args.common.dispatcher().await?;
     let number = match args.ids.is_empty() {
-        true => all(&dispatcher, &args, act).await?,
+        true => all(&dispatcher, &args, state, act).await?,
         false => some(&dispatcher, &args.ids, act).await?,
     };
     if let Some(number) = number {
@@ -116,13 +139,13 @@ async fn some(
 }
 
 /// All that are meant, once that is what is wanted: their number is shown first.
-async fn all(dispatcher: &Dispatcher, args: &ActArgs, act: Act) -> Result<Option<usize>, BoxError> {
-    let filter = args.which.filter();
-    let filter = match args.which.state {
-        Some(_) => filter,
-        None => filter.with_state(act.state()),
-    };
-    let mut filter = filter;
+async fn all(
+    dispatcher: &Dispatcher,
+    args: &ActArgs,
+    state: DeliveryState,
+    act: Act,
+) -> Result<Option<usize>, BoxError> {
+    let mut filter = args.which.filter().with_state(state);
     if !args.yes {
         // What comes later is not counted and not meant.
         let now = SystemTime::now();
@@ -130,9 +153,12 @@ async fn all(dispatcher: &Dispatcher, args: &ActArgs, act: Act) -> Result<Option
             .clone()
             .accepted_before(filter.before().map_or(now, |before| before.min(now)));
         let number = count(dispatcher, &filter).await?;
-        eprintln!("{number} deliveries");
-        if act == Act::Redeliver && filter.state() == Some(DeliveryState::Delivered) {
-            eprintln!("They were delivered already: their receivers get them once more.");
+        match act.warning(state) {
+            Some(warning) => {
+                eprintln!("at most {number} deliveries, those whose payload is still kept");
+                eprintln!("{warning}");
+            }
+            None => eprintln!("{number} deliveries"),
         }
         if number == 0 {
             return Ok(Some(0));

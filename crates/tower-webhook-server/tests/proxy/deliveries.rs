@@ -112,8 +112,18 @@ async fn dead_letters_are_listed_shown_and_delivered_again() {
     until_in_file(|| scene.folder.count("TRUE") == 0).await;
     assert_eq!(scene.list(&["--state", "delivered"]).await.len(), 3);
     proxy.end().await;
-    let said = scene.run(&["redeliver", "--state", "delivered"]).await;
-    assert!(said.error.contains("delivered already"), "{}", said.error);
+    for (state, says) in [
+        (
+            "delivered",
+            "at most 3 deliveries, those whose payload is still kept\nThey were delivered already",
+        ),
+        ("failed", "Where a failure notice was taken"),
+        ("waiting", "what waits or runs cannot be redelivered"),
+        ("running", "what waits or runs cannot be redelivered"),
+    ] {
+        let said = scene.run(&["redeliver", "--state", state]).await;
+        assert!(said.error.contains(says), "{state}: {}", said.error);
+    }
 }
 
 #[tokio::test]
