@@ -93,49 +93,65 @@ pub(super) async fn run(args: ActArgs, act: Act) -> Result<ExitCode, BoxError> {
     let state = args.which.state.unwrap_or(act.state());
     act.check(state)?;
     let dispatcher = args.common.dispatcher().await?;
-    let number = match args.ids.is_empty() {
+    let done = match args.ids.is_empty() {
         true => all(&dispatcher, &args, state, act).await?,
-        false => some(&dispatcher, &args.ids, act).await?,
+        false => some(&dispatcher, &args.ids, act).await,
     };
-    if let Some(number) = number {
+    if let Some(number) = done.number {
         let _ = match io::stdout().is_terminal() && !args.common.json {
             true => writeln!(io::stdout(), "{number} {}", act.done()),
             false => writeln!(io::stdout(), "{{\"deliveries\":{number}}}"),
         };
     }
     close(&dispatcher).await;
-    Ok(match number {
-        Some(_) => ExitCode::SUCCESS,
-        None => ExitCode::FAILURE,
-    })
+    done.ended
 }
 
-/// One after the other.
-async fn some(
-    dispatcher: &Dispatcher,
-    ids: &[DeliveryId],
-    act: Act,
-) -> Result<Option<usize>, BoxError> {
+/// What has come of it.
+struct Done {
+    /// How many it was done to; `None` where nobody wanted it.
+    number: Option<usize>,
+    ended: Result<ExitCode, BoxError>,
+}
+
+impl Done {
+    fn with(number: usize) -> Self {
+        Self {
+            number: Some(number),
+            ended: Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// One after the other, up to an error.
+async fn some(dispatcher: &Dispatcher, ids: &[DeliveryId], act: Act) -> Done {
     let bar = ProgressBar::new(ids.len() as u64);
     let mut number = 0;
+    let mut ended = Ok(ExitCode::SUCCESS);
     for &id in ids {
+        let one = DeliveryFilter::new().with_id(id);
         let is_done = match act {
-            Act::Redeliver => dispatcher.redeliver(id).await?,
-            Act::Cancel => {
-                dispatcher
-                    .cancel(&DeliveryFilter::new().with_id(id))
-                    .await?
-                    > 0
-            }
+            Act::Redeliver => dispatcher.redeliver(id).await,
+            Act::Cancel => dispatcher.cancel(&one).await.map(|number| number > 0),
         };
-        if !is_done {
-            bar.suspend(|| eprintln!("{id}: nothing to be done"));
+        match is_done {
+            Ok(true) => number += 1,
+            Ok(false) => {
+                bar.suspend(|| eprintln!("{id}: nothing to be done"));
+                ended = Ok(ExitCode::FAILURE);
+            }
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
         }
-        number += usize::from(is_done);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(Some(number))
+    Done {
+        number: Some(number),
+        ended,
+    }
 }
 
 /// All that are meant, once that is what is wanted: their number is shown first.
@@ -144,7 +160,7 @@ async fn all(
     args: &ActArgs,
     state: DeliveryState,
     act: Act,
-) -> Result<Option<usize>, BoxError> {
+) -> Result<Done, BoxError> {
     let mut filter = args.which.filter().with_state(state);
     if !args.yes {
         // What comes later is not counted and not meant.
@@ -161,10 +177,13 @@ async fn all(
             None => eprintln!("{number} deliveries"),
         }
         if number == 0 {
-            return Ok(Some(0));
+            return Ok(Done::with(0));
         }
         if !is_wanted(act)? {
-            return Ok(None);
+            return Ok(Done {
+                number: None,
+                ended: Ok(ExitCode::FAILURE),
+            });
         }
     }
     let bar = ProgressBar::new_spinner();
@@ -174,7 +193,7 @@ async fn all(
         Act::Cancel => dispatcher.cancel(&filter).await?,
     };
     bar.finish_and_clear();
-    Ok(Some(number))
+    Ok(Done::with(number))
 }
 
 /// Up to an empty page: a row that cannot be read is missing on any other.
@@ -203,4 +222,70 @@ fn is_wanted(act: Act) -> Result<bool, BoxError> {
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tower_webhook::outbox::{
+        DueDeliveries, Durability, Lease, Limits, NewDelivery, Outbox, Sealing, SettleOutcome,
+        Settlement, StoredDelivery, Want,
+    };
+
+    use super::*;
+
+    /// It goes away once it has given one up.
+    #[derive(Default)]
+    struct Leaving {
+        is_away: AtomicBool,
+    }
+
+    impl Outbox for Leaving {
+        fn limits(&self) -> Limits {
+            Limits::new(Durability::Memory)
+        }
+
+        fn sealing(&self) -> Sealing {
+            Sealing::in_memory()
+        }
+
+        async fn insert(&self, _: Vec<NewDelivery>) -> Result<Vec<Option<Lease>>, BoxError> {
+            Err("it takes nothing".into())
+        }
+
+        async fn fetch(&self, _: Want) -> Result<DueDeliveries, BoxError> {
+            Ok(DueDeliveries::default())
+        }
+
+        async fn settle(&self, _: Vec<Settlement>) -> Result<Vec<SettleOutcome>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn renew(&self, _: Vec<Lease>) -> Result<Vec<Lease>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn close(&self) -> Result<Vec<StoredDelivery>, BoxError> {
+            Ok(Vec::new())
+        }
+
+        async fn cancel(&self, _: DeliveryFilter) -> Result<usize, BoxError> {
+            match self.is_away.swap(true, Ordering::SeqCst) {
+                true => Err("it is away".into()),
+                false => Ok(1),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_done_before_an_error_is_told() {
+        let dispatcher = Dispatcher::builder()
+            .with_outbox(Leaving::default())
+            .build();
+        let ids = [DeliveryId::fresh(), DeliveryId::fresh()];
+        let done = some(&dispatcher, &ids, Act::Cancel).await;
+        assert_eq!(done.number, Some(1));
+        assert_eq!(done.ended.unwrap_err().to_string(), "it is away");
+    }
 }

@@ -135,8 +135,12 @@ async fn what_waits_is_given_up() {
     }
     let id = scene.list(&["--request-id", "b"]).await[0]["id"].clone();
     let id = id.as_str().unwrap();
-    for expected in ["{\"deliveries\":1}\n", "{\"deliveries\":0}\n"] {
-        assert_eq!(scene.run(&["cancel", id]).await.out, expected);
+    for (expected, success) in [
+        ("{\"deliveries\":1}\n", true),
+        ("{\"deliveries\":0}\n", false),
+    ] {
+        let said = scene.run(&["cancel", id]).await;
+        assert_eq!((&*said.out, said.success), (expected, success));
     }
     let waiting = scene.list(&["--state", "waiting"]).await;
     assert_eq!(requests(&waiting), ["c", "a"]);
