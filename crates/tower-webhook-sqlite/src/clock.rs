@@ -60,9 +60,12 @@ pub(crate) fn to_ms(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, duration_to_ms)
 }
 
+/// The end of the year 9999. A row that somebody has edited may have any number.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
 pub(crate) fn from_ms(ms: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+    UNIX_EPOCH + since.min(LATEST)
 }
 
 /// A century at most, so that sums with it do not overflow.
@@ -74,5 +77,17 @@ pub(crate) fn duration_to_ms(duration: Duration) -> i64 {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_out_of_range_are_brought_into_it() {
+        assert_eq!(from_ms(-5), UNIX_EPOCH);
+        assert_eq!(from_ms(5), UNIX_EPOCH + Duration::from_millis(5));
+        assert_eq!(from_ms(i64::MAX), UNIX_EPOCH + LATEST);
     }
 }

@@ -1,12 +1,15 @@
 //! How a delivery is written, for people and for programs.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tower_webhook::{
     event::Outcome,
     outbox::{AttemptRecord, DeliveryRecord},
 };
+
+/// The end of the year 9999.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 pub(super) const HEADINGS: [&str; 7] = [
     "ID", "STATE", "ACCEPTED", "HOST", "STATUS", "ATTEMPTS", "LAST",
@@ -62,7 +65,9 @@ pub(super) fn outcome(outcome: Outcome) -> String {
     }
 }
 
+/// An outbox that somebody has edited may have any time. Later ones cannot be written.
 pub(super) fn time(time: SystemTime) -> String {
+    let time = time.min(UNIX_EPOCH + LATEST);
     humantime::format_rfc3339_millis(time).to_string()
 }
 
@@ -118,5 +123,12 @@ mod tests {
         let payload = b"\x1b[2J\0\r\n\ta\\\x7f\x9b\xc2\x9b\xc3\xa9\xe2\x82";
         let text = "\\u{1b}[2J\\u{0}\\r\n\ta\\\\u{7f}\\x9b\\u{9b}é\\xe2\\x82";
         assert_eq!(harmless(payload), text);
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_write_is_the_latest() {
+        let late = UNIX_EPOCH + LATEST * 2;
+        assert_eq!(time(late), "9999-12-31T23:59:59.000Z");
+        assert_eq!(time(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
     }
 }

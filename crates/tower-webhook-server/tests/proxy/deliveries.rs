@@ -222,3 +222,20 @@ async fn all_are_counted_beside_what_cannot_be_read() {
     let said = scene.run(&["cancel"]).await;
     assert!(said.error.contains("1100 deliveries"), "{}", said.error);
 }
+
+/// Nobody has checked what is in the file.
+#[tokio::test]
+async fn times_that_nobody_can_write_are_shown() {
+    let scene = Scene::new(200).await;
+    let proxy = scene.proxy(&[]).await;
+    proxy.call("a", &scene.receiver.url()).await;
+    until_in_file(|| scene.folder.count_in("history", "TRUE") == 1).await;
+    proxy.end().await;
+    scene.folder.sql(
+        "UPDATE history SET accepted_at = 9223372036854775807,
+             attempts = '1 9223372036854775807 0 200 - -' || char(10)",
+    );
+    let listed = scene.list(&[]).await;
+    assert_eq!(listed[0]["accepted_at"], "9999-12-31T23:59:59.000Z");
+    assert_eq!(listed[0]["attempts"][0]["at"], "9999-12-31T23:59:59.000Z");
+}
