@@ -9,17 +9,16 @@ use http::{
 use serde_json::{Value, json};
 use tower_webhook::{
     Dispatcher,
-    outbox::{DeliveryFilter, DeliveryState, Page},
+    outbox::{DeliveryFilter, DeliveryState},
 };
 
-use crate::{answer::Refused, json::millis, query::Query, token::Token};
+use crate::{answer::Refused, count, json::millis, query::Query, token::Token};
 
 const TOKEN: &str = "x-console-token";
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Counting stops here: more than that is "more".
 const COUNTED: usize = 10_000;
-const STEP: usize = 1_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -81,26 +80,18 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
         .is_some_and(|(host, (_, of_origin))| host.eq_ignore_ascii_case(of_origin))
 }
 
-/// How many an action would meet, and the filter's times as they are now, to be sent with it: what comes
+/// How many an action would meet at most, and the filter's times as they are now, to be sent with it: what comes
 /// later was not counted and is not meant.
 pub(crate) async fn count(dispatcher: &Dispatcher, query: &Query) -> Result<Value, Refused> {
     let action = query.get("action").and_then(Action::named);
     let action = action.ok_or(Refused::Bad("action: neither redeliver nor cancel"))?;
     let mut filter = action.narrowed(query.filter(dispatcher).await?)?;
-    if filter.before().is_none() {
-        filter = filter.accepted_before(SystemTime::now());
-    }
-    let mut page = Page::first(STEP);
-    let mut number = 0;
-    while number <= COUNTED {
-        let records = dispatcher.deliveries(&filter, page).await;
-        let records = records.map_err(Refused::Outbox)?;
-        number += records.len();
-        match records.last() {
-            Some(last) if records.len() == STEP => page = page.after(last.id),
-            _ => break,
-        }
-    }
+    let now = SystemTime::now();
+    filter = filter
+        .clone()
+        .accepted_before(filter.before().map_or(now, |before| before.min(now)));
+    let number = count::up_to(COUNTED, dispatcher, &filter).await;
+    let number = number.map_err(Refused::Outbox)?;
     Ok(json!({
         "number": number.min(COUNTED),
         "is_more": number > COUNTED,

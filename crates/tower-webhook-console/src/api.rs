@@ -9,13 +9,20 @@ use crate::{ConsoleEvents, answer::Refused, json, query::Query};
 pub(crate) async fn list(dispatcher: &Dispatcher, query: &Query) -> Result<Value, Refused> {
     let page = query.page()?;
     let filter = query.filter(dispatcher).await?;
-    // One more than is shown: it says whether there is another page.
+    // One more than is shown: it says whether there is another page. Whatever is missing may be a row that
+    // cannot be read, so only an empty answer is the end.
     let mut asked = Page::first(page.at_most() + 1);
     if let Some(before) = page.before() {
         asked = asked.after(before);
     }
-    let found = dispatcher.deliveries(&filter, asked).await;
-    let mut records = found.map_err(Refused::Outbox)?;
+    let mut records = Vec::new();
+    while records.len() <= page.at_most() {
+        let found = dispatcher.deliveries(&filter, asked).await;
+        let found = found.map_err(Refused::Outbox)?;
+        let Some(last) = found.last() else { break };
+        asked = asked.after(last.id);
+        records.extend(found);
+    }
     let is_more = records.len() > page.at_most();
     records.truncate(page.at_most());
     let next = records.last().filter(|_| is_more);

@@ -6,6 +6,7 @@ mod answer;
 mod api;
 mod body;
 mod console;
+mod count;
 mod events;
 mod json;
 mod page;

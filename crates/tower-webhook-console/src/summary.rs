@@ -7,10 +7,10 @@ use tokio::{
 };
 use tower_webhook::{
     BoxError, Dispatcher,
-    outbox::{DeliveryFilter, DeliveryState, Page},
+    outbox::{DeliveryFilter, DeliveryState},
 };
 
-use crate::ConsoleEvents;
+use crate::{ConsoleEvents, count};
 
 /// Counted so far by state: of more, the page says "more than".
 const COUNTED: usize = 1_000;
@@ -67,7 +67,7 @@ impl Summary {
             {
                 return states.clone();
             }
-            let states = match timeout(PATIENCE, count(&dispatcher)).await {
+            let states = match timeout(PATIENCE, by_state(&dispatcher)).await {
                 Ok(Ok(states)) => Some(states),
                 Ok(Err(error)) => {
                     tracing::error!(%error, "the outbox cannot be counted for the console");
@@ -92,12 +92,11 @@ impl Summary {
     }
 }
 
-async fn count(dispatcher: &Dispatcher) -> Result<Value, BoxError> {
+async fn by_state(dispatcher: &Dispatcher) -> Result<Value, BoxError> {
     let mut states = Vec::new();
     for &state in DeliveryState::ALL {
         let filter = DeliveryFilter::new().with_state(state);
-        let page = Page::first(COUNTED + 1);
-        let found = dispatcher.deliveries(&filter, page).await?.len();
+        let found = count::up_to(COUNTED, dispatcher, &filter).await?;
         states.push(json!({
             "state": state.name(),
             "number": found.min(COUNTED),
@@ -116,8 +115,8 @@ mod tests {
 
     use tokio::time::sleep;
     use tower_webhook::outbox::{
-        DeliveryRecord, DueDeliveries, Durability, Lease, Limits, NewDelivery, Outbox, Sealing,
-        SettleOutcome, Settlement, StoredDelivery, Want,
+        DeliveryRecord, DueDeliveries, Durability, Lease, Limits, NewDelivery, Outbox, Page,
+        Sealing, SettleOutcome, Settlement, StoredDelivery, Want,
     };
 
     use super::*;

@@ -65,6 +65,29 @@ async fn all_that_match_are_counted_first_and_later_ones_are_not_met() {
     .await;
 }
 
+/// More than are counted at once, and one among the first of them cannot be read.
+#[tokio::test]
+async fn all_are_counted_beside_what_cannot_be_read() {
+    let scene = Scene::in_sqlite();
+    scene.deliver(BAD, "done").await;
+    scene.sql(
+        "INSERT INTO delivery (id, request_id, state, host, status, envelope, key, payload_len, accepted_at, due_at)
+         WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT 1200)
+         SELECT printf('01a22b5c-76eb-74a2-9389-%012x', value), 'b', 'dead', host, 200, envelope, key,
+             payload_len, accepted_at, due_at
+         FROM delivery, n;
+         UPDATE delivery SET request_id = '?' WHERE id LIKE '%000000000400'",
+    );
+    let count = scene.get("api/count?action=redeliver").await.json();
+    assert_eq!(count["number"], 1_200);
+    let summary = scene.get("api/summary").await.json();
+    let dead = &summary["states"].as_array().unwrap()[2];
+    assert_eq!(
+        (&dead["number"], &dead["is_more"]),
+        (&1_000.into(), &true.into())
+    );
+}
+
 #[tokio::test]
 async fn what_waits_is_cancelled() {
     with_each_outbox(async |scene| {

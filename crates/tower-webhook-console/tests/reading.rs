@@ -85,6 +85,33 @@ async fn cursors_lead_through_all_of_the_list_once() {
     .await;
 }
 
+/// Rows that somebody has edited are not listed, and end no list.
+#[tokio::test]
+async fn a_page_that_is_short_is_not_the_last_one() {
+    let scene = Scene::in_sqlite();
+    let mut sent = Vec::new();
+    for _ in 0..7 {
+        sent.insert(0, scene.deliver(BAD, "done").await.to_string());
+    }
+    for spoilt in [1, 3] {
+        let id = sent.remove(spoilt);
+        scene.sql(&format!(
+            "UPDATE delivery SET request_id = '?' WHERE id = '{id}'"
+        ));
+    }
+    let (mut found, mut before) = (Vec::new(), String::new());
+    loop {
+        let query = format!("api/deliveries?limit=2&before={before}");
+        let list = scene.get(&query).await.json();
+        found.extend(ids(&list));
+        match list["next"].as_str() {
+            Some(next) => before = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(found, sent);
+}
+
 #[tokio::test]
 async fn a_delivery_has_its_time_line_and_no_signature() {
     with_each_outbox(async |scene| {

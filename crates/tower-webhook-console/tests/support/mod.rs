@@ -30,7 +30,7 @@ pub(crate) struct Scene {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) events: ConsoleEvents,
     pub(crate) app: Router,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 pub(crate) struct Answer {
@@ -98,8 +98,15 @@ impl Scene {
             dispatcher,
             events,
             app,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Edits the file that it is in.
+    pub(crate) fn sql(&self, sql: &str) {
+        let file = self.folder.path().join("webhooks.db");
+        let conn = rusqlite::Connection::open(file).unwrap();
+        conn.execute_batch(sql).unwrap();
     }
 
     /// Waits until it is where it stays.
