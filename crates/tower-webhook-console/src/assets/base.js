@@ -36,6 +36,11 @@ async function ask(path, params, options = {}) {
 }
 
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+// Leaves alone what says so already: a screen reader may be there.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 const say = (text) => { $("said").textContent = text; };
 
 function problem(error) {

@@ -83,7 +83,7 @@ function payloadPart(delivery) {
 function detailActions(delivery) {
   if (!token) return null;
   const acts = [];
-  const one = { ids: [delivery.id], delivered: delivery.state === "delivered" };
+  const one = { deliveries: [delivery] };
   if (["dead", "delivered", "failed"].includes(delivery.state)) {
     acts.push(el("button", { type: "button", onclick: () => confirmAction("redeliver", one) }, "Redeliver…"));
   }

@@ -1,5 +1,5 @@
 const FILTERS = ["state", "host", "id", "last", "from", "to"];
-// The ids that are picked, with their states.
+// The deliveries that are picked, by their ids.
 const picked = new Map();
 let isPaused = false;
 let drawn = null;
@@ -41,7 +41,7 @@ function row(delivery) {
     change({ delivery: delivery.id });
   };
   const pick = () => {
-    if (!picked.delete(delivery.id)) picked.set(delivery.id, delivery.state);
+    if (!picked.delete(delivery.id)) picked.set(delivery.id, delivery);
     drawActs();
   };
   const box = token && el("td", { role: "cell", class: "pick" }, el("input", {
@@ -62,7 +62,7 @@ function drawList({ deliveries, next }) {
   isWanted = false;
   const ids = new Set(deliveries.map((delivery) => delivery.id));
   for (const id of picked.keys()) if (!ids.has(id)) picked.delete(id);
-  for (const delivery of deliveries) if (picked.has(delivery.id)) picked.set(delivery.id, delivery.state);
+  for (const delivery of deliveries) if (picked.has(delivery.id)) picked.set(delivery.id, delivery);
   const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
   $("rows").replaceChildren(...deliveries.map(row));
   if (focused) document.querySelector(`#rows tr[data-id="${focused}"] a`)?.focus();

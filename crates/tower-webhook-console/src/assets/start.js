@@ -25,6 +25,7 @@ function fillForm() {
 function follow() {
   fillForm();
   picked.clear();
+  $("done").hidden = true;
   for (const button of document.querySelectorAll("#states button")) {
     button.setAttribute("aria-pressed", String(button.className === `of-${readUrl().get("state")}`));
   }

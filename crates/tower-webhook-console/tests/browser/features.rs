@@ -4,7 +4,7 @@ use tower_webhook::outbox::DeliveryState;
 
 use crate::{
     browser::Browser,
-    open, rows, serve,
+    click, open, rows, serve,
     support::{BAD, GOOD, LATER, Scene},
 };
 
@@ -17,11 +17,6 @@ async fn set(browser: &Browser, name: &str, value: &str) {
             field.dispatchEvent(new Event('change', {{ bubbles: true }}));"
         ))
         .await;
-}
-
-async fn click(browser: &Browser, selector: &str) {
-    let script = format!("document.querySelector('{selector}').click()");
-    browser.run(&script).await;
 }
 
 #[tokio::test]
@@ -95,12 +90,15 @@ async fn all_that_match_are_counted_warned_of_and_acted_on() {
         .wait_for("document.querySelector('#confirm').open")
         .await;
     let title = "document.querySelector('#confirm-title').textContent";
-    assert_eq!(browser.eval(title).await, "Redeliver 2 deliveries?");
+    assert_eq!(browser.eval(title).await, "Redeliver at most 2 deliveries?");
     let warning = "document.querySelector('#confirm-warning:not([hidden])').textContent";
     let warning = browser.eval(warning).await;
     assert!(warning.as_str().unwrap().contains("Delivered already"));
     click(&browser, "#confirm-yes").await;
     scene.wait_for(first, DeliveryState::Delivered, 2).await;
+    browser
+        .wait_for("document.querySelector('#done:not([hidden])')?.textContent === '2 deliveries are on the way again.'")
+        .await;
 
     // One, picked.
     browser.go(&page).await;
@@ -185,4 +183,78 @@ async fn a_list_that_is_paused_stays_as_it_is() {
     click(&browser, "#pause").await;
     browser.wait_for(&rows(2)).await;
     browser.assert_no_complaints().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_redelivered_is_told() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::without_history_payloads();
+    for _ in 0..3 {
+        scene.deliver(GOOD, "done").await;
+    }
+    let page = serve(&scene).await;
+    browser.go(&format!("{page}?state=delivered")).await;
+    browser.wait_for(&rows(3)).await;
+    click(&browser, "#redeliver").await;
+    browser
+        .wait_for("document.querySelector('#confirm').open")
+        .await;
+    click(&browser, "#confirm-yes").await;
+    let told = "document.querySelector('#confirm-warning:not([hidden])')?.textContent";
+    browser
+        .wait_for(&format!(
+            "{told}?.startsWith('0 of 3 deliveries are on the way again')"
+        ))
+        .await;
+    let shown = "document.querySelector('#confirm').checkVisibility()";
+    assert_eq!(browser.eval(shown).await, true);
+    click(&browser, "#confirm-no").await;
+    // Nor is one of them, where it is looked at.
+    click(&browser, "#rows a").await;
+    browser
+        .wait_for("document.querySelector('#detail .acts button')")
+        .await;
+    click(&browser, "#detail .acts button").await;
+    click(&browser, "#confirm-yes").await;
+    browser
+        .wait_for(&format!(
+            "{told}?.startsWith('0 of 1 delivery is on the way again')"
+        ))
+        .await;
+    browser.assert_no_complaints().await;
+}
+
+#[tokio::test]
+async fn whoever_redelivers_failures_is_warned_of_notices() {
+    let Some((_scene, browser)) = open(&[GOOD]).await else {
+        return;
+    };
+    browser
+        .run(
+            "const real = Response.prototype.json;
+            Response.prototype.json = async function () {
+                const value = await real.call(this);
+                for (const one of value.deliveries ?? []) one.state = 'failed';
+                return value;
+            };",
+        )
+        .await;
+    set(&browser, "last", "1h").await;
+    browser
+        .wait_for("document.querySelector('#rows .of-failed')")
+        .await;
+    click(&browser, "#rows input").await;
+    click(&browser, "#redeliver").await;
+    browser
+        .wait_for("document.querySelector('#confirm').open")
+        .await;
+    let warning = "document.querySelector('#confirm-warning:not([hidden])')?.textContent";
+    let warning = browser.eval(warning).await;
+    let warning = warning.as_str().expect("there is a warning");
+    assert!(
+        warning.starts_with("A failure notice may have been taken"),
+        "{warning}"
+    );
 }

@@ -47,3 +47,8 @@ async fn open(hosts: &[&str]) -> Option<(Scene, Browser)> {
 fn rows(number: usize) -> String {
     format!("document.querySelectorAll('#rows tr').length === {number}")
 }
+
+async fn click(browser: &Browser, selector: &str) {
+    let script = format!("document.querySelector('{selector}').click()");
+    browser.run(&script).await;
+}

@@ -72,6 +72,10 @@ impl Scene {
         Self::new(|builder, _| builder.with_outbox(outbox))
     }
 
+    pub(crate) fn without_history_payloads() -> Self {
+        Self::new(|builder, _| builder.with_outbox(MemoryOutbox::new()))
+    }
+
     pub(crate) fn in_sqlite() -> Self {
         Self::new(|builder, folder| {
             let key = SealingKey::from_file_or_new(folder.path().join("key")).unwrap();
