@@ -76,8 +76,12 @@ const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 2 });
 const many = new Intl.NumberFormat();
 
+// A row that somebody has edited may have any time. This is the end of the year 9999.
+const LATEST = 253402300799000;
+const dateOf = (at) => new Date(Math.min(at, LATEST));
+
 function moment(at) {
-  const date = new Date(at);
+  const date = dateOf(at);
   const isToday = date.toDateString() === new Date().toDateString();
   return isToday ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
 }

@@ -104,7 +104,7 @@ function facts(delivery) {
       ...fact("Endpoint", delivery.host),
       ...fact("Response", delivery.status ?? "none"),
       ...(failure ? fact("Failure notice", failure) : []),
-      ...fact("Accepted", `${whole.format(delivery.accepted_at)} (${age(delivery.accepted_at).replace(" ", "\u00a0")}\u00a0ago)`),
+      ...fact("Accepted", `${whole.format(dateOf(delivery.accepted_at))} (${age(delivery.accepted_at).replace(" ", "\u00a0")}\u00a0ago)`),
       ...fact("Payload", size(delivery.size)),
       ...fact("Delivery id", el("code", {}, delivery.id)),
       ...fact("Request id", el("code", {}, delivery.request_id))),

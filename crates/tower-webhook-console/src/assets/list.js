@@ -54,7 +54,7 @@ function row(delivery) {
     cell("status", el("span", { class: "unit" }, "response "), el("span", { class: "number" }, delivery.status ?? delivery.failure ?? "–")),
     cell("attempts", el("span", { class: "number" }, String(delivery.attempts)),
       el("span", { class: "unit" }, delivery.attempts === 1 ? " attempt" : " attempts"), el("span", { class: "aside" }, last)),
-    cell("time", el("time", { class: "number", datetime: new Date(delivery.accepted_at).toISOString() }, moment(delivery.accepted_at))),
+    cell("time", el("time", { class: "number", datetime: dateOf(delivery.accepted_at).toISOString() }, moment(delivery.accepted_at))),
     cell("age", el("span", { class: "number age", "data-at": delivery.accepted_at }, age(delivery.accepted_at))));
 }
 

@@ -35,6 +35,41 @@ async fn no_script_runs_but_the_page_s_own_whatever_the_url_says() {
     assert!(complaints.iter().all(is_refused), "{complaints:#?}");
 }
 
+/// Nobody has checked what is in a file.
+#[tokio::test]
+async fn times_that_nobody_can_write_are_shown() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    let id = scene.deliver(BAD, "done").await;
+    let page = serve(&scene).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(1)).await;
+    browser
+        .run(
+            "const real = Response.prototype.json;
+            Response.prototype.json = async function () {
+                const text = JSON.stringify(await real.call(this));
+                return JSON.parse(text.replaceAll(/\"(accepted_at|at|next_at)\":\\d+/g, '\"$1\":18446744073709552000'));
+            };",
+        )
+        .await;
+    scene.deliver(BAD, "done").await;
+    browser.wait_for(&rows(2)).await;
+    let time = "document.querySelector('#rows time').getAttribute('datetime')";
+    assert_eq!(browser.eval(time).await, "9999-12-31T23:59:59.000Z");
+    browser
+        .run(&format!(
+            "document.querySelector('[data-id=\"{id}\"] a').click()"
+        ))
+        .await;
+    browser
+        .wait_for("document.querySelector('#detail-facts')?.textContent.includes('9999')")
+        .await;
+    browser.assert_no_complaints().await;
+}
+
 fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
