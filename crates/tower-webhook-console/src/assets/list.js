@@ -107,9 +107,9 @@ async function refresh(isWish) {
 function drawPace() {
   const waits = !isPaused && isRead();
   $("pace").classList.toggle("live", !isPaused && !waits);
-  const text = isPaused ? "Paused" : waits ? "Held while you read" : hasEvents ? "Live" : "Every 5 seconds";
-  if ($("pace").textContent !== text) $("pace").textContent = text;
-  $("pause").textContent = isPaused ? "Resume" : "Pause";
+  const text = isPaused ? "Paused" : waits ? "Held while you read" : isLive() ? "Live" : "Every 5 seconds";
+  write($("pace"), text);
+  write($("pause"), isPaused ? "Resume" : "Pause");
 }
 
 function move(step) {

@@ -106,9 +106,9 @@ let due = LOOKS;
 let isLooking = false;
 let rest = 0;
 async function look() {
-  if (document.hidden || isLooking || --rest > 0 || !due) return;
-  rest = hasEvents ? 2 : 5;
-  if (hasEvents) due -= 1;
+  if (document.hidden || isLooking || --rest > 0 || (isLive() && !due)) return;
+  rest = isLive() ? 2 : 5;
+  due = Math.max(0, due - 1);
   isLooking = true;
   try {
     if (!isPaused) await refresh(false);
@@ -118,12 +118,40 @@ async function look() {
     isLooking = false;
   }
 }
-if (hasEvents) new EventSource(`${base}api/events`).addEventListener("message", () => { due = LOOKS; });
+
+// A browser opens six connections to a host over HTTP/1.1, for all of its tabs: what nobody sees holds none of
+// them. A stream that was refused has ended for good, and another one is asked for.
+let stream = null;
+function connect() {
+  if (document.hidden) {
+    stream?.close();
+    stream = null;
+  }
+  if (document.hidden || !hasEvents || (stream && stream.readyState !== EventSource.CLOSED)) return;
+  stream = new EventSource(`${base}api/events`);
+  stream.addEventListener("message", () => { due = LOOKS; });
+  stream.addEventListener("open", drawPace);
+}
+
+// A stream ends twice a minute, and the next one is open within a second.
+let openAt = -Infinity;
+function isLive() {
+  if (stream?.readyState === EventSource.OPEN) openAt = performance.now();
+  return performance.now() - openAt < 3000;
+}
+
+document.addEventListener("visibilitychange", () => {
+  connect();
+  [rest, due] = [0, LOOKS];
+  look();
+});
+setInterval(connect, 5000);
 setInterval(look, 1000);
 // The plot moves on by itself, and times of retries come.
 setInterval(() => { due ||= 1; }, 15000);
 
 // Where there is little room the list comes first. Whoever has set a filter sees it.
 if (matchMedia("(max-width: 760px)").matches && !FILTERS.some((name) => readUrl().get(name))) $("filter-box").open = false;
+connect();
 follow();
 readSummary().catch(problem);

@@ -13,9 +13,11 @@ mod following;
 mod hostile;
 mod keyboard;
 mod looks;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
+use axum::Router;
 use browser::Browser;
 use support::Scene;
 use tokio::net::TcpListener;
@@ -24,9 +26,13 @@ const HOSTILE: &str =
     "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
 
 async fn serve(scene: &Scene) -> String {
+    serve_app(scene.app.clone()).await
+}
+
+/// What stands before the page may answer in its place.
+async fn serve_app(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = scene.app.clone();
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("http://{address}/some/webhooks")
 }
