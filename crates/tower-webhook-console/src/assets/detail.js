@@ -93,8 +93,9 @@ function detailActions(delivery) {
   return acts.length ? el("div", { class: "acts" }, ...acts) : null;
 }
 
-// The delivery in the dialog, if there is one.
+// The delivery in the dialog, if there is one, and whether it is looked at again.
 let shown = null;
+let isFollowed = false;
 
 function facts(delivery) {
   const failure = delivery.failure && `${delivery.failure}: ${delivery.failure_text}`;
@@ -126,17 +127,36 @@ function drawDetail(delivery) {
   if (hadFocus) $("detail-title").focus();
 }
 
+function clearDetail() {
+  $("detail-body").replaceChildren();
+  $("detail-problem").hidden = true;
+  shown = null;
+  isFollowed = false;
+}
+
+// A look that fails leaves what is shown, and is made again. What is refused is refused the next time, too.
+function drawFailure(id, { status, message }) {
+  const isFinal = status < 500;
+  if (isFinal || shown?.id !== id) clearDetail();
+  $("detail-problem").hidden = false;
+  write($("detail-problem"), status === 404 ? "This delivery is not kept any more." : message);
+  isFollowed = !isFinal;
+}
+
 async function openDetail(id) {
+  // Whoever looks at another one meanwhile is told nothing of this one.
+  const isMeant = () => readUrl().get("delivery") === id;
   try {
     const delivery = await ask("delivery", { id });
-    if (readUrl().get("delivery") === id) drawDetail(delivery);
+    if (!isMeant()) return;
+    drawDetail(delivery);
+    $("detail-problem").hidden = true;
+    isFollowed = ["waiting", "running"].includes(delivery.state);
   } catch (error) {
-    const text = error.status === 404 ? "This delivery is not kept any more." : error.message;
-    $("detail-body").replaceChildren(el("p", { class: "notice" }, text));
-    shown = null;
+    if (!isMeant()) return;
+    drawFailure(id, error);
   }
-  if (!$("detail").open && readUrl().get("delivery") === id) {
-    $("detail").showModal();
-    $("detail-title").focus();
-  }
+  if ($("detail").open) return;
+  $("detail").showModal();
+  $("detail-title").focus();
 }

@@ -73,8 +73,7 @@ $("close").addEventListener("click", () => $("detail").close());
 $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
 $("detail").addEventListener("close", () => {
   const id = readUrl().get("delivery");
-  $("detail-body").replaceChildren();
-  shown = null;
+  clearDetail();
   if (id) change({ delivery: null });
   document.querySelector(`#rows tr[data-id="${CSS.escape(id ?? "")}"] a`)?.focus();
 });
@@ -112,7 +111,7 @@ async function look() {
   isLooking = true;
   try {
     if (!isPaused) await refresh(false);
-    if ($("detail").open && ["waiting", "running"].includes(shown?.state)) await openDetail(shown.id);
+    if ($("detail").open && isFollowed) await openDetail(readUrl().get("delivery"));
     await readSummary().catch(problem);
   } finally {
     isLooking = false;

@@ -8,6 +8,7 @@
 mod axe;
 #[path = "../../../../tests/support/browser.rs"]
 mod browser;
+mod detail;
 mod features;
 mod following;
 mod hostile;
