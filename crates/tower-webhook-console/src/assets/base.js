@@ -3,8 +3,9 @@ const $ = (id) => document.getElementById(id);
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const token = meta("console-token");
 const hasEvents = meta("console-events") === "yes";
-// The page is the only document, so its own path is the base, with or without a slash at its end.
-const base = location.pathname.replace(/\/*$/, "/");
+// The page is the only document, so its own path is the base, with or without a slash at its end. A name and a
+// password in its address are left out: with them nothing can be fetched.
+const base = location.origin + location.pathname.replace(/\/*$/, "/");
 
 function el(name, props = {}, ...children) {
   const element = document.createElement(name);

@@ -70,6 +70,28 @@ async fn times_that_nobody_can_write_are_shown() {
     browser.assert_no_complaints().await;
 }
 
+/// As somebody opens it whose name and password are in the link.
+#[tokio::test]
+async fn a_password_in_the_address_is_in_the_way_of_nothing() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(BAD, "done").await;
+    let page = serve(&scene).await;
+    browser
+        .go(&page.replace("http://", "http://me:a-token-of-some-length@"))
+        .await;
+    browser.wait_for(&rows(1)).await;
+    browser
+        .run("document.querySelector('#rows a').click()")
+        .await;
+    browser
+        .wait_for("document.querySelector('#detail-facts')")
+        .await;
+    browser.assert_no_complaints().await;
+}
+
 fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
