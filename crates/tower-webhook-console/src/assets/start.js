@@ -149,8 +149,11 @@ setInterval(look, 1000);
 // The plot moves on by itself, and times of retries come.
 setInterval(() => { due ||= 1; }, 15000);
 
-// Where there is little room the list comes first. Whoever has set a filter sees it.
-if (matchMedia("(max-width: 760px)").matches && !FILTERS.some((name) => readUrl().get(name))) $("filter-box").open = false;
+// Where there is little room the list comes first. Whoever has set a filter sees it. Elsewhere nothing is there
+// that would open the filters.
+const narrow = matchMedia("(max-width: 760px)");
+if (narrow.matches && !FILTERS.some((name) => readUrl().get(name))) $("filter-box").open = false;
+narrow.addEventListener("change", () => { if (!narrow.matches) $("filter-box").open = true; });
 connect();
 follow();
 readSummary().catch(problem);

@@ -67,6 +67,24 @@ async fn it_fits_every_width_in_both_schemes_and_can_be_read() {
     browser.assert_no_complaints().await;
 }
 
+/// A phone that is turned.
+#[tokio::test]
+async fn filters_are_there_where_there_is_room() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    scene.deliver(GOOD, "done").await;
+    let page = serve(&scene).await;
+    browser.resize(390, 844).await;
+    browser.go(&page).await;
+    browser.wait_for(&rows(1)).await;
+    let shown = "document.querySelector('[name=host]').checkVisibility()";
+    assert_eq!(browser.eval(shown).await, false);
+    browser.resize(844, 390).await;
+    browser.wait_for(shown).await;
+}
+
 /// Controls that a screen reader would call nothing.
 const NAMELESS: &str =
     "[...document.querySelectorAll('button:not([hidden]), a, input, select')].filter((one) =>
