@@ -40,11 +40,25 @@ function hexDump(hex) {
   return lines.join("\n");
 }
 
+// How much indentation adds to a JSON text: where it is nested deeply, far more than there is of it.
+const INDENTED = 512 * 1024;
+function indentation(text) {
+  let [depth, sum] = [0, 0];
+  for (const [token] of text.matchAll(/"(?:\\.|[^"\\])*"|[[\]{},]/g)) {
+    if (token === "[" || token === "{") depth += 1;
+    else if (token === "]" || token === "}") depth -= 1;
+    else if (token !== ",") continue;
+    sum += 2 * depth + 1;
+  }
+  return sum;
+}
+
 function preview(payload) {
   const views = {};
   if (payload.text !== null) {
     try {
-      views.JSON = JSON.stringify(JSON.parse(payload.text), null, 2);
+      const value = JSON.parse(payload.text);
+      if (indentation(payload.text) <= INDENTED) views.JSON = JSON.stringify(value, null, 2);
     } catch { /* It is not JSON, or only its beginning. */ }
     views.Text = payload.text;
   }

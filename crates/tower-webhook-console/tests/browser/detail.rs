@@ -100,3 +100,26 @@ async fn a_late_failure_is_of_the_delivery_that_was_asked_for() {
     assert_eq!(browser.eval(&shown).await, true);
     browser.assert_no_complaints().await;
 }
+
+/// Indentation alone would be half a gigabyte.
+#[tokio::test]
+async fn a_payload_that_is_nested_deeply_is_text() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let scene = Scene::in_memory();
+    let nested: &'static str =
+        Box::leak(format!("{}{}", "[".repeat(3_000), "]".repeat(3_000)).into());
+    let id = scene.deliver(BAD, nested).await;
+    let page = serve(&scene).await;
+    browser.go(&format!("{page}?delivery={id}")).await;
+    let show = "#detail-body > div:last-child button";
+    browser
+        .wait_for(&format!("document.querySelector('{show}')"))
+        .await;
+    click(&browser, show).await;
+    let tabs = "[...document.querySelectorAll('#detail .tabs button')].map((one) => one.textContent).join()";
+    browser.wait_for(tabs).await;
+    assert_eq!(browser.eval(tabs).await, "Text,Hex");
+    browser.assert_no_complaints().await;
+}
