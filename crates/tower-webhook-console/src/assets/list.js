@@ -58,14 +58,28 @@ function row(delivery) {
     cell("age", el("span", { class: "number age", "data-at": delivery.accepted_at }, age(delivery.accepted_at))));
 }
 
+// Leaves the rows alone where they are as they were: only boxes may be picked no more.
+let drawnRows = null;
+function drawRows(deliveries) {
+  const url = readUrl();
+  url.delete("delivery");
+  const text = JSON.stringify([deliveries, String(url)]);
+  if (text === drawnRows) {
+    for (const box of document.querySelectorAll("#rows input")) box.checked = picked.has(box.closest("tr").dataset.id);
+    return;
+  }
+  drawnRows = text;
+  const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
+  $("rows").replaceChildren(...deliveries.map(row));
+  if (focused) document.querySelector(`#rows tr[data-id="${focused}"] a`)?.focus();
+}
+
 function drawList({ deliveries, next }) {
   isWanted = false;
   const ids = new Set(deliveries.map((delivery) => delivery.id));
   for (const id of picked.keys()) if (!ids.has(id)) picked.delete(id);
   for (const delivery of deliveries) if (picked.has(delivery.id)) picked.set(delivery.id, delivery);
-  const focused = document.activeElement?.closest("#rows tr")?.dataset.id;
-  $("rows").replaceChildren(...deliveries.map(row));
-  if (focused) document.querySelector(`#rows tr[data-id="${focused}"] a`)?.focus();
+  drawRows(deliveries);
   $("table").hidden = !deliveries.length;
   $("empty").hidden = deliveries.length > 0;
   $("older").hidden = !next;

@@ -45,7 +45,11 @@ function figure(term, text, key) {
   return el("div", {}, el("dt", { class: `key key-${key}` }, term), el("dd", {}, text));
 }
 
+let drawnHour = null;
 function drawHour(hour) {
+  const text = JSON.stringify(hour);
+  if (text === drawnHour) return;
+  drawnHour = text;
   $("hour").hidden = !hour;
   document.querySelector(".overview").classList.toggle("alone", !hour);
   if (!hour) return;
@@ -64,24 +68,33 @@ function drawHour(hour) {
   $("plot").replaceChildren(bars(hour.minutes, most), lines(hour.minutes, longest), scale);
 }
 
+function stateButton(name) {
+  const choose = () => change({ state: readUrl().get("state") === name ? null : name });
+  const button = el("button", { type: "button", class: `of-${name}`, onclick: choose }, name, el("span", { class: "count" }));
+  $("states").append(el("li", {}, button));
+  return button;
+}
+
 function drawStates(states) {
-  const filter = readUrl().get("state");
-  $("states").replaceChildren(...states.map((count) => {
-    const name = count.state;
-    const choose = () => change({ state: filter === name ? null : name });
-    const button = el("button", { type: "button", class: `of-${name}`, "aria-pressed": String(filter === name), onclick: choose },
-      name, el("span", { class: "count" }, counted(count)));
-    return el("li", {}, button);
-  }));
+  for (const count of states) {
+    const button = $("states").querySelector(`.of-${count.state}`) ?? stateButton(count.state);
+    write(button.querySelector(".count"), counted(count));
+  }
+  drawChosenState();
+}
+
+function drawChosenState() {
+  for (const button of document.querySelectorAll("#states button")) {
+    const isChosen = String(button.className === `of-${readUrl().get("state")}`);
+    if (button.getAttribute("aria-pressed") !== isChosen) button.setAttribute("aria-pressed", isChosen);
+  }
 }
 
 async function readSummary() {
-  const focused = document.activeElement?.closest("#states button")?.className;
   const summary = await ask("summary", {});
   drawHour(summary.hour);
   if (summary.states) drawStates(summary.states);
   const { accepted, delivered, dead, failed, refused } = summary.since_start;
-  $("since").textContent = `Since this process began: ${many.format(accepted)} accepted, ${many.format(delivered)} delivered, `
-    + `${many.format(dead)} dead, ${many.format(failed)} failed, ${many.format(refused)} refused.`;
-  if (focused) $("states").querySelector(`.${focused}`)?.focus();
+  write($("since"), `Since this process began: ${many.format(accepted)} accepted, ${many.format(delivered)} delivered, `
+    + `${many.format(dead)} dead, ${many.format(failed)} failed, ${many.format(refused)} refused.`);
 }

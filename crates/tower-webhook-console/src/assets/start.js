@@ -26,9 +26,7 @@ function follow() {
   fillForm();
   picked.clear();
   $("done").hidden = true;
-  for (const button of document.querySelectorAll("#states button")) {
-    button.setAttribute("aria-pressed", String(button.className === `of-${readUrl().get("state")}`));
-  }
+  drawChosenState();
   const id = readUrl().get("delivery");
   if (id) openDetail(id);
   else if ($("detail").open) $("detail").close();
@@ -93,8 +91,7 @@ for (const name of ["State", "Endpoint", "Response", "Attempts", "Accepted", "Ag
 
 setInterval(() => {
   for (const one of document.querySelectorAll(".age")) {
-    const text = age(Number(one.dataset.at));
-    if (one.textContent !== text) one.textContent = text;
+    write(one, age(Number(one.dataset.at)));
   }
   drawPace();
 }, 1000);

@@ -14,6 +14,7 @@ mod following;
 mod hostile;
 mod keyboard;
 mod looks;
+mod reader;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
