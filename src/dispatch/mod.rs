@@ -239,6 +239,29 @@ impl Dispatcher {
         self.shared.core.admission.taken()
     }
 
+    /// Whether a durable outbox is known to take nothing: for as long as a response may
+    /// [wait](DispatcherBuilder::with_accept_timeout) it took no delivery, and has taken none since.
+    ///
+    /// Only a delivery finds out that it is back. A readiness check that keeps calls away while this is so has
+    /// to let some through again after a while. An outbox in memory, or a sink, is never away.
+    ///
+    /// ```
+    /// use tower_webhook::Dispatcher;
+    ///
+    /// fn health(dispatcher: &Dispatcher) -> &'static str {
+    ///     match dispatcher.is_outbox_away() {
+    ///         true => "webhooks are in memory alone",
+    ///         false => "ok",
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(health(&Dispatcher::new()), "ok");
+    /// ```
+    #[must_use]
+    pub fn is_outbox_away(&self) -> bool {
+        self.shared.core.away.is_away()
+    }
+
     /// The public keys of those that [sign](DispatcherBuilder::with_signing_key) every delivery, in the order
     /// of their signatures.
     #[cfg(feature = "ed25519")]

@@ -166,6 +166,32 @@ async fn an_outbox_that_cannot_be_written_is_not_ready() {
     assert!(worker.exit().await.success());
 }
 
+/// As on a full disk: what changes nothing can still be written.
+#[tokio::test]
+async fn an_outbox_that_takes_no_delivery_is_not_ready() {
+    let folder = Folder::new();
+    let outbox = outbox(&folder);
+    let args = [PRIVATE, "--admin", "127.0.0.1:0", "--outbox", &outbox];
+    let mut world = World::of(echo(), &args).await;
+    let admin = world.admin.unwrap();
+    folder.sql(
+        "CREATE TRIGGER full BEFORE INSERT ON delivery BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    for (is_full, expected) in [
+        (true, StatusCode::SERVICE_UNAVAILABLE),
+        (false, StatusCode::OK),
+    ] {
+        if !is_full {
+            folder.sql("DROP TRIGGER full");
+        }
+        let call = world.call(Method::POST, "/run").body("done").send();
+        assert_eq!(call.await.unwrap().status(), StatusCode::OK);
+        world.webhook().await;
+        let ready = get(&world, admin, "/readyz").await;
+        assert_eq!(ready.status(), expected);
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_others_reach_needs_a_token_that_cannot_be_guessed() {
     let folder = tempfile::tempdir().unwrap();
