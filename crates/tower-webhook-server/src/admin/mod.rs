@@ -11,7 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
+    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::net::TcpListener;
@@ -145,7 +145,8 @@ impl Pages {
         self,
         request: Request<Incoming>,
     ) -> Result<Response<impl Body<Data = Bytes, Error = BoxError>>, Infallible> {
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_head = request.method() == Method::HEAD;
+        let is_read = is_head || request.method() == Method::GET;
         let is_ready = match request.uri().path() {
             "/healthz" => Some(true),
             "/readyz" => Some(self.ready.is_so().await),
@@ -177,6 +178,10 @@ impl Pages {
                 "without a token, the host must be an address or localhost\n",
             ),
         };
+        let own = match is_head {
+            true => without_body(own),
+            false => own,
+        };
         Ok(own.map(Either::Right))
     }
 }
@@ -186,6 +191,15 @@ fn only_read() -> Response<Full<Bytes>> {
     let methods = HeaderValue::from_static("GET, HEAD");
     answer.headers_mut().insert(ALLOW, methods);
     answer
+}
+
+/// As a `HEAD` gets it. Over HTTP/2 nobody else takes the body away.
+fn without_body(answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(len) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, len.into());
+    }
+    Response::from_parts(head, Full::default())
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

@@ -2,7 +2,10 @@
 
 use std::{fs, net::SocketAddr};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -67,6 +70,19 @@ async fn the_page_shows_what_was_delivered_and_health_is_told() {
         .await
         .unwrap();
     assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
+
+    // A `HEAD` gets no body, over HTTP/2 neither, and the length that a `GET` would have.
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    for path in ["/healthz", "/readyz"] {
+        let head = Request::head(format!("http://{admin}{path}"));
+        let head = client.request(head.body(Empty::new()).unwrap());
+        let (head, body) = within(head).await.unwrap().into_parts();
+        assert_eq!(head.headers["content-length"], "3");
+        let body = within(body.collect()).await.unwrap().to_bytes();
+        assert_eq!(body, "", "{path}");
+    }
 
     // A name of somebody else's that leads here.
     let rebound = world
