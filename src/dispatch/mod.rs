@@ -262,6 +262,19 @@ impl Dispatcher {
         self.shared.core.away.is_away()
     }
 
+    /// Whether the outbox can [list](crate::outbox::Limits::can_list) what it keeps. Where it cannot,
+    /// [`deliveries`](Self::deliveries), [`redeliver`](Self::redeliver) and the like are errors.
+    ///
+    /// ```
+    /// use tower_webhook::Dispatcher;
+    ///
+    /// assert!(Dispatcher::new().can_list());
+    /// ```
+    #[must_use]
+    pub fn can_list(&self) -> bool {
+        self.shared.core.can_list()
+    }
+
     /// The public keys of those that [sign](DispatcherBuilder::with_signing_key) every delivery, in the order
     /// of their signatures.
     #[cfg(feature = "ed25519")]

@@ -25,6 +25,8 @@ pub(crate) enum Refused {
     Forbidden(&'static str),
     /// 404.
     NotFound,
+    /// 501: the outbox never can.
+    NotListed,
     /// 503: the outbox could not do it. Its words are for the log.
     Outbox(BoxError),
     /// 500: the system has no random numbers.
@@ -37,9 +39,13 @@ impl Refused {
             Self::Bad(error) => (StatusCode::BAD_REQUEST, error),
             Self::Forbidden(error) => (StatusCode::FORBIDDEN, error),
             Self::NotFound => (StatusCode::NOT_FOUND, "there is no such thing here"),
+            Self::NotListed => (
+                StatusCode::NOT_IMPLEMENTED,
+                "what is in this outbox cannot be looked at",
+            ),
             Self::Outbox(error) => {
                 tracing::error!(%error, "the outbox cannot answer the console");
-                let text = "the outbox cannot do this now, or not at all: the log says more";
+                let text = "the outbox cannot do this now: the log says more";
                 (StatusCode::SERVICE_UNAVAILABLE, text)
             }
             Self::NoRandom => (

@@ -105,7 +105,7 @@ impl Console {
         let token = self.token.as_ref();
         let token = token.ok_or(Refused::Forbidden("this console is read-only"))?;
         actions::check(token, &head.headers, &head.uri)?;
-        let done = actions::act(&self.dispatcher, action, &query_of(head)).await?;
+        let done = actions::act(self.listed()?, action, &query_of(head)).await?;
         Ok(answer::json(&done))
     }
 
@@ -119,14 +119,22 @@ impl Console {
                 let events = events.ok_or(Refused::NotFound)?;
                 return Ok(answer::changes(events.stream()));
             }
-            "api/deliveries" => api::list(dispatcher, &query).await,
-            "api/delivery" => api::one(dispatcher, &query, events).await,
-            "api/payload" => api::payload(dispatcher, &query).await,
-            "api/count" => actions::count(dispatcher, &query).await,
-            "api/summary" => Ok(self.summary.of(dispatcher, events).await),
-            _ => Err(Refused::NotFound),
+            "api/summary" => self.summary.of(dispatcher, events).await,
+            "api/deliveries" => api::list(self.listed()?, &query).await?,
+            "api/delivery" => api::one(self.listed()?, &query, events).await?,
+            "api/payload" => api::payload(self.listed()?, &query).await?,
+            "api/count" => actions::count(self.listed()?, &query).await?,
+            _ => return Err(Refused::NotFound),
         };
-        value.map(|value| answer::json(&value))
+        Ok(answer::json(&value))
+    }
+
+    /// The dispatcher where what its outbox keeps can be looked at.
+    fn listed(&self) -> Result<&Dispatcher, Refused> {
+        let can_list = self.dispatcher.can_list();
+        can_list
+            .then_some(&self.dispatcher)
+            .ok_or(Refused::NotListed)
     }
 
     fn page(&self) -> Result<Answer, Refused> {

@@ -42,8 +42,12 @@ impl Summary {
         events: Option<&ConsoleEvents>,
     ) -> Value {
         let counts = dispatcher.counts();
+        let states = match dispatcher.can_list() {
+            true => self.states(dispatcher).await,
+            false => None,
+        };
         json!({
-            "states": self.states(dispatcher).await,
+            "states": states,
             "since_start": {
                 "accepted": counts.accepted,
                 "delivered": counts.delivered,
@@ -125,11 +129,14 @@ mod tests {
     struct Unlisted {
         asked: Arc<AtomicUsize>,
         hangs: bool,
+        can_list: bool,
     }
 
     impl Outbox for Unlisted {
         fn limits(&self) -> Limits {
-            Limits::new(Durability::Memory)
+            let mut limits = Limits::new(Durability::Memory);
+            limits.can_list = self.can_list;
+            limits
         }
 
         fn sealing(&self) -> Sealing {
@@ -171,6 +178,7 @@ mod tests {
         let outbox = Unlisted {
             asked: Arc::clone(&asked),
             hangs,
+            can_list: true,
         };
         let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
         let (summary, began) = (Summary::default(), Instant::now());
@@ -194,5 +202,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_counted_is_tried_again_in_a_while() {
         assert_eq!(asked(false, AGAIN_IN * 7 / 2).await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_never_be_counted_is_not_tried() {
+        let outbox = Unlisted {
+            asked: Arc::default(),
+            hangs: true,
+            can_list: false,
+        };
+        let asked = Arc::clone(&outbox.asked);
+        let dispatcher = Dispatcher::builder().with_outbox(outbox).build();
+        let summary = Summary::default().of(&dispatcher, None).await;
+        assert_eq!(summary["states"], Value::Null);
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::{
     BINARY,
     nats_server::Server,
-    process::Process,
+    process::{Process, within},
     scene::{Folder, Receiver, until_in_file},
     sqlite::{Proxy, outbox, upstream},
     worker::Worker,
@@ -74,6 +74,34 @@ async fn proxies_accept_and_workers_deliver_over_a_rolling_restart() {
             .collect::<HashSet<_>>(),
         ids
     );
+}
+
+/// However often somebody looks.
+#[tokio::test]
+async fn the_page_says_that_nothing_can_be_looked_at_and_the_log_does_not() {
+    let Some(stream) = Stream::start() else {
+        return;
+    };
+    let (address, key) = (stream.server.address(), stream.key_file());
+    let args = ["worker", "--outbox", &address, "--admin", "127.0.0.1:0"];
+    let more = ["--outbox-key-file", &key, "--outbox-replicas", "1"];
+    let mut worker = Process::start(BINARY, &[&args[..], &more].concat(), &[]);
+    let admin = worker.stdout.line_with("admin on http://").await;
+    let admin = admin.rsplit('/').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, status) in [
+        ("api/deliveries", 501),
+        ("api/count?action=redeliver", 501),
+        ("api/summary", 200),
+        ("readyz", 200),
+    ] {
+        let asked = client.get(format!("http://{admin}/{path}")).send();
+        assert_eq!(within(asked).await.unwrap().status(), status, "{path}");
+    }
+    worker.signal("TERM");
+    assert!(worker.exit().await.success());
+    let log = worker.stderr.rest().await;
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 /// A server need not take messages as large as the default.
