@@ -14,7 +14,7 @@ function callOf(id) {
     el("div", { class: "bar" }, state, el("code", {}, id), link),
     el("h3", {}, "Response"), response,
     el("h3", {}, "Webhook"), line, curl);
-  const call = { id, element, state, link, response, curl, line, next, attempts: new Map(), due: null };
+  const call = { id, element, state, link, response, curl, line, next, attempts: new Map(), due: null, hasEnded: false };
   calls.set(id, call);
   $("list").prepend(element);
   $("empty").hidden = true;
@@ -26,9 +26,19 @@ function callOf(id) {
   return call;
 }
 
+const TONES = { delivered: "delivered", dead: "dead", failed: "failed", "given up": "failed" };
+
 function setState(call, name) {
   call.state.textContent = name;
-  call.state.className = `state of-${["delivered", "dead", "failed"].includes(name) ? name : "waiting"}`;
+  call.state.className = `state of-${TONES[name] ?? "waiting"}`;
+}
+
+// What comes again after its end is redelivered: its attempts count anew, and follow upon those before.
+function goOn(call) {
+  if (!call.hasEnded) return;
+  call.hasEnded = false;
+  call.attempts.clear();
+  setState(call, "waiting");
 }
 
 function showResponse(call, { status, took, body, curl }) {
@@ -93,12 +103,14 @@ function read(entry) {
     call.link.hidden = false;
     call.link.onclick = () => $("console").scrollIntoView({ block: "nearest" });
   }
+  if (["received", "attempted"].includes(entry.kind)) goOn(call);
   if (entry.kind === "received") received(call, entry);
   if (entry.kind === "attempted") attempted(call, entry);
   if (entry.kind === "queued" && !call.attempts.size) setState(call, "waiting");
   if (entry.kind === "ended") {
     call.due = null;
     call.next.hidden = true;
+    call.hasEnded = true;
     setState(call, entry.state);
     if (entry.why) call.line.after(el("p", { class: "aside" }, entry.why));
     say(`The webhook is ${entry.state}.`);

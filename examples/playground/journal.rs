@@ -129,6 +129,7 @@ fn entry(event: &Event) -> Option<Value> {
         EventKind::Failed(reason) => {
             json!({ "kind": "ended", "state": "failed", "why": reason.to_string() })
         }
+        EventKind::Abandoned => json!({ "kind": "ended", "state": "given up" }),
         _ => return None,
     };
     entry["call"] = json!(event.request_id()?.as_str());

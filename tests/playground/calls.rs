@@ -1,6 +1,6 @@
 //! What is shown of a call.
 
-use crate::{open, send, shows};
+use crate::{browser::Browser, open, send, shows};
 
 const STATE: &str = "document.querySelector('.call .state')?.textContent";
 const ATTEMPTS: &str = "document.querySelectorAll('.call .line li:not(.next)').length";
@@ -115,6 +115,50 @@ async fn each_failure_of_the_receiver_is_shown_as_what_it_is() {
         .wait_for(&shows("The call had no secret, so there is no signature."))
         .await;
     browser.wait_for(&shows("delivered")).await;
+    browser.assert_no_complaints().await;
+}
+
+/// In the console: all that it can be done to, once there is some.
+async fn act(browser: &Browser, action: &str) {
+    let done = browser
+        .eval(&format!(
+            "(async () => {{
+                const token = frames[0].document.querySelector('meta[name=\"console-token\"]').content;
+                const options = {{ method: 'POST', headers: {{ 'x-console-token': token }} }};
+                for (;;) {{
+                    const answer = await fetch('console/api/{action}?all=1', options);
+                    const {{ number }} = await answer.json();
+                    if (number) return number;
+                }}
+            }})()"
+        ))
+        .await;
+    assert_eq!(done, 1);
+}
+
+#[tokio::test]
+async fn what_the_console_does_to_a_call_is_shown() {
+    let Some((_playground, _, browser)) = open().await else {
+        return;
+    };
+    browser
+        .wait_for("frames[0].document.querySelector('meta[name=\"console-token\"]')")
+        .await;
+    send(&browser, &[("does", "secret")]).await;
+    browser.wait_for(&format!("{STATE} === 'dead'")).await;
+    act(&browser, "redeliver").await;
+    browser.wait_for(&format!("{ATTEMPTS} === 2")).await;
+    browser.wait_for(&format!("{STATE} === 'dead'")).await;
+    let outcomes =
+        "[...document.querySelectorAll('.call .outcome')].map((one) => one.textContent).join()";
+    assert_eq!(browser.eval(outcomes).await, "401,401");
+
+    send(&browser, &[("does", "status"), ("attempts", "9")]).await;
+    browser.wait_for(&shows("Next attempt")).await;
+    act(&browser, "cancel").await;
+    browser.wait_for(&format!("{STATE} === 'given up'")).await;
+    let next = "document.querySelector('.call .next:not([hidden])')";
+    assert!(browser.eval(next).await.is_null());
     browser.assert_no_complaints().await;
 }
 
