@@ -49,6 +49,7 @@ async function confirmAction(action, { deliveries, filter }) {
     return problem(error);
   }
   problem(null);
+  questions += 1;
   $("done").hidden = true;
   const { verb } = WORDS[action];
   const isOne = meant.count.number === 1;
@@ -71,7 +72,12 @@ async function confirmAction(action, { deliveries, filter }) {
   $("confirm-no").focus();
 }
 
+// Questions so far. Whoever closes one, or comes to the next one, is told beside the list what has come of it.
+let questions = 0;
+
 async function act(action, { params, count }) {
+  const mine = questions;
+  const isOpen = () => $("confirm").open && mine === questions;
   $("confirm-yes").disabled = true;
   try {
     const headers = { "x-console-token": token };
@@ -80,28 +86,31 @@ async function act(action, { params, count }) {
     problem(null);
     if (shown) openDetail(shown.id);
     refresh(true);
-    if (number < count.number) drawRest(action, number, count.number);
-    else drawDone(`${plural(number, "delivery is", "deliveries are")} ${WORDS[action].done}.`);
+    if (number < count.number) drawRest(action, number, count.number, isOpen());
+    else drawDone(`${plural(number, "delivery is", "deliveries are")} ${WORDS[action].done}.`, isOpen());
   } catch (error) {
+    if (!isOpen()) return problem(error);
     warn(error.message);
     $("confirm-yes").disabled = false;
   }
 }
 
-function drawDone(text) {
-  $("confirm").close();
+function drawDone(text, isOpen) {
+  if (isOpen) $("confirm").close();
   $("done").hidden = false;
   $("done").textContent = text;
   say(text);
 }
 
 // The question gives way to what has come of it.
-function drawRest(action, number, all) {
+function drawRest(action, number, all, isOpen) {
   const { done, left } = WORDS[action];
   const why = all === 1 ? left[0] : number ? left[2] : left[1];
+  const text = `${many.format(number)} of ${plural(all, "delivery is", "deliveries are")} ${done}. ${why}`;
+  if (!isOpen) return drawDone(text, isOpen);
   $("confirm-title").textContent = number ? "Not all were done" : "Nothing was done";
   $("confirm-text").hidden = true;
-  warn(`${many.format(number)} of ${plural(all, "delivery is", "deliveries are")} ${done}. ${why}`);
+  warn(text);
   $("confirm-yes").hidden = true;
   $("confirm-no").textContent = "Close";
   $("confirm-no").focus();

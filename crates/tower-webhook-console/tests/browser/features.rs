@@ -223,6 +223,29 @@ async fn what_cannot_be_redelivered_is_told() {
             "{told}?.startsWith('0 of 1 delivery is on the way again')"
         ))
         .await;
+    // Whoever does not wait for the answer is told all the same.
+    browser.go(&format!("{page}?state=delivered")).await;
+    browser.wait_for(&rows(3)).await;
+    browser
+        .run(
+            "const real = fetch;
+            window.fetch = async (...what) => {
+                if (String(what[0]).includes('api/redeliver')) await new Promise((resolve) => { window.goOn = resolve; });
+                return real(...what);
+            };",
+        )
+        .await;
+    click(&browser, "#redeliver").await;
+    browser
+        .wait_for("document.querySelector('#confirm').open")
+        .await;
+    click(&browser, "#confirm-yes").await;
+    browser.wait_for("window.goOn").await;
+    click(&browser, "#confirm-no").await;
+    browser.run("goOn()").await;
+    browser
+        .wait_for("document.querySelector('#done:not([hidden])')?.textContent.startsWith('0 of 3 deliveries')")
+        .await;
     browser.assert_no_complaints().await;
 }
 
