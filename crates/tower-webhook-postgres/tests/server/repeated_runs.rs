@@ -17,7 +17,7 @@ use crate::{
 const HOLD: &str = "SELECT pg_advisory_lock(4321)";
 const LET_GO: &str = "SELECT pg_advisory_unlock(4321)";
 
-/// A commit of a new row waits for a lock, however long that takes.
+/// A commit of a new row waits for a lock, however long that takes, and is not cancelled.
 async fn open(place: &Place, timeout: Duration) -> PostgresOutbox {
     let builder = place.builder().with_timeout(timeout);
     let outbox = builder.with_lease(PATIENCE).open().await.unwrap();
@@ -27,7 +27,15 @@ async fn open(place: &Place, timeout: Duration) -> PostgresOutbox {
              'BEGIN PERFORM set_config(''statement_timeout'', ''0'', true); RETURN NEW; END';
          CREATE TRIGGER no_timeout BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION no_timeout();
          CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-             'BEGIN PERFORM pg_advisory_xact_lock_shared(4321); RETURN NULL; END';
+             'BEGIN
+                  LOOP
+                      BEGIN
+                          PERFORM pg_advisory_xact_lock_shared(4321);
+                          RETURN NULL;
+                      EXCEPTION WHEN query_canceled THEN NULL;
+                      END;
+                  END LOOP;
+              END';
          CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON delivery DEFERRABLE INITIALLY DEFERRED
              FOR EACH ROW EXECUTE FUNCTION wait()",
     )
