@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::timeout;
@@ -47,8 +47,8 @@ impl FarOutbox {
 
     /// Whether it has the delivery now. One that it had already, it leaves as it is: whoever does not
     /// know whether it was taken asks again.
-    pub(super) async fn take(&self, delivery: &Delivery) -> bool {
-        let taken = match timeout(PATIENCE, self.insert(delivery)).await {
+    pub(super) async fn take(&self, delivery: &Delivery, accepted_at: Option<SystemTime>) -> bool {
+        let taken = match timeout(PATIENCE, self.insert(delivery, accepted_at)).await {
             Ok(taken) => taken,
             Err(_elapsed) => Err("it took too long".into()),
         };
@@ -72,8 +72,13 @@ impl FarOutbox {
         }
     }
 
-    async fn insert(&self, delivery: &Delivery) -> Result<(), BoxError> {
-        let new = self.store.to_new(delivery, false)?;
+    async fn insert(
+        &self,
+        delivery: &Delivery,
+        accepted_at: Option<SystemTime>,
+    ) -> Result<(), BoxError> {
+        let mut new = self.store.to_new(delivery, false)?;
+        new.stored.accepted_at = accepted_at.unwrap_or(new.stored.accepted_at);
         let asked = Arc::clone(&self.store.outbox).insert(vec![new]);
         asked.await.map(drop)
     }

@@ -2,7 +2,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
     task::Waker,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use foldhash::fast::RandomState;
@@ -190,6 +190,11 @@ impl Hub {
         };
         self.under_way.insert(self.last_permit, under_way);
         Some(started)
+    }
+
+    /// When what is attempted with this permit was accepted; `None` for just now.
+    pub(super) fn accepted_at(&self, permit: u64) -> Option<SystemTime> {
+        self.under_way.get(&permit)?.job.accepted_at
     }
 
     /// An attempt has ended. `None` when its permit was taken away: somebody else attempts it.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ pub(super) struct Job {
     pub(super) attempt: u32,
     pub(super) lease: Lease,
     pub(super) which: Which,
+    /// `None` for just now.
+    pub(super) accepted_at: Option<SystemTime>,
     /// Since when it has been put off instead of attempted.
     pub(super) put_off_since: Option<Instant>,
     /// Since when it waits here to be attempted.
@@ -103,6 +105,7 @@ impl Job {
             attempt: 1,
             lease,
             which,
+            accepted_at: None,
             put_off_since: None,
             #[cfg(feature = "metrics")]
             due_since: None,
@@ -112,6 +115,7 @@ impl Job {
     pub(super) fn fetched(leased: &LeasedDelivery, delivery: Delivery, which: Which) -> Self {
         Self {
             attempt: leased.attempt.max(1),
+            accepted_at: Some(leased.stored.accepted_at),
             ..Self::new(delivery, leased.lease, which)
         }
     }

@@ -130,3 +130,24 @@ async fn what_was_not_forwarded_is_the_same_attempt() {
     let attempts: Vec<_> = due.deliveries.iter().map(|leased| leased.attempt).collect();
     assert_eq!(attempts, [1]);
 }
+
+/// However long the far outbox was away.
+#[tokio::test(start_paused = true)]
+async fn what_is_forwarded_later_was_accepted_when_it_was() {
+    let (near, far) = (Counting::new(), Counting::new());
+    let builder = Dispatcher::builder().with_outbox(near.clone());
+    let (_world, builder) = World::new(builder.without_attempts());
+    let accepting = builder.build();
+    call(&accepting, "example.com", "a").await;
+    let (all, page) = (DeliveryFilter::new(), Page::first(9));
+    let accepted = near.inner.list(all.clone(), page).await.unwrap().remove(0);
+    accepting.shutdown(PATIENCE).await;
+    let builder = Dispatcher::builder().with_outbox(near);
+    let (mut world, builder) = World::new(builder.with_forwarding(far.clone()));
+    let forwarding = builder.build();
+    forwarding.start();
+    assert_eq!(world.end().await, EventKind::HandedOver);
+    let forwarded = far.inner.list(all, page).await.unwrap().remove(0);
+    assert_eq!(forwarded.id, accepted.id);
+    assert_eq!(forwarded.accepted_at, accepted.accepted_at);
+}

@@ -56,7 +56,8 @@ impl Permit<'_> {
 
     async fn is_taken(&self, far: &FarOutbox) -> bool {
         let began = Instant::now();
-        let is_taken = far.take(&self.delivery).await;
+        let accepted_at = self.worker.core.hub().accepted_at(self.number);
+        let is_taken = far.take(&self.delivery, accepted_at).await;
         if let Some(metrics) = self.worker.core.events.metrics() {
             metrics.asked_outbox(OutboxCall::Forward, began.elapsed(), is_taken);
         }
