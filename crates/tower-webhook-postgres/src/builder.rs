@@ -141,7 +141,8 @@ impl PostgresOutboxBuilder {
     /// dispatcher retries. Administrative reads have at least 30 seconds.
     ///
     /// It is also the server's `statement_timeout`, so that abandoned statements end. A call that timed out is
-    /// cancelled, for which a connection is opened, and its own connection is closed. Very large payloads over a slow network need a longer timeout.
+    /// cancelled, for which a connection is opened, and its own connection is closed. Very large payloads over a
+    /// slow network need a longer timeout.
     pub fn with_timeout(mut self, time: Duration) -> Self {
         self.timeout = time.clamp(Duration::from_millis(10), DAY);
         self
