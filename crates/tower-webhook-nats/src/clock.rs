@@ -5,9 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::jetstream::message::StreamMessage;
-use bytes::Bytes;
-use tower_webhook::DeliveryId;
+use async_nats::{
+    datetime::{DateTime, parse_rfc3339},
+    jetstream::message::StreamMessage,
+};
+use serde_json::Value;
 
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine, message::to_ms,
@@ -36,35 +38,31 @@ impl ServerClock {
 }
 
 impl Engine {
-    /// A message has the time in it at which the server has taken it, and no other answer has one. It is as
-    /// the next attempt of a delivery that nobody has.
+    /// What the server says of a stream has the time in it. Nothing is written: there may be no room.
     pub(crate) async fn look_at_the_clock(&self) -> Result<(), JetStreamOutboxError> {
-        let (name, id) = (&self.settings.name, DeliveryId::fresh());
+        let subject = format!("STREAM.INFO.{}", self.settings.name.attempts_stream());
         let before = to_ms(SystemTime::now());
-        let published = self
-            .publish(name.attempts_subject(id), None, Bytes::new())
-            .await?;
-        let sequence = self.acknowledged(published).await?;
+        let asked = self.context.request(subject, &());
+        let answer: Value = match asked.await {
+            Ok(answer) => answer,
+            Err(error) => return Err(JetStreamOutboxError::new(Kind::TimedOut).with_source(error)),
+        };
         let after = to_ms(SystemTime::now());
-        let stream = self
-            .context
-            .get_stream_no_info(name.attempts_stream())
-            .await;
-        let stream =
-            stream.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))?;
-        let message = stream.get_raw_message(sequence).await;
-        let message =
-            message.map_err(|error| JetStreamOutboxError::new(Kind::Refused).with_source(error))?;
-        self.clock.set(before, after, taken_at(&message));
-        self.forget_attempt(id).await;
+        let said = answer["ts"].as_str();
+        let said = said.and_then(|text| parse_rfc3339(text).ok());
+        let said = said.ok_or(Kind::Refused)?;
+        self.clock.set(before, after, ms_of(said));
         Ok(())
     }
 }
 
 /// When the server has taken it, in milliseconds since 1970.
 pub(crate) fn taken_at(message: &StreamMessage) -> u64 {
-    let ms = message.time.unix_timestamp_nanos() / 1_000_000;
-    u64::try_from(ms).unwrap_or(0)
+    ms_of(message.time)
+}
+
+fn ms_of(time: DateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
 #[cfg(test)]
