@@ -10,7 +10,10 @@ use std::time::Duration;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use tower_webhook::DeliveryId;
 
-use crate::{JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, clock, engine::Engine};
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, clock, engine::Engine,
+    send::publish_error,
+};
 
 /// The next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +65,9 @@ impl Engine {
             .await;
         let stream = stream.map_err(|error| failed(Kind::Other).with_source(error))?;
         // Not by a direct get: a replica that lags would tell an earlier number.
-        match stream
-            .get_last_raw_message_by_subject(&name.attempts_subject(id))
-            .await
-        {
+        let subject = name.attempts_subject(id);
+        let message = stream.get_last_raw_message_by_subject(&subject);
+        match self.in_time(self.settings.timeout, message).await? {
             Ok(message) => {
                 let next = NextAttempt::decode(&message.payload, clock::taken_at(&message));
                 Ok(next.unwrap_or(NextAttempt::FIRST))
@@ -90,8 +92,12 @@ impl Engine {
     ) -> Result<(), JetStreamOutboxError> {
         let subject = self.settings.name.attempts_subject(id);
         let next = encode(attempt, delay).into();
-        let published = self.publish(subject, None, next).await?;
-        self.acknowledged(published).await.map(drop)
+        let noted = async {
+            let published = self.publish(subject, None, next).await?;
+            published.await.map_err(publish_error)
+        };
+        self.in_time(self.settings.timeout, noted).await??;
+        Ok(())
     }
 
     /// Its delivery has ended. What is missed is gone after a month.
@@ -102,8 +108,9 @@ impl Engine {
             .get_stream_no_info(name.attempts_stream())
             .await;
         let Ok(stream) = stream else { return };
-        let purged = stream.purge().filter(name.attempts_subject(id)).await;
-        if let Err(error) = purged {
+        let purged = stream.purge().filter(name.attempts_subject(id));
+        let purged = self.in_time(self.settings.timeout, purged.into_future());
+        if let Ok(Err(error)) = purged.await {
             tracing::debug!(%error, "the number of an attempt stays for a while");
         }
     }

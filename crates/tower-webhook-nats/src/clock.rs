@@ -43,7 +43,7 @@ impl Engine {
         let subject = format!("STREAM.INFO.{}", self.settings.name.attempts_stream());
         let before = to_ms(SystemTime::now());
         let asked = self.context.request(subject, &());
-        let answer: Value = match asked.await {
+        let answer: Value = match self.in_time(self.settings.timeout, asked).await? {
             Ok(answer) => answer,
             Err(error) => return Err(JetStreamOutboxError::new(Kind::TimedOut).with_source(error)),
         };

@@ -41,6 +41,9 @@ pub(crate) struct ConnectSettings {
 const PING: Duration = Duration::from_secs(5);
 /// The longest pause between two tries to connect.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// The most messages that wait to be sent. What the server is not known to have when the connection is lost
+/// is sent with the next one, where it lies here.
+const UNSENT: usize = 32;
 /// The most publications that wait for their acknowledgement.
 const UNACKNOWLEDGED: usize = 16 << 10;
 
@@ -51,9 +54,8 @@ const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
 pub(crate) async fn connect(settings: ConnectSettings) -> Result<Engine, JetStreamOutboxError> {
     let client = open(&settings).await?;
     check_server(&client, &settings.engine)?;
-    let Settings { timeout, .. } = settings.engine;
     let context = ContextBuilder::new()
-        .timeout(timeout)
+        .timeout(settings.engine.timeout)
         .ack_timeout(UNACKNOWLEDGED_FOR)
         .max_ack_inflight(UNACKNOWLEDGED)
         .backpressure_on_inflight(true)
@@ -88,6 +90,7 @@ async fn open(settings: &ConnectSettings) -> Result<Client, JetStreamOutboxError
         .connection_timeout(limit)
         .request_timeout(Some(limit))
         .ping_interval(PING)
+        .client_capacity(UNSENT)
         .reconnect_delay_callback(|tries| {
             let tries = u32::try_from(tries).unwrap_or(u32::MAX);
             Duration::from_millis(50)

@@ -7,8 +7,10 @@ use async_nats::{
 use tower_webhook::event::Outcome;
 
 use crate::{
-    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, message::MESSAGE_ID, names::Name,
-    send::publish_error,
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
+    message::MESSAGE_ID,
+    names::Name,
+    send::{check_connection, publish_error},
 };
 
 const STATUS: &str = "Webhook-Outcome-Status";
@@ -29,6 +31,7 @@ pub(crate) async fn bury(
     sequence: u64,
     death: Option<Death>,
 ) -> Result<bool, JetStreamOutboxError> {
+    check_connection(&context.client())?;
     let stream = context.get_stream_no_info(name.stream()).await;
     let stream =
         stream.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))?;

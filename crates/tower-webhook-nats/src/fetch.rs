@@ -147,9 +147,10 @@ impl Engine {
     }
 
     async fn hand_back(&self, parked: Vec<(Subject, Duration)>) {
-        for (reply, delay) in parked {
-            self.hint(reply, AckKind::Nak(Some(delay))).await;
-        }
+        let back = parked
+            .into_iter()
+            .map(|(reply, delay)| self.hint(reply, AckKind::Nak(Some(delay))));
+        join_all(back).await;
     }
 
     /// As its next attempt; `None` where that is not due yet.

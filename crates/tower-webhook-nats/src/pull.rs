@@ -7,10 +7,13 @@ use async_nats::{
     jetstream::{AckKind, Message, consumer::pull::BatchConfig},
 };
 use futures_util::StreamExt;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tower_webhook::outbox::StoredDelivery;
 
-use crate::{JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine, message};
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine, message,
+    send::check_connection,
+};
 
 /// A message that was pulled. Its lease runs.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ impl Engine {
         wait: Option<Duration>,
         until: Instant,
     ) -> Result<PulledBatch, JetStreamOutboxError> {
+        check_connection(&self.client)?;
         let at = Instant::now();
         let until = tokio::time::Instant::from_std(until);
         let mut answers = timeout_at(until, self.ask(at_most, wait))
@@ -152,11 +156,16 @@ impl Engine {
             self.context.clone(),
             self.settings.name.clone(),
         );
+        let time = 2 * self.settings.timeout;
         tokio::spawn(async move {
-            let buried = crate::dead::bury(&context, &name, sequence, None).await;
-            match buried {
-                Ok(_) => drop(client.publish(reply, AckKind::Ack.into()).await),
-                Err(error) => tracing::warn!(%error, "it could not be buried, and comes again"),
+            let buried = async {
+                crate::dead::bury(&context, &name, sequence, None).await?;
+                let sent = client.publish(reply, AckKind::Ack.into()).await;
+                sent.map_err(|error| JetStreamOutboxError::new(Kind::Other).with_source(error))
+            };
+            let buried = timeout(time, buried).await;
+            if let Err(error) = buried.unwrap_or_else(|_| Err(Kind::TimedOut.into())) {
+                tracing::warn!(%error, "it could not be buried, and comes again");
             }
         });
     }

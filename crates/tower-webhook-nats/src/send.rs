@@ -1,9 +1,10 @@
 //! What is sent to the server, and how its answers are awaited.
 
-use std::error::Error;
+use std::{error::Error, future::Future, time::Duration};
 
 use async_nats::{
-    HeaderMap, Request, RequestErrorKind, Subject,
+    Client, HeaderMap, Request, RequestErrorKind, Subject,
+    connection::State,
     jetstream::{
         self, AckKind, ErrorCode,
         context::{PublishAckFuture, PublishError, PublishErrorKind},
@@ -16,7 +17,18 @@ use tokio::time::timeout;
 use crate::{JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Engine};
 
 impl Engine {
-    /// Publishes without waiting for the acknowledgement.
+    /// What is sent and answered in this time.
+    pub(crate) async fn in_time<T>(
+        &self,
+        time: Duration,
+        answered: impl Future<Output = T>,
+    ) -> Result<T, JetStreamOutboxError> {
+        check_connection(&self.client)?;
+        let answered = timeout(time, answered).await;
+        answered.map_err(|_| Kind::TimedOut.into())
+    }
+
+    /// Publishes without waiting for the acknowledgement. How long that may take is the caller's to say.
     pub(crate) async fn publish(
         &self,
         subject: String,
@@ -27,23 +39,9 @@ impl Engine {
         if let Some(headers) = headers {
             message = message.headers(headers);
         }
-        let published = self.context.send_publish(subject, message);
-        match timeout(self.settings.timeout, published).await {
-            Ok(published) => published.map_err(publish_error),
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
-    }
-
-    /// Waits until the streams' servers have it. Its number in the stream.
-    pub(crate) async fn acknowledged(
-        &self,
-        published: PublishAckFuture,
-    ) -> Result<u64, JetStreamOutboxError> {
-        match timeout(self.settings.timeout, published.into_future()).await {
-            Ok(Ok(taken)) => Ok(taken.sequence),
-            Ok(Err(error)) => Err(publish_error(error)),
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
+        check_connection(&self.client)?;
+        let published = self.context.send_publish(subject, message).await;
+        published.map_err(publish_error)
     }
 
     /// Acknowledges a message in one way or another, and waits until the server has heard it: what
@@ -53,28 +51,41 @@ impl Engine {
         reply: &Subject,
         kind: AckKind,
     ) -> Result<(), JetStreamOutboxError> {
-        let request = Request::new().payload(kind.into());
+        let request = Request::new().payload(kind.into()).timeout(None);
         let sent = self.client.send_request(reply.clone(), request);
-        match timeout(2 * self.settings.timeout, sent).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let kind = match error.kind() {
-                    RequestErrorKind::TimedOut => Kind::TimedOut,
-                    // The consumer is gone, and with it every lease.
-                    RequestErrorKind::NoResponders => Kind::Refused,
-                    _ => Kind::Other,
-                };
-                Err(JetStreamOutboxError::new(kind).with_source(error))
-            }
-            Err(_) => Err(Kind::TimedOut.into()),
-        }
+        let Err(error) = self.in_time(2 * self.settings.timeout, sent).await? else {
+            return Ok(());
+        };
+        let kind = match error.kind() {
+            RequestErrorKind::TimedOut => Kind::TimedOut,
+            // The consumer is gone, and with it every lease.
+            RequestErrorKind::NoResponders => Kind::Refused,
+            _ => Kind::Other,
+        };
+        Err(JetStreamOutboxError::new(kind).with_source(error))
     }
 
     /// The same for what nobody waits for: what is not heard is delivered again after a lease.
     pub(crate) async fn hint(&self, reply: Subject, kind: AckKind) {
-        if let Err(error) = self.client.publish(reply, kind.into()).await {
-            tracing::debug!(%error, "a message that is handed back comes after its lease");
-        }
+        let sent = self.client.publish(reply, kind.into());
+        let failure = match self.in_time(self.settings.timeout, sent).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::debug!(
+            failure,
+            "a message that is handed back comes after its lease"
+        );
+    }
+}
+
+/// Without a connection nothing is sent: the client would keep it for the next one, when nobody waits for
+/// the answer any more, and what it says may no longer be so.
+pub(crate) fn check_connection(client: &Client) -> Result<(), JetStreamOutboxError> {
+    match client.connection_state() {
+        State::Connected => Ok(()),
+        _ => Err(Kind::TimedOut.into()),
     }
 }
 

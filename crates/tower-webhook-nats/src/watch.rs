@@ -43,7 +43,9 @@ impl Engine {
             return;
         }
         watch.looked = Instant::now();
-        let Ok(info) = self.consumer().get_info().await else {
+        let consumer = self.consumer();
+        let asked = self.in_time(self.settings.timeout, consumer.get_info());
+        let Ok(Ok(info)) = asked.await else {
             return;
         };
         let was_suspicious = std::mem::replace(&mut watch.is_suspicious, info.num_pending > 0);
@@ -62,9 +64,12 @@ impl Engine {
 
     /// Looks for the consumer, and creates what is missing.
     async fn rebuild(&self) {
-        match streams::set_up(&self.context, &self.settings).await {
-            Ok(consumer) => self.replace_consumer(consumer),
-            Err(error) => tracing::warn!(%error, "the JetStream outbox cannot be pulled from"),
+        let set_up = streams::set_up(&self.context, &self.settings);
+        match self.in_time(4 * self.settings.timeout, set_up).await {
+            Ok(Ok(consumer)) => self.replace_consumer(consumer),
+            Ok(Err(error)) | Err(error) => {
+                tracing::warn!(%error, "the JetStream outbox cannot be pulled from")
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod full;
 mod hanging;
 mod kill;
+mod outage;
 mod scene;
 mod set_up;
 mod traps;
