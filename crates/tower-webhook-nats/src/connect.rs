@@ -47,7 +47,7 @@ const UNSENT: usize = 32;
 /// The most publications that wait for their acknowledgement.
 const UNACKNOWLEDGED: usize = 16 << 10;
 
-/// The longest that one of them takes room; whoever waits for it has limits of its own.
+/// The longest that one of them takes room. Whoever waits for it has a limit of its own, for all of a batch.
 const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
 
 /// Connects, and looks at the server and the streams.
@@ -55,7 +55,7 @@ pub(crate) async fn connect(settings: ConnectSettings) -> Result<Engine, JetStre
     let client = open(&settings).await?;
     check_server(&client, &settings.engine)?;
     let context = ContextBuilder::new()
-        .timeout(settings.engine.timeout)
+        .timeout(UNACKNOWLEDGED_FOR)
         .ack_timeout(UNACKNOWLEDGED_FOR)
         .max_ack_inflight(UNACKNOWLEDGED)
         .backpressure_on_inflight(true)

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::sleep;
 use tower_webhook::outbox::{NewDelivery, Outbox};
 
 use crate::{
-    scene::{jetstream, messages, stored, until},
+    scene::{jetstream, messages, put, stored, until},
     support::{builder, fresh_name, server::Server},
 };
 
@@ -34,4 +35,21 @@ async fn what_fails_during_an_outage_is_not_sent_after_it() {
     let context = jetstream(&server.address()).await;
     let kept = messages(&context, &name).await;
     assert!(kept <= 2, "{kept} messages of 1 that was taken");
+}
+
+/// A batch has longer than one delivery.
+#[tokio::test]
+async fn a_large_batch_is_taken_by_a_server_that_answers_late() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let timeout = Duration::from_secs(2);
+    let outbox = builder(&server.address(), &fresh_name()).with_timeout(timeout);
+    let outbox = outbox.connect().await.unwrap();
+    server.signal("STOP");
+    let (put, ()) = tokio::join!(put(&outbox, 6_000, "a.example"), async {
+        sleep(timeout * 3 / 2).await;
+        server.signal("CONT");
+    });
+    assert_eq!(put.len(), 6_000);
 }

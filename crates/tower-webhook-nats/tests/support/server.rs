@@ -82,6 +82,14 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// By its name.
+    #[allow(dead_code)]
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// At the same port, with the same store.
     #[allow(dead_code)]
     pub(crate) fn restart(&mut self) {
