@@ -72,13 +72,13 @@ impl Engine {
             Verdict::Delivered | Verdict::Failed(_) | Verdict::Forgotten => {
                 self.end(lease, &held).await?;
             }
-            Verdict::Released => self.answer(&held.reply, AckKind::Nak(None)).await?,
-            Verdict::PutOff(delay) => self.answer(&held.reply, again_in(delay)).await?,
+            Verdict::Released => self.hand_back_leased(&held, AckKind::Nak(None)).await,
+            Verdict::PutOff(delay) => self.hand_back_leased(&held, again_in(delay)).await,
             Verdict::AgainIn(delay) => {
                 // In this order: what is handed back without its number is the same attempt again.
                 let noted = self.note_attempt(lease.delivery, held.attempt, delay).await;
                 unless_full(noted)?;
-                self.answer(&held.reply, again_in(delay)).await?;
+                self.hand_back_leased(&held, again_in(delay)).await;
             }
             Verdict::Dead(outcome) => {
                 let death = Death {
@@ -101,7 +101,7 @@ impl Engine {
                     }
                     None => {
                         let later = AckKind::Nak(Some(AGAIN_IN));
-                        self.answer(&held.reply, later).await?;
+                        self.hand_back_leased(&held, later).await;
                         false
                     }
                 };
@@ -113,6 +113,14 @@ impl Engine {
         }
         self.leases.settled(lease);
         Ok(SettleOutcome::Done)
+    }
+
+    /// Once, whatever the answer: the server may have heard it, and somebody else may have the message by now,
+    /// whose lease it would end if it came again. What was not heard comes after the lease.
+    async fn hand_back_leased(&self, held: &Held, kind: AckKind) {
+        if let Err(error) = self.answer(&held.reply, kind).await {
+            tracing::debug!(%error, "a message that is handed back may come after its lease only");
+        }
     }
 
     async fn end(self: &Arc<Self>, lease: Lease, held: &Held) -> Result<(), JetStreamOutboxError> {
