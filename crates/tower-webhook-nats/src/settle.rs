@@ -20,7 +20,7 @@ use crate::{
 /// What comes earlier than it is due is handed back once more: the server need not know longer delays.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// When a delivery is attempted again that is to be a dead letter, and there is no room for that.
+/// When a delivery is attempted again, at the earliest, where there is no room to write how its attempt ended.
 const AGAIN_IN: Duration = Duration::from_secs(60);
 
 /// A server that has no room takes what frees some: as long as deliveries end, there will be room again. `None`
@@ -77,7 +77,10 @@ impl Engine {
             Verdict::AgainIn(delay) => {
                 // In this order: what is handed back without its number is the same attempt again.
                 let noted = self.note_attempt(lease.delivery, held.attempt, delay).await;
-                unless_full(noted)?;
+                let delay = match unless_full(noted)? {
+                    Some(()) => delay,
+                    None => delay.max(AGAIN_IN),
+                };
                 self.hand_back_leased(&held, again_in(delay)).await;
             }
             Verdict::Dead(outcome) => {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::{consumer::PullConsumer, stream::DiscardPolicy};
+use async_nats::jetstream::consumer::PullConsumer;
 use tower_webhook::{
     DeliveryId, Payload,
     endpoint::Host,
@@ -151,39 +151,6 @@ async fn what_was_purged_is_no_dead_letter_and_holds_nothing_up() {
         .await;
     assert_eq!(settled.unwrap(), [SettleOutcome::LeaseLost]);
     assert_eq!(messages(&context, &format!("{name}-dead")).await, 0);
-}
-
-/// Otherwise these settlements would be tried again for ever, in the place of deliveries that make room.
-#[tokio::test]
-async fn what_there_is_no_room_to_write_is_attempted_once_more() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let name = fresh_name();
-    let outbox = open(&server.address(), &name, LEASE).await;
-    let [again, dead] = [
-        put_leased(&outbox, "a.example").await,
-        put_leased(&outbox, "a.example").await,
-    ];
-    let context = jetstream(&server.address()).await;
-    for stream in ["attempts", "dead"] {
-        let stream = context.get_stream(format!("{name}-{stream}")).await;
-        let mut config = stream.unwrap().cached_info().config.clone();
-        (config.max_bytes, config.discard) = (1, DiscardPolicy::New);
-        context.update_stream(config).await.unwrap();
-    }
-    let failed = Outcome::Failed(AttemptError::Client);
-    let batch = vec![
-        Settlement::new(again, Verdict::AgainIn(Duration::ZERO), None),
-        Settlement::new(dead, Verdict::Dead(failed), None),
-    ];
-    let settled = outbox.settle(batch).await.unwrap();
-    // The other one is not given up: nobody is told that it is.
-    assert_eq!(settled, [SettleOutcome::Done, SettleOutcome::LeaseLost]);
-    let found = fetch(&outbox, 1).await;
-    assert_eq!(found[0].lease.delivery, again.delivery);
-    assert_eq!(found[0].attempt, 1);
-    assert_eq!(messages(&context, &name).await, 2);
 }
 
 #[tokio::test]
