@@ -112,19 +112,19 @@ impl Engine {
         for pulled in lay_here {
             findings.add(pulled, pulling);
         }
-        let mut looks = 0;
+        let is_pause = !pulling.takers.pause(Instant::now()).is_zero();
+        let (mut looks, mut is_all, mut has_chosen) = (0, false, true);
         while let left @ 1.. = findings.left()
+            && !is_all
             && looks < LOOKS
-            && let now = Instant::now()
-            && now < until
+            && Instant::now() < until
+            && (has_chosen || !is_pause)
         {
-            if findings.has_unwanted && !pulling.takers.pause(now).is_zero() {
-                break;
-            }
-            let number = match findings.has_unwanted {
+            let number = match findings.has_unwanted && !is_pause {
                 true => left.max(LOOK),
                 false => left,
             };
+            let before = findings.chosen.len();
             let mut batch = self.pull(number, None, until).await?;
             let is_empty = batch.is_all && batch.messages.is_empty();
             if is_empty && looks == 0 && self.has_inserted_within(2 * HEARD) {
@@ -136,14 +136,13 @@ impl Engine {
                     findings.add(pulled, pulling);
                 }
             }
-            if findings.has_parked_of_taker {
-                pulling.takers.begin_pause(Instant::now());
-            }
-            if batch.is_all {
-                return Ok(true);
-            }
+            has_chosen = findings.chosen.len() > before;
+            is_all = batch.is_all;
         }
-        Ok(false)
+        if findings.has_parked_of_taker && !is_pause {
+            pulling.takers.begin_pause(Instant::now());
+        }
+        Ok(is_all)
     }
 
     async fn hand_back(&self, parked: Vec<(Subject, Duration)>) {
@@ -208,8 +207,9 @@ impl Findings {
             self.has_unwanted = true;
             if let Some(pulled) = pulling.waiting.push(pulled) {
                 let (host, now) = (&pulled.stored.host, Instant::now());
-                self.has_parked_of_taker |= pulling.takers.is_one(host, now);
-                let delay = pulling.parked.park(&pulled.stored, now);
+                let is_taker = pulling.takers.is_one(host, now);
+                self.has_parked_of_taker |= is_taker;
+                let delay = pulling.parked.park(&pulled.stored, is_taker, now);
                 self.parked.push((pulled.reply, delay));
             }
         } else if left == 0 {

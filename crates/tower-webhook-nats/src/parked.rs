@@ -23,10 +23,19 @@ pub(crate) struct Parked {
 }
 
 impl Parked {
-    /// After what time it is to come again.
-    pub(crate) fn park(&mut self, stored: &StoredDelivery, now: Instant) -> Duration {
+    /// After what time it is to come again. A host that takes many has all of it to itself: those that take
+    /// nothing, however many they are, would keep its messages away for minutes.
+    pub(crate) fn park(
+        &mut self,
+        stored: &StoredDelivery,
+        is_taker: bool,
+        now: Instant,
+    ) -> Duration {
         let last = self.last_of.remove(&stored.host).unwrap_or(now);
-        let hosts = u32::try_from(1 + self.last_of.len()).unwrap_or(u32::MAX);
+        let hosts = match is_taker {
+            true => 1,
+            false => u32::try_from(1 + self.last_of.len()).unwrap_or(u32::MAX),
+        };
         let looks = 1 + u64::try_from(stored.payload.len() / BYTES).unwrap_or(u64::MAX);
         let after = last + Duration::from_secs(looks) * hosts / A_SECOND;
         let at = after.clamp(now + SHORTEST, now + LONGEST);
@@ -69,40 +78,54 @@ mod tests {
     fn they_come_again_one_after_the_other() {
         let (mut parked, now) = (Parked::default(), Instant::now());
         let one = stored("a.example", 4);
-        let delays: Vec<_> = (0..5_000).map(|_| parked.park(&one, now)).collect();
+        let delays: Vec<_> = (0..5_000).map(|_| parked.park(&one, false, now)).collect();
         assert_eq!(delays[0], SHORTEST);
         assert!(delays.windows(2).all(|two| two[0] < two[1]));
         assert_eq!(delays[4_999], SHORTEST + SECOND * 4_999 / 1_000);
         assert_eq!(parked.next(now), Some(SHORTEST));
         // Half of them have come, and go to the end.
         let later = now + SECOND * 5 / 2;
-        let again = parked.park(&one, later);
+        let again = parked.park(&one, false, later);
         assert_eq!(again, SHORTEST + SECOND * 5_000 / 1_000 - SECOND * 5 / 2);
         assert_eq!(parked.next(now + 6 * SECOND), None);
-        assert_eq!(parked.park(&one, now + 6 * SECOND), SHORTEST);
+        assert_eq!(parked.park(&one, false, now + 6 * SECOND), SHORTEST);
     }
 
     #[test]
     fn a_host_has_to_wait_for_none_of_another_one() {
         let (mut parked, now) = (Parked::default(), Instant::now());
         for _ in 0..1_000_000 {
-            parked.park(&stored("dead.example", 4), now);
+            parked.park(&stored("dead.example", 4), false, now);
         }
         let few: Vec<_> = (0..100)
-            .map(|_| parked.park(&stored("busy.example", 4), now))
+            .map(|_| parked.park(&stored("busy.example", 4), false, now))
             .collect();
         assert_eq!(few[99], SHORTEST + SECOND * 99 * 2 / 1_000);
+    }
+
+    #[test]
+    fn a_host_that_takes_many_comes_as_if_it_were_alone() {
+        let (mut parked, now) = (Parked::default(), Instant::now());
+        for number in 0..1_000 {
+            parked.park(&stored(&format!("dead{number}.example"), 4), false, now);
+        }
+        let taker = stored("quick.example", 4);
+        let delays: Vec<_> = (0..1_000).map(|_| parked.park(&taker, true, now)).collect();
+        assert_eq!(delays[999], SHORTEST + SECOND * 999 / 1_000);
     }
 
     #[test]
     fn large_ones_come_more_rarely() {
         let (mut parked, now) = (Parked::default(), Instant::now());
         let large = stored("a.example", 1 << 20);
-        parked.park(&large, now);
-        assert_eq!(parked.park(&large, now) - SHORTEST, SECOND * 65 / 1_000);
+        parked.park(&large, false, now);
+        assert_eq!(
+            parked.park(&large, false, now) - SHORTEST,
+            SECOND * 65 / 1_000
+        );
         for _ in 0..100_000 {
-            parked.park(&large, now);
+            parked.park(&large, false, now);
         }
-        assert_eq!(parked.park(&large, now), LONGEST);
+        assert_eq!(parked.park(&large, false, now), LONGEST);
     }
 }

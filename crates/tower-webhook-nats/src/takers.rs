@@ -11,7 +11,8 @@ use tower_webhook::endpoint::Host;
 /// In one call. A host that does not answer never gets so many.
 pub(crate) const MANY: usize = 32;
 const LATELY: Duration = Duration::from_secs(1);
-/// After some of theirs were handed back, nothing is looked for behind them for so long.
+/// After some of theirs were handed back, no more is pulled for so long than is wanted, and nothing behind
+/// what is not.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]

@@ -8,6 +8,7 @@ mod clocks;
 mod cluster;
 mod full;
 mod hanging;
+mod hosts;
 mod kill;
 mod outage;
 mod scene;
