@@ -11,7 +11,7 @@
 //! Its client responds immediately, so HTTP is not measured. The last figures are those of a healthy host while
 //! `TOWER_WEBHOOK_BENCH_WAITING` deliveries wait for a dead one: how long the first takes that comes after all
 //! of these, and the rate beside the one without. Last, `TOWER_WEBHOOK_BENCH_BACKLOG` deliveries wait for one
-//! host that answers: how fast they come.
+//! host that answers: how fast they come, alone and behind 20 for a dead host.
 //!
 //! `TOWER_WEBHOOK_BENCH_MS` is the time of one round, and `TOWER_WEBHOOK_BENCH_ROUNDS` their number. With
 //! `TOWER_WEBHOOK_BENCH_SERVERS=1` there is one server, which keeps each message once. It syncs the removal of each
@@ -53,6 +53,8 @@ use support::{builder, cluster::Cluster, fresh_name, server::Server};
 
 const LEASE: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Fewer than are attempted at once in all.
+const FEW: u64 = 20;
 
 /// One server, or three that keep everything three times.
 enum Servers {
@@ -110,7 +112,7 @@ async fn main() {
     let time = Duration::from_millis(setting("TOWER_WEBHOOK_BENCH_MS", 2_000));
     let waiting = setting("TOWER_WEBHOOK_BENCH_WAITING", 10_000);
     let backlog = setting("TOWER_WEBHOOK_BENCH_BACKLOG", 20_000);
-    let mut figures: [Vec<f64>; 10] = Default::default();
+    let mut figures: [Vec<f64>; 11] = Default::default();
     for _ in 0..setting("TOWER_WEBHOOK_BENCH_ROUNDS", 5) {
         figures[0].push(published(&server, HeaderMap::new(), time).await);
         figures[9].push(published(&server, headers(), time).await);
@@ -125,7 +127,8 @@ async fn main() {
         figures[4].push(alone.rates.delivered);
         figures[5].push(beside.first.as_secs_f64());
         figures[6].push(beside.rates.delivered / alone.rates.delivered);
-        figures[7].push(drained(&server, backlog).await);
+        figures[7].push(drained(&server, backlog, 0).await);
+        figures[10].push(drained(&server, backlog, FEW).await);
     }
     let [
         published,
@@ -138,6 +141,7 @@ async fn main() {
         drained,
         accepted_alone,
         same,
+        drained_behind,
     ] = figures.map(median);
     println!("figure bare_published_per_s {published:.0}");
     println!("figure bare_published_with_headers_per_s {same:.0}");
@@ -167,12 +171,16 @@ async fn main() {
     println!("figure delivered_beside_those_ratio {beside:.2}");
     println!("figure backlog_of_one_host {backlog}");
     println!("figure backlog_of_one_host_drained_per_s {drained:.0}");
+    println!("figure backlog_behind_a_few_dead_drained_per_s {drained_behind:.0}");
 }
 
-/// All that waits is for one host, which answers: what it gets in a second until nothing is left.
-async fn drained(server: &Servers, backlog: u64) -> f64 {
+/// Almost all that waits is for one host, which answers: what it gets in a second until nothing is left.
+async fn drained(server: &Servers, backlog: u64, dead: u64) -> f64 {
     let name = fresh_name();
     let number = Arc::new(AtomicU64::new(0));
+    if dead > 0 {
+        leave(dispatcher(server, &name, &number).await, dead, DEAD).await;
+    }
     leave(dispatcher(server, &name, &number).await, backlog, ALIVE).await;
     let dispatcher = dispatcher(server, &name, &number).await.build();
     let began = Instant::now();

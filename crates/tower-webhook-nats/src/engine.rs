@@ -55,6 +55,7 @@ pub(crate) struct Engine {
     pub(crate) leases: Leases,
     pub(crate) clock: ServerClock,
     looked_at_clock: Mutex<Instant>,
+    pub(crate) rebuilt: Mutex<Instant>,
     consumer: Mutex<PullConsumer>,
     /// Whoever has it pulls, and nobody else: what was pulled and is not handed out lies in it.
     pub(crate) pulling: tokio::sync::Mutex<Pulling>,
@@ -98,6 +99,7 @@ impl Engine {
             leases: Leases::new(settings.lease),
             clock: ServerClock::default(),
             looked_at_clock: Instant::now().into(),
+            rebuilt: Instant::now().into(),
             settings,
             consumer: Mutex::new(consumer),
             pulling: pulling.into(),
@@ -180,7 +182,7 @@ impl Engine {
     /// What nobody has asked for in time goes back, and leases that have run out are forgotten.
     pub(crate) async fn tidy(&self) {
         self.leases.sweep();
-        if self.is_time_for_the_clock()
+        if is_time(&self.looked_at_clock, clock::LOOK)
             && let Err(error) = self.look_at_the_clock().await
         {
             tracing::debug!(%error, "the server's clock could not be looked at");
@@ -189,15 +191,6 @@ impl Engine {
             self.hand_back_older_than(self.settings.lease / 3, &mut pulling)
                 .await;
         }
-    }
-
-    fn is_time_for_the_clock(&self) -> bool {
-        let mut looked = lock(&self.looked_at_clock);
-        let is_time = looked.elapsed() >= clock::LOOK;
-        if is_time {
-            *looked = Instant::now();
-        }
-        is_time
     }
 
     /// What lies ready, and would have too little left of its lease. What has nothing left of it, as this
@@ -235,6 +228,16 @@ impl Engine {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the last time is so long ago. If so, this is the last time.
+pub(crate) fn is_time(last: &Mutex<Instant>, pause: Duration) -> bool {
+    let mut last = lock(last);
+    let is_time = last.elapsed() >= pause;
+    if is_time {
+        *last = Instant::now();
+    }
+    is_time
 }
 
 /// Until when something that begins now may take.

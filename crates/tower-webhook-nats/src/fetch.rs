@@ -89,9 +89,13 @@ impl Engine {
                 Err(error) => failure = Some(error),
             }
         }
-        match failure {
-            Some(error) if due.deliveries.is_empty() => Err(error),
-            _ => Ok(due),
+        let Some(error) = failure else {
+            return Ok(due);
+        };
+        self.rebuild_after(&error).await;
+        match due.deliveries.is_empty() {
+            true => Err(error),
+            false => Ok(due),
         }
     }
 

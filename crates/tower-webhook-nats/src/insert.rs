@@ -56,6 +56,7 @@ impl Engine {
             let back = come.into_values();
             let back = back.map(|pulled| self.hint(pulled.reply, AckKind::Nak(None)));
             join_all(back).await;
+            self.rebuild_after(&error).await;
             return Err(error);
         }
         let leased = batch.iter().map(|new| come.remove(&new.stored.id));

@@ -51,7 +51,13 @@ impl Engine {
     ) -> Result<Vec<SettleOutcome>, JetStreamOutboxError> {
         let settled = batch.iter().map(|settlement| self.settle_one(settlement));
         let settled: Result<Vec<_>, _> = join_all(settled).await.into_iter().collect();
-        let settled = settled?;
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                self.rebuild_after(&error).await;
+                return Err(error);
+            }
+        };
         for settlement in &batch {
             self.leases.forget(settlement.lease);
         }

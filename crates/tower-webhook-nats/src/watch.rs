@@ -3,26 +3,27 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{engine::Engine, streams};
+use crate::{
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind,
+    engine::{Engine, is_time},
+    streams,
+};
 
 /// How often it is looked whether messages wait where none come.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the consumer is looked for where pulling fails.
+/// How often the streams and the consumer are looked for where something fails.
 const REBUILD: Duration = Duration::from_secs(1);
 
 pub(crate) struct Watch {
     looked: Instant,
-    rebuilt: Instant,
     /// Messages waited the last time, too.
     is_suspicious: bool,
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        let now = Instant::now();
         Self {
-            looked: now,
-            rebuilt: now,
+            looked: Instant::now(),
             is_suspicious: false,
         }
     }
@@ -31,8 +32,7 @@ impl Watch {
 impl Engine {
     /// After each question: whether nothing has come, and whether it has failed.
     pub(crate) async fn watch(&self, watch: &mut Watch, is_empty: bool, has_failed: bool) {
-        if has_failed && watch.rebuilt.elapsed() > REBUILD {
-            watch.rebuilt = Instant::now();
+        if has_failed {
             self.rebuild().await;
         }
         if !is_empty {
@@ -62,13 +62,23 @@ impl Engine {
         }
     }
 
-    /// Looks for the consumer, and creates what is missing.
+    /// Where the server refuses, a stream may be gone, and nobody else creates it.
+    pub(crate) async fn rebuild_after(&self, error: &JetStreamOutboxError) {
+        if error.kind() == Kind::Refused {
+            self.rebuild().await;
+        }
+    }
+
+    /// Looks for the streams and the consumer, and creates what is missing.
     async fn rebuild(&self) {
+        if !is_time(&self.rebuilt, REBUILD) {
+            return;
+        }
         let set_up = streams::set_up(&self.context, &self.settings);
         match self.in_time(4 * self.settings.timeout, set_up).await {
             Ok(Ok(consumer)) => self.replace_consumer(consumer),
             Ok(Err(error)) | Err(error) => {
-                tracing::warn!(%error, "the JetStream outbox cannot be pulled from")
+                tracing::warn!(%error, "the streams of the JetStream outbox are not as they have to be")
             }
         }
     }

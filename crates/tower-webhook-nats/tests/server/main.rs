@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod clocks;
 mod cluster;
+mod deleted;
 mod full;
 mod hanging;
 mod hosts;

@@ -170,24 +170,6 @@ async fn what_is_no_delivery_becomes_a_dead_letter() {
     until(async || messages(&context, &format!("{name}-dead")).await > 0).await;
 }
 
-/// With the consumer goes what it knew of leases; the deliveries are in the stream.
-#[tokio::test]
-async fn a_consumer_that_was_deleted_is_created_anew() {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let name = fresh_name();
-    let outbox = open(&server.address(), &name, LEASE).await;
-    let all = put(&outbox, 10, "a.example").await;
-    let context = jetstream(&server.address()).await;
-    let stream = context.get_stream(&name).await.unwrap();
-    stream.delete_consumer("deliver").await.unwrap();
-    let found = fetch(&outbox, 10).await;
-    assert_eq!(ids(&found), all);
-    settle(&outbox, &leases(&found), Verdict::Delivered).await;
-    assert_eq!(messages(&context, &name).await, 0);
-}
-
 /// What is fetched ahead would burn its lease.
 #[tokio::test]
 async fn nothing_is_pulled_that_is_not_wanted() {
