@@ -10,7 +10,8 @@ use async_nats::jetstream::{
 };
 
 use crate::{
-    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Settings, names::CONSUMER,
+    JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Settings, insert::HEARD,
+    names::CONSUMER, pull::MOST_PULLED,
 };
 
 /// An insert that nobody knows of is tried again within seconds.
@@ -180,9 +181,10 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
     let keeps_numbers = wanted.max_messages_per_subject == 1;
     let throws_away =
         (found.max_messages > 0 || found.max_bytes > 0) && found.discard != DiscardPolicy::New;
-    let has_limits = found.max_messages > 0
-        || found.max_bytes > 0
-        || found.max_messages_per_subject > 0 && !found.discard_new_per_subject;
+    let has_limits = found.max_messages > 0 || found.max_bytes > 0;
+    // All deliveries have one subject.
+    let throws_of_subject = found.max_messages_per_subject > 0
+        && (found.discard != DiscardPolicy::New || !found.discard_new_per_subject);
     let largest = match usize::try_from(found.max_message_size) {
         Ok(0) | Err(_) => usize::MAX,
         Ok(bytes) => bytes,
@@ -209,7 +211,7 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
         "nothing can be written to it".to_owned()
     } else if is_queue && !found.max_age.is_zero() {
         "its `max_age` throws deliveries away".to_owned()
-    } else if is_queue && has_limits && found.discard != DiscardPolicy::New {
+    } else if is_queue && (throws_of_subject || has_limits && found.discard != DiscardPolicy::New) {
         "it throws the oldest deliveries away where its limits are reached".to_owned()
     } else if is_queue && found.duplicate_window < DUPLICATE_WINDOW {
         format!("its `duplicate_window` is shorter than {DUPLICATE_WINDOW:?}")
@@ -217,6 +219,8 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
         "it throws the numbers of attempts away where its limits are reached".to_owned()
     } else if keeps_numbers && found.max_messages_per_subject != 1 {
         "its `max_msgs_per_subject` is not 1".to_owned()
+    } else if keeps_numbers && !found.max_age.is_zero() && found.max_age < wanted.max_age {
+        format!("its `max_age` is shorter than {:?}", wanted.max_age)
     } else if !keeps_numbers && largest < max_message {
         format!("its `max_msg_size` is {largest}, and a delivery may have {max_message} bytes")
     } else {
@@ -245,6 +249,16 @@ fn unfit_consumer(found: &jetstream::consumer::Config, wanted: &pull::Config) ->
         "it delivers headers only".to_owned()
     } else if found.filter_subject != wanted.filter_subject {
         "its subject is another one".to_owned()
+    } else if (1..MOST_PULLED as i64).contains(&found.max_batch) {
+        // The server copies the limit of an account, too.
+        let found = found.max_batch;
+        format!("its `max_batch` is {found}, and up to {MOST_PULLED} are pulled at once")
+    } else if found.max_bytes > 0 {
+        "its `max_bytes` limits what is pulled at once".to_owned()
+    } else if !found.max_expires.is_zero() && found.max_expires < HEARD {
+        format!("its `max_expires` is shorter than {HEARD:?}")
+    } else if found.pause_until.is_some() {
+        "it is paused".to_owned()
     } else {
         return None;
     };

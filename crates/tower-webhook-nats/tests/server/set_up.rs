@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     consumer::pull,
-    stream::{Config, RetentionPolicy, StorageType, Stream},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -146,7 +146,7 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
         ..Config::default()
     };
     type Change = fn(&mut Config);
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 7] = [
         (
             |config| config.retention = RetentionPolicy::Limits,
             "retention",
@@ -158,6 +158,12 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
             "max_age",
         ),
         (|config| config.max_messages = 1_000, "oldest"),
+        (
+            |config| {
+                (config.max_messages_per_subject, config.discard) = (1_000, DiscardPolicy::New);
+            },
+            "oldest",
+        ),
         (
             |config| config.duplicate_window = Duration::from_secs(1),
             "duplicate_window",
@@ -184,6 +190,15 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
     (numbers.max_messages_per_subject, numbers.max_messages) = (1, 1_000);
     context.create_stream(numbers).await.unwrap();
     refused_with(builder(&address, &name), Kind::UnfitStream, "numbers").await;
+    // A delivery may wait for a day before its next attempt.
+    let name = fresh_name();
+    let mut numbers = fits(&format!("{name}-attempts"));
+    numbers.subjects = vec![format!("{name}.attempt.*")];
+    numbers.retention = RetentionPolicy::Limits;
+    numbers.max_messages_per_subject = 1;
+    numbers.max_age = Duration::from_secs(3_600);
+    context.create_stream(numbers).await.unwrap();
+    refused_with(builder(&address, &name), Kind::UnfitStream, "max_age").await;
 }
 
 #[tokio::test]
@@ -194,9 +209,11 @@ async fn a_consumer_that_does_not_fit_is_refused() {
     let address = server.address();
     let context = jetstream(&address).await;
     type Change = fn(&mut pull::Config);
-    let changes: [(Change, &str); 4] = [
+    let changes: [(Change, &str); 6] = [
         (|config| config.max_ack_pending = 100, "max_ack_pending"),
         (|config| config.max_deliver = 5, "max_deliver"),
+        (|config| config.max_batch = 100, "max_batch"),
+        (|config| config.max_bytes = 100_000, "max_bytes"),
         (
             |config| config.ack_wait = Duration::from_secs(7),
             "ack_wait",
