@@ -2,8 +2,11 @@
 
 use async_nats::{
     HeaderMap,
-    jetstream::{Context, message::PublishMessage, stream::RawMessageErrorKind},
+    jetstream::{
+        Context, context::PublishErrorKind, message::PublishMessage, stream::RawMessageErrorKind,
+    },
 };
+use bytes::Bytes;
 use tower_webhook::event::Outcome;
 
 use crate::{
@@ -62,14 +65,19 @@ pub(crate) async fn bury(
             Outcome::Failed(error) => headers.insert(ERROR, error.name()),
         }
     }
-    let publish = PublishMessage::build()
-        .payload(message.payload)
-        .headers(headers);
-    let published = context.send_publish(name.dead_subject(), publish).await;
-    let acknowledged = match published {
-        Ok(published) => published.await,
-        Err(error) => Err(error),
+    let publish = async |payload| {
+        let message = PublishMessage::build().payload(payload);
+        let message = message.headers(headers.clone());
+        let published = context.send_publish(name.dead_subject(), message).await;
+        published?.await
     };
+    let mut acknowledged = publish(message.payload).await;
+    if let Err(error) = &acknowledged
+        && error.kind() == PublishErrorKind::MaxPayloadExceeded
+    {
+        // Only what is no delivery leaves no room for these headers.
+        acknowledged = publish(Bytes::new()).await;
+    }
     match acknowledged {
         Ok(_) => Ok(true),
         Err(error) => Err(publish_error(error)),

@@ -38,8 +38,11 @@ pub(crate) struct PulledBatch {
     pub(crate) is_all: bool,
 }
 
-/// One question brings no more bytes than this, or one message.
+/// One question brings no more messages than this,
+pub(crate) const MOST_PULLED: usize = 2_048;
+/// nor more bytes than this, or than the largest message may have with what the server counts beside it.
 const BYTES: usize = 8 << 20;
+const BESIDE: usize = 64 << 10;
 
 impl Engine {
     /// At most so many of the messages that wait. Whoever asks holds the lock of `pulling`.
@@ -53,6 +56,7 @@ impl Engine {
         until: Instant,
     ) -> Result<PulledBatch, JetStreamOutboxError> {
         check_connection(&self.client)?;
+        let at_most = at_most.min(MOST_PULLED);
         let at = Instant::now();
         let until = tokio::time::Instant::from_std(until);
         let mut answers = timeout_at(until, self.ask(at_most, wait))
@@ -105,7 +109,7 @@ impl Engine {
             batch: at_most,
             expires: wait,
             no_wait: wait.is_none(),
-            max_bytes: BYTES.max(self.client.max_payload()),
+            max_bytes: BYTES.max(self.client.max_payload() + BESIDE),
             ..BatchConfig::default()
         };
         match self.consumer().request_batch(question, inbox).await {
