@@ -23,7 +23,6 @@ use crate::{
     engine::{Engine, Pulling, deadline},
     insert::HEARD,
     pull::Pulled,
-    takers::MANY,
 };
 
 /// So many are looked at in one call, for hosts with permits behind those without.
@@ -45,8 +44,9 @@ struct Findings {
     has_unwanted: bool,
     /// What is handed back, and when it is to come again.
     parked: Vec<(Subject, Duration)>,
-    /// Some of it is for a host that takes many.
-    has_parked_of_taker: bool,
+    /// Some have come of a quick host that it has no permits for, and some of that is handed back.
+    has_unwanted_of_quick: bool,
+    has_parked_of_quick: bool,
 }
 
 impl Engine {
@@ -117,18 +117,17 @@ impl Engine {
             findings.add(pulled, pulling);
         }
         let is_pause = !pulling.takers.pause(Instant::now()).is_zero();
-        let (mut looks, mut is_all, mut has_chosen) = (0, false, true);
+        let (mut looks, mut is_all) = (0, false);
         while let left @ 1.. = findings.left()
             && !is_all
             && looks < LOOKS
             && Instant::now() < until
-            && (has_chosen || !is_pause)
+            && !(is_pause && findings.has_unwanted_of_quick)
         {
             let number = match findings.has_unwanted && !is_pause {
                 true => left.max(LOOK),
                 false => left,
             };
-            let before = findings.chosen.len();
             let mut batch = self.pull(number, None, until).await?;
             let is_empty = batch.is_all && batch.messages.is_empty();
             if is_empty && looks == 0 && self.has_inserted_within(2 * HEARD) {
@@ -140,10 +139,9 @@ impl Engine {
                     findings.add(pulled, pulling);
                 }
             }
-            has_chosen = findings.chosen.len() > before;
             is_all = batch.is_all;
         }
-        if findings.has_parked_of_taker && !is_pause {
+        if findings.has_parked_of_quick && !is_pause {
             pulling.takers.begin_pause(Instant::now());
         }
         Ok(is_all)
@@ -192,7 +190,8 @@ impl Findings {
             bytes: 0,
             has_unwanted: false,
             parked: Vec::new(),
-            has_parked_of_taker: false,
+            has_unwanted_of_quick: false,
+            has_parked_of_quick: false,
         }
     }
 
@@ -209,10 +208,12 @@ impl Findings {
         let of_host = self.of_hosts.entry(host.clone()).or_default();
         if *of_host >= self.want.of(host) {
             self.has_unwanted = true;
+            let now = Instant::now();
+            let is_quick = pulling.takers.is_quick(host, now);
+            self.has_unwanted_of_quick |= is_quick;
             if let Some(pulled) = pulling.waiting.push(pulled) {
-                let (host, now) = (&pulled.stored.host, Instant::now());
-                let is_taker = pulling.takers.is_one(host, now);
-                self.has_parked_of_taker |= is_taker;
+                self.has_parked_of_quick |= is_quick;
+                let is_taker = pulling.takers.is_one(&pulled.stored.host, now);
                 let delay = pulling.parked.park(&pulled.stored, is_taker, now);
                 self.parked.push((pulled.reply, delay));
             }
@@ -220,9 +221,7 @@ impl Findings {
             pulling.ready.push(pulled);
         } else {
             *of_host += 1;
-            if *of_host == MANY {
-                pulling.takers.add(host, Instant::now());
-            }
+            pulling.takers.add(host, *of_host, Instant::now());
             self.bytes = self.bytes.saturating_add(pulled.stored.payload.len());
             self.chosen.push(pulled);
         }

@@ -125,9 +125,9 @@
 //! dispatcher. They are leased to nobody else meanwhile; what nobody asks for within a third of the lease goes
 //! back. The rest is handed back, and comes again one after the other after 100 ms or more: 1,000 a second in
 //! all, fewer where payloads are larger than 16 KiB, of which hosts have equal shares. So a host whose backlog
-//! has been looked at gets up to 1,000 of it a second from each process, besides what is new. A call looks
-//! at some 1,000 messages for one that may be attempted. A host that takes many at once would soon have what is
-//! handed back: it is passed once a second.
+//! has been looked at gets up to 1,000 of it a second from each process, besides what is new. Those of a host
+//! that takes many at once wait for no other host's. A call looks at some 1,000 messages for one that may be
+//! attempted. A host that takes 500 a second would soon have what is handed back: it is passed once a second.
 //! Nothing else is pulled ahead of what was asked for.
 //!
 //! # Threads

@@ -23,8 +23,8 @@ pub(crate) struct Parked {
 }
 
 impl Parked {
-    /// After what time it is to come again. A host that takes many has all of it to itself: those that take
-    /// nothing, however many they are, would keep its messages away for minutes.
+    /// After what time it is to come again. A host that takes many waits for no others: those that take nothing,
+    /// however many they are, would keep its messages away for minutes.
     pub(crate) fn park(
         &mut self,
         stored: &StoredDelivery,
