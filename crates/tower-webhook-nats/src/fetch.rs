@@ -31,6 +31,9 @@ const LOOKS: usize = 1_024;
 const LOOK: usize = 256;
 /// A message that is older may have had an attempt of which a restarted server does not know.
 const YOUNG: Duration = Duration::from_secs(5);
+/// What has lain here for this part of its lease is renewed before it is handed out: the first renewal may come a
+/// third of the lease later, while a cluster chooses another leader.
+const OLD: u32 = 6;
 /// When a delivery comes again whose attempts could not be looked up.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
@@ -106,7 +109,7 @@ impl Engine {
         pulling: &mut Pulling,
         until: Instant,
     ) -> Result<bool, JetStreamOutboxError> {
-        self.hand_back_older_than(self.settings.lease / 2, pulling)
+        self.hand_back_older_than(self.settings.lease / 3, pulling)
             .await;
         let lay_here = pulling
             .ready
@@ -157,8 +160,14 @@ impl Engine {
     /// As its next attempt; `None` where that is not due yet.
     async fn lease_due(
         &self,
-        pulled: Pulled,
+        mut pulled: Pulled,
     ) -> Result<Option<LeasedDelivery>, JetStreamOutboxError> {
+        if pulled.at.elapsed() >= self.settings.lease / OLD {
+            let at = Instant::now();
+            if self.answer(&pulled.reply, AckKind::Progress).await.is_ok() {
+                pulled.at = at;
+            }
+        }
         let may_be_later = pulled.delivered > 1 || pulled.age > YOUNG;
         let next = match may_be_later {
             true => self.next_attempt(pulled.stored.id).await,
