@@ -2,9 +2,7 @@
 
 use async_nats::{
     HeaderMap,
-    jetstream::{
-        Context, context::PublishErrorKind, message::PublishMessage, stream::RawMessageErrorKind,
-    },
+    jetstream::{Context, message::PublishMessage, stream::RawMessageErrorKind},
 };
 use bytes::Bytes;
 use tower_webhook::event::Outcome;
@@ -44,6 +42,7 @@ pub(crate) async fn bury(
         Err(error) => return Err(JetStreamOutboxError::new(Kind::Refused).with_source(error)),
     };
     let mut headers = HeaderMap::new();
+    let mut own = HeaderMap::new();
     for (name, values) in message.headers.iter() {
         // What the server reads, as another message id, would be meant for it once more.
         if !name.to_string().starts_with("Nats-") {
@@ -57,29 +56,37 @@ pub(crate) async fn bury(
         Some(id) => format!("{}.{sequence}.dead", id.as_str()),
         None => format!("{sequence}.dead"),
     };
-    headers.insert(MESSAGE_ID, id);
+    own.insert(MESSAGE_ID, id);
     if let Some(Death { outcome, attempts }) = death {
-        headers.insert(ATTEMPTS, attempts.to_string());
+        own.insert(ATTEMPTS, attempts.to_string());
         match outcome {
-            Outcome::Answered { status, .. } => headers.insert(STATUS, status.as_str()),
-            Outcome::Failed(error) => headers.insert(ERROR, error.name()),
+            Outcome::Answered { status, .. } => own.insert(STATUS, status.as_str()),
+            Outcome::Failed(error) => own.insert(ERROR, error.name()),
         }
     }
-    let publish = async |payload| {
-        let message = PublishMessage::build().payload(payload);
-        let message = message.headers(headers.clone());
-        let published = context.send_publish(name.dead_subject(), message).await;
-        published?.await
-    };
-    let mut acknowledged = publish(message.payload).await;
-    if let Err(error) = &acknowledged
-        && error.kind() == PublishErrorKind::MaxPayloadExceeded
-    {
-        // Only what is no delivery leaves no room for these headers.
-        acknowledged = publish(Bytes::new()).await;
+    for (name, values) in own.iter() {
+        for value in values {
+            headers.insert(name.clone(), value.clone());
+        }
     }
-    match acknowledged {
-        Ok(_) => Ok(true),
-        Err(error) => Err(publish_error(error)),
+    match publish(context, name, headers, message.payload).await {
+        // Somebody else's, of which only that it was there is kept: it would come again and again.
+        Err(error) if error.kind() == Kind::TooLarge => {
+            publish(context, name, own, Bytes::new()).await?;
+        }
+        published => published?,
     }
+    Ok(true)
+}
+
+async fn publish(
+    context: &Context,
+    name: &Name,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<(), JetStreamOutboxError> {
+    let message = PublishMessage::build().payload(payload).headers(headers);
+    let published = context.send_publish(name.dead_subject(), message).await;
+    let acknowledged = published.map_err(publish_error)?.await;
+    acknowledged.map(drop).map_err(publish_error)
 }

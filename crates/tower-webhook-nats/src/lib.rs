@@ -62,6 +62,8 @@
 //! delivery id, by which the server drops what is published twice within two minutes; receivers tell
 //! duplicates by the same id.
 //!
+//! Without a connection every call fails at once: nothing is kept by the client to be sent once there is one again.
+//!
 //! When a leader dies, the stream acknowledges nothing for about five seconds. An insert fails after the
 //! [timeout](JetStreamOutboxBuilder::with_timeout), the dispatcher tries again until its accept timeout, and
 //! then completes the response and attempts the delivery from memory, unless
@@ -90,7 +92,8 @@
 //! dispatcher.
 //!
 //! [`connect`](JetStreamOutboxBuilder::connect) creates what is missing, and refuses what does not fit, by
-//! name. It changes nothing. It does not see what is changed later.
+//! name. It changes nothing. It does not see what is changed later; a stream or consumer that is deleted is created
+//! anew.
 //!
 //! # The messages
 //!

@@ -38,11 +38,11 @@ pub(crate) struct PulledBatch {
     pub(crate) is_all: bool,
 }
 
-/// One question brings no more messages than this,
-pub(crate) const MOST_PULLED: usize = 2_048;
-/// nor more bytes than this, or than the largest message may have with what the server counts beside it.
+/// One question brings no more bytes than this, or one message.
 const BYTES: usize = 8 << 20;
-const BESIDE: usize = 64 << 10;
+/// The server counts a message with its subjects: one that was too large for a question would be in the way of
+/// all others for ever.
+const SUBJECTS: usize = 64 << 10;
 
 impl Engine {
     /// At most so many of the messages that wait. Whoever asks holds the lock of `pulling`.
@@ -56,7 +56,6 @@ impl Engine {
         until: Instant,
     ) -> Result<PulledBatch, JetStreamOutboxError> {
         check_connection(&self.client)?;
-        let at_most = at_most.min(MOST_PULLED);
         let at = Instant::now();
         let until = tokio::time::Instant::from_std(until);
         let mut answers = timeout_at(until, self.ask(at_most, wait))
@@ -109,7 +108,7 @@ impl Engine {
             batch: at_most,
             expires: wait,
             no_wait: wait.is_none(),
-            max_bytes: BYTES.max(self.client.max_payload() + BESIDE),
+            max_bytes: BYTES.max(self.client.max_payload() + SUBJECTS),
             ..BatchConfig::default()
         };
         match self.consumer().request_batch(question, inbox).await {

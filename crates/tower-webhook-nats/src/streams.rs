@@ -4,20 +4,28 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     self, Context, ErrorCode,
-    consumer::{AckPolicy, PullConsumer, pull},
+    consumer::{AckPolicy, PullConsumer, ReplayPolicy, pull},
     context::{CreateStreamErrorKind, GetStreamErrorKind},
-    stream::{Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream},
+    stream::{
+        Config, ConsumerErrorKind, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
+        Stream,
+    },
 };
 
 use crate::{
     JetStreamOutboxError, JetStreamOutboxErrorKind as Kind, engine::Settings, insert::HEARD,
-    names::CONSUMER, pull::MOST_PULLED,
+    names::CONSUMER,
 };
 
 /// An insert that nobody knows of is tried again within seconds.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The number of a delivery's attempt is forgotten so long after its last one, if not before.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Where somebody else has created their stream: longer than a delivery waits between two attempts.
+const ATTEMPTS_NEEDED: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The bytes of such a number, and more.
+const NUMBER: usize = 64;
 
 /// Creates what is missing, and looks at what is there. Nothing that is there is changed.
 pub(crate) async fn set_up(
@@ -40,7 +48,10 @@ pub(crate) async fn set_up(
         };
         with_detail(JetStreamOutboxError::new(kind), detail).with_source(error)
     })?;
-    match unfit_consumer(&found.cached_info().config, &wanted) {
+    let info = found.cached_info();
+    let is_paused = || "it is paused".to_owned();
+    let what = unfit_consumer(&info.config, &wanted).or_else(|| info.paused.then(is_paused));
+    match what {
         None => Ok(found),
         Some(what) => {
             let error = JetStreamOutboxError::new(Kind::UnfitConsumer);
@@ -181,10 +192,9 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
     let keeps_numbers = wanted.max_messages_per_subject == 1;
     let throws_away =
         (found.max_messages > 0 || found.max_bytes > 0) && found.discard != DiscardPolicy::New;
-    let has_limits = found.max_messages > 0 || found.max_bytes > 0;
-    // All deliveries have one subject.
-    let throws_of_subject = found.max_messages_per_subject > 0
-        && (found.discard != DiscardPolicy::New || !found.discard_new_per_subject);
+    let replaces = found.max_messages_per_subject > 0
+        && !(found.discard == DiscardPolicy::New && found.discard_new_per_subject);
+    let needed = if keeps_numbers { NUMBER } else { max_message };
     let largest = match usize::try_from(found.max_message_size) {
         Ok(0) | Err(_) => usize::MAX,
         Ok(bytes) => bytes,
@@ -211,7 +221,7 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
         "nothing can be written to it".to_owned()
     } else if is_queue && !found.max_age.is_zero() {
         "its `max_age` throws deliveries away".to_owned()
-    } else if is_queue && (throws_of_subject || has_limits && found.discard != DiscardPolicy::New) {
+    } else if is_queue && (throws_away || replaces) {
         "it throws the oldest deliveries away where its limits are reached".to_owned()
     } else if is_queue && found.duplicate_window < DUPLICATE_WINDOW {
         format!("its `duplicate_window` is shorter than {DUPLICATE_WINDOW:?}")
@@ -219,10 +229,16 @@ fn unfit_stream(found: &Config, wanted: &Config, max_message: usize) -> Option<S
         "it throws the numbers of attempts away where its limits are reached".to_owned()
     } else if keeps_numbers && found.max_messages_per_subject != 1 {
         "its `max_msgs_per_subject` is not 1".to_owned()
-    } else if keeps_numbers && !found.max_age.is_zero() && found.max_age < wanted.max_age {
-        format!("its `max_age` is shorter than {:?}", wanted.max_age)
-    } else if !keeps_numbers && largest < max_message {
-        format!("its `max_msg_size` is {largest}, and a delivery may have {max_message} bytes")
+    } else if keeps_numbers && !replaces {
+        "it refuses the number of a next attempt".to_owned()
+    } else if keeps_numbers && !found.max_age.is_zero() && found.max_age < ATTEMPTS_NEEDED {
+        format!("its `max_age` is shorter than {ATTEMPTS_NEEDED:?}")
+    } else if found.subject_transform.is_some() {
+        "it changes subjects".to_owned()
+    } else if found.persist_mode == Some(PersistenceMode::Async) {
+        "it acknowledges what it has not written".to_owned()
+    } else if largest < needed {
+        format!("its `max_msg_size` is {largest}, and a message may have {needed} bytes")
     } else {
         return None;
     };
@@ -245,20 +261,18 @@ fn unfit_consumer(found: &jetstream::consumer::Config, wanted: &pull::Config) ->
         format!("its `max_deliver` is {}, not -1", found.max_deliver)
     } else if !found.backoff.is_empty() {
         "it has a `backoff` of its own".to_owned()
+    } else if found.max_batch > 0 || found.max_bytes > 0 {
+        "it limits what one pull brings".to_owned()
+    } else if !found.max_expires.is_zero() && found.max_expires < HEARD {
+        format!("its `max_expires` is shorter than {HEARD:?}")
+    } else if !found.priority_groups.is_empty() {
+        "it has priority groups".to_owned()
+    } else if found.replay_policy != ReplayPolicy::Instant {
+        "it delivers as slowly as messages were published".to_owned()
     } else if found.headers_only {
         "it delivers headers only".to_owned()
     } else if found.filter_subject != wanted.filter_subject {
         "its subject is another one".to_owned()
-    } else if (1..MOST_PULLED as i64).contains(&found.max_batch) {
-        // The server copies the limit of an account, too.
-        let found = found.max_batch;
-        format!("its `max_batch` is {found}, and up to {MOST_PULLED} are pulled at once")
-    } else if found.max_bytes > 0 {
-        "its `max_bytes` limits what is pulled at once".to_owned()
-    } else if !found.max_expires.is_zero() && found.max_expires < HEARD {
-        format!("its `max_expires` is shorter than {HEARD:?}")
-    } else if found.pause_until.is_some() {
-        "it is paused".to_owned()
     } else {
         return None;
     };

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{
-    consumer::pull,
-    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
+use async_nats::{
+    datetime,
+    jetstream::{
+        consumer::pull,
+        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -160,7 +163,8 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
         (|config| config.max_messages = 1_000, "oldest"),
         (
             |config| {
-                (config.max_messages_per_subject, config.discard) = (1_000, DiscardPolicy::New);
+                config.discard = DiscardPolicy::New;
+                config.max_messages_per_subject = 1_000;
             },
             "oldest",
         ),
@@ -183,22 +187,31 @@ async fn a_stream_that_does_not_fit_is_refused_and_left_as_it_is() {
     context.create_stream(fits(&name)).await.unwrap();
     builder(&address, &name).connect().await.unwrap();
     // Without the number of its last attempt, a delivery is attempted for ever.
-    let name = fresh_name();
-    let mut numbers = fits(&format!("{name}-attempts"));
-    numbers.subjects = vec![format!("{name}.attempt.*")];
-    numbers.retention = RetentionPolicy::Limits;
-    (numbers.max_messages_per_subject, numbers.max_messages) = (1, 1_000);
-    context.create_stream(numbers).await.unwrap();
-    refused_with(builder(&address, &name), Kind::UnfitStream, "numbers").await;
-    // A delivery may wait for a day before its next attempt.
-    let name = fresh_name();
-    let mut numbers = fits(&format!("{name}-attempts"));
-    numbers.subjects = vec![format!("{name}.attempt.*")];
-    numbers.retention = RetentionPolicy::Limits;
-    numbers.max_messages_per_subject = 1;
-    numbers.max_age = Duration::from_secs(3_600);
-    context.create_stream(numbers).await.unwrap();
-    refused_with(builder(&address, &name), Kind::UnfitStream, "max_age").await;
+    let changes: [(Change, &str); 4] = [
+        (|config| config.max_messages = 1_000, "numbers"),
+        (
+            |config| config.max_age = Duration::from_secs(3_600),
+            "max_age",
+        ),
+        (|config| config.max_message_size = 8, "max_msg_size"),
+        (
+            |config| {
+                config.discard = DiscardPolicy::New;
+                config.discard_new_per_subject = true;
+            },
+            "refuses",
+        ),
+    ];
+    for (change, text) in changes {
+        let name = fresh_name();
+        let mut numbers = fits(&format!("{name}-attempts"));
+        numbers.subjects = vec![format!("{name}.attempt.*")];
+        numbers.retention = RetentionPolicy::Limits;
+        numbers.max_messages_per_subject = 1;
+        change(&mut numbers);
+        context.create_stream(numbers).await.unwrap();
+        refused_with(builder(&address, &name), Kind::UnfitStream, text).await;
+    }
 }
 
 #[tokio::test]
@@ -209,11 +222,19 @@ async fn a_consumer_that_does_not_fit_is_refused() {
     let address = server.address();
     let context = jetstream(&address).await;
     type Change = fn(&mut pull::Config);
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 8] = [
         (|config| config.max_ack_pending = 100, "max_ack_pending"),
         (|config| config.max_deliver = 5, "max_deliver"),
-        (|config| config.max_batch = 100, "max_batch"),
-        (|config| config.max_bytes = 100_000, "max_bytes"),
+        (|config| config.max_batch = 10, "one pull"),
+        (|config| config.max_bytes = 4_096, "one pull"),
+        (
+            |config| config.max_expires = Duration::from_millis(10),
+            "max_expires",
+        ),
+        (
+            |config| config.pause_until = Some(datetime::now() + Duration::from_secs(3_600)),
+            "paused",
+        ),
         (
             |config| config.ack_wait = Duration::from_secs(7),
             "ack_wait",
