@@ -2,7 +2,10 @@
 
 #![allow(dead_code)] // not every test program needs it
 
-use std::net::TcpListener;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::TcpListener,
+};
 
 use super::server::Server;
 
@@ -12,9 +15,19 @@ pub(crate) struct Cluster {
     killed: Vec<usize>,
 }
 
+/// Each server has to know the others' before they start, and one that is restarted needs its own again: so they
+/// are none of those that whoever binds port 0 is given.
 fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    let mut number = RandomState::new().build_hasher().finish();
+    [(); 3].map(|()| {
+        loop {
+            number = number.wrapping_add(1);
+            let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 impl Cluster {
